@@ -1,0 +1,95 @@
+"""What can go wrong, in the domain's own words.
+
+None of these knows HTTP: :mod:`qabel_block.http.problems` holds the one table
+that maps them to answers. Each is raised as a fresh instance.
+"""
+
+
+class BlockError(Exception):
+    """The base of everything this server refuses or fails to do on purpose."""
+
+
+class NoAuthorization(BlockError):
+    """The request needs an ``Authorization`` header and has none."""
+
+
+class UnknownUser(BlockError):
+    """The accounting server knows no user for this token or user ID."""
+
+
+class UserDisabled(BlockError):
+    """The account is not active; it may read and delete, but not store."""
+
+
+class NotOwner(BlockError):
+    """The prefix does not exist or belongs to somebody else."""
+
+
+class ObjectNotFound(BlockError):
+    """Nothing is stored under this prefix and path."""
+
+
+class QuotaReached(BlockError):
+    """The storage quota or the month's traffic quota does not allow this."""
+
+
+class PreconditionFailed(BlockError):
+    """``If-Match`` or ``If-None-Match`` does not hold.
+
+    :ivar etag: the current object's quoted ETag, or ``None`` if there is no
+        object.
+    """
+
+    def __init__(self, etag: str | None) -> None:
+        super().__init__(etag)
+        self.etag = etag
+
+
+class BodyTooLarge(BlockError):
+    """The body is larger than ``--max-body-size``."""
+
+
+class BadRequest(BlockError):
+    """The request contradicts itself; the message says how."""
+
+
+class RangeNotSatisfiable(BlockError):
+    """The requested range lies outside the object.
+
+    :ivar size: the object's size in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+class ClientGone(BlockError):
+    """The client disconnected before its request was complete."""
+
+
+class BlobNotFound(BlockError):
+    """Storage holds no blob under this key."""
+
+
+class BlobCollected(BlockError):
+    """The collector took a blob before the ledger could point at it."""
+
+
+class Unavailable(BlockError):
+    """A dependency is down, too slow, or not usable as configured.
+
+    :ivar dependency: which one, in one word an operator knows: ``database``,
+        ``storage``, ``accounting`` or ``cache``.
+    :ivar reason: what was observed. It may be shown to clients, so it never
+        contains a secret or an address.
+    """
+
+    def __init__(self, dependency: str, reason: str) -> None:
+        super().__init__(f"{dependency}: {reason}")
+        self.dependency = dependency
+        self.reason = reason
+
+
+class StorageFull(BlockError):
+    """There is no room left for another blob."""

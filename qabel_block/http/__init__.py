@@ -1,0 +1,1 @@
+"""HTTP: the protocol of PROTOCOL section 2 on the operations."""

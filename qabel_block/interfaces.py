@@ -1,0 +1,246 @@
+"""What this server is made of.
+
+A request comes in over HTTP; an :class:`IAuthenticator` says who is asking;
+one domain operation (:mod:`qabel_block.operations`) moves bytes to or from an
+:class:`IStorageBackend` and settles the change in the ledger
+(:mod:`qabel_block.ledger`), which stands on an :class:`IDatabase`. What may be
+forgotten lives in an :class:`ICache`.
+
+All methods that return awaitables are called on the reactor's thread and must
+not block it. Every wait has a limit: where a dependency does not answer in
+time, the method raises :class:`~qabel_block.errors.Unavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zope.interface import Interface
+
+if TYPE_CHECKING:
+    from qabel_block.ledger.statements import Statement
+    from qabel_block.model import Account
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+
+class IBody(Interface):
+    """The body of an upload, as it arrives."""
+
+    async def read() -> bytes:
+        """Return the bytes that came since the last call; wait for some.
+
+        The first call tells the client to go ahead (``100 Continue``). While
+        nobody reads, the client is paused once a fixed buffer is full.
+
+        :return: ``b""`` at the end of the body, from then on always.
+        :raises ClientGone: if the connection is lost before that end.
+        """
+
+
+class IBlobWriter(Interface):
+    """A new blob on its way into storage, invisible until it is finished.
+
+    Calls come one after the other: each after the one before has returned.
+    ``write`` any number of times, then either ``finish`` or ``abort``.
+    """
+
+    async def write(data: bytes) -> None:
+        """Append ``data``. A slow store returns slowly: this is the
+        back-pressure.
+
+        :raises StorageFull: if there is no room.
+        :raises Unavailable: if the store fails. After either, only ``abort``
+            may follow.
+        """
+
+    async def finish(key: str) -> None:
+        """Make the blob durable under its final name.
+
+        When this returns the whole blob survives a power failure; until then
+        nothing is to be seen under ``key``. If it raises, the blob may be
+        there or not: the caller has noted ``key`` as garbage before.
+
+        :param key: a blob key never used before.
+        :raises StorageFull: if there is no room.
+        :raises Unavailable: if the store fails.
+        """
+
+    async def abort() -> None:
+        """Forget the blob and all that was written of it.
+
+        May follow any other call but a ``finish`` that returned, and may be
+        repeated. Never raises: what it can't remove is left to the sweep.
+        """
+
+
+class IBlobReader(Interface):
+    """A part of a blob on its way out.
+
+    Calls come one after the other. ``close`` exactly once, at any time between
+    them.
+    """
+
+    async def read() -> bytes:
+        """Return the next piece, of a size the backend finds good.
+
+        :return: ``b""`` once everything that was asked for has been returned.
+        :raises Unavailable: if the store fails or the blob turns out shorter
+            than it should be.
+        """
+
+    async def close() -> None:
+        """Give back what the reader holds. Never raises."""
+
+
+class IStorageBackend(Interface):
+    """Holds blobs: byte strings that never change once they are written.
+
+    The key of a blob is of the grammar in :mod:`qabel_block.names`; anything
+    else is a ``ValueError`` and touches nothing.
+    """
+
+    async def start() -> None:
+        """Make the store ready and sweep the leftovers of crashed uploads.
+
+        Called once, before anything else, and must not disturb other
+        processes that use the same store. A store that is down at this time is
+        no error here; ``check`` will tell.
+        """
+
+    async def create() -> IBlobWriter:
+        """Begin a new blob.
+
+        :raises StorageFull: if there is no room.
+        :raises Unavailable: if the store fails.
+        """
+
+    async def open(key: str, start: int, length: int) -> IBlobReader:
+        """Begin to read ``length`` bytes of a blob from offset ``start``.
+
+        Once this has returned, deleting the blob does not disturb the reader.
+
+        :param length: at least 1.
+        :raises BlobNotFound: if there is no such blob.
+        :raises Unavailable: if the store fails.
+        """
+
+    async def delete(keys: Sequence[str]) -> None:
+        """Delete blobs for good; those that are not there count as deleted.
+
+        :raises Unavailable: if any of them may still be there. It is safe to
+            ask again.
+        """
+
+    async def check() -> None:
+        """Find out whether blobs can be written and read now.
+
+        :raises Unavailable: if not, in words an operator understands.
+        """
+
+    async def close() -> None:
+        """Release everything. Nothing else is called afterwards."""
+
+
+class IAuthenticator(Interface):
+    """Knows users and what is granted to them."""
+
+    async def authenticate(authorization: str, request_id: str) -> Account:
+        """Return the account to which an ``Authorization`` header belongs.
+
+        :param authorization: the header's whole value, e.g. ``Token 0123``.
+        :param request_id: identifies the request on whose behalf this is
+            asked.
+        :raises UnknownUser: if there is no such token, or the header is
+            malformed.
+        :raises Unavailable: if nobody can tell at the moment.
+        """
+
+    async def account(user_id: int, request_id: str) -> Account:
+        """Return the account of a user whose token is not at hand.
+
+        :raises UnknownUser: if there is no such user.
+        :raises Unavailable: if nobody can tell at the moment.
+        """
+
+
+class ICache(Interface):
+    """Keeps small strings for a short time, for all processes that share it.
+
+    It may forget anything at any time.
+    """
+
+    async def get(key: str) -> str | None:
+        """Return what was set last under ``key`` and has not expired.
+
+        :raises Unavailable: if the cache can't be asked.
+        """
+
+    async def set(key: str, value: str, seconds: int) -> None:
+        """Keep ``value`` under ``key`` for this many seconds, at least 1.
+
+        :raises Unavailable: if the cache can't be told.
+        """
+
+    async def check() -> None:
+        """Find out whether the cache answers.
+
+        :raises Unavailable: if not.
+        """
+
+    async def close() -> None:
+        """Release everything. Nothing else is called afterwards."""
+
+
+class ITransaction(Interface):
+    """An open transaction, at least at the level READ COMMITTED.
+
+    Each statement sees what was committed before it began.
+    """
+
+    async def fetch(statement: Statement, **parameters: object) -> list[Row]:
+        """Run a query and return all rows."""
+
+    async def execute(statement: Statement, **parameters: object) -> int:
+        """Run a change and return the number of rows it touched."""
+
+
+class IDatabase(Interface):
+    """A relational database with the ledger's schema.
+
+    All methods raise :class:`~qabel_block.errors.Unavailable` if it is down,
+    too slow, or not migrated.
+    """
+
+    async def fetch(statement: Statement, **parameters: object) -> list[Row]:
+        """Run one query outside a transaction; it is repeated if a
+        connection turns out to be stale."""
+
+    async def transact(
+        work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
+    ) -> T:
+        """Call ``work`` with an :class:`ITransaction` and commit.
+
+        ``work`` awaits nothing but its transaction, and may be called again
+        from the start if the connection breaks before the commit was sent.
+        If it raises, the transaction is rolled back and the error passed on.
+        When this raises ``Unavailable``, whether the transaction was committed
+        is not known.
+
+        :param durable: ``False`` if a crash of the database may forget this
+            transaction for the sake of speed.
+        """
+
+    async def start() -> None:
+        """Make ready, without waiting for a database that is down."""
+
+    async def check() -> None:
+        """Find out whether the database answers and has the ledger's schema.
+
+        :raises Unavailable: if not, in words an operator understands.
+        """
+
+    async def close() -> None:
+        """Release everything. Nothing else is called afterwards."""

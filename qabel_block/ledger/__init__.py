@@ -1,0 +1,1 @@
+"""Users, prefixes, objects, traffic and garbage, in a relational database."""

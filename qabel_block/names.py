@@ -1,0 +1,75 @@
+"""The grammar of names: prefixes, paths, blob keys, versions.
+
+A blob's key is ``<prefix>/<path>~<version>``. ``~`` is in no path, so a blob of
+the legacy server (``<prefix>/<path>``) can't be mistaken for one of ours, and
+the object that a blob was written for can be read from its key.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections.abc import Callable
+
+from qabel_block.model import ObjectName
+
+PREFIX_PATTERN = r"[A-Za-z0-9_-]{1,36}"
+SEGMENT_PATTERN = r"[A-Za-z0-9_-]{1,200}"
+PATH_PATTERN = rf"{SEGMENT_PATTERN}(?:/{SEGMENT_PATTERN})*"
+PATH_LIMIT = 900
+"""Characters a path may have in all (PROTOCOL section 2)."""
+
+_VERSION_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
+_KEY = re.compile(rf"({PREFIX_PATTERN})/({PATH_PATTERN})(?:~({_VERSION_PATTERN}))?")
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Versions:
+    """Makes versions: unique, and ordered by the time of their making.
+
+    They are ULIDs: 48 bits of milliseconds since 1970 and 80 random bits, in
+    26 characters of Crockford's base 32, which sort as text like the times
+    they stand for. Within one process they never go back, whatever the clock
+    does.
+
+    :param now: seconds since 1970.
+    :param random_bits: for a number of bits, so many random ones.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        random_bits: Callable[[int], int] = secrets.randbits,
+    ) -> None:
+        self._now = now
+        self._random_bits = random_bits
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> str:
+        """Return a version greater than all that this object made before."""
+        candidate = int(self._now() * 1000) << 80 | self._random_bits(80)
+        with self._lock:
+            self._last = max(candidate, self._last + 1)
+            value = self._last
+        return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -5, -5))
+
+
+def blob_key(name: ObjectName, version: str) -> str:
+    """Return the key of the blob that holds this version of an object."""
+    return f"{name}~{version}"
+
+
+def parse_blob_key(key: str) -> tuple[ObjectName, str | None]:
+    """Take a blob's key apart into its object's name and its version.
+
+    The version is ``None`` for a blob of the legacy server.
+
+    :raises ValueError: if this is no key of a blob. Every storage backend
+        calls this before it touches anything, so no other name gets through.
+    """
+    match = _KEY.fullmatch(key)
+    if match is None or len(match[2]) > PATH_LIMIT:
+        raise ValueError(f"not a blob key: {key!r}")
+    return ObjectName(match[1], match[2]), match[3]

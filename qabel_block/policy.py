@@ -1,0 +1,44 @@
+"""The rules of PROTOCOL section 3, as pure functions."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+METADATA_GROWTH = 153_600
+"""Bytes; over quota, an existing metadata file may grow by less than this."""
+
+_BLOCK_SEGMENTS = frozenset({"blocks", "block"})
+
+
+def is_block(path: str) -> bool:
+    """Tell blocks from metadata files, by the first segment of the path."""
+    return path.partition("/")[0] in _BLOCK_SEGMENTS
+
+
+def storage_allowance(path: str, *, quota: int, used: int, old_size: int | None) -> int:
+    """Return the size in bytes of the largest body that may be stored.
+
+    Negative if not even an empty body may.
+
+    :param quota: bytes granted to the owner.
+    :param used: bytes the owner stores now.
+    :param old_size: bytes of the object that is replaced, or ``None`` if there
+        is none.
+    """
+    within_quota = quota - used + (old_size or 0)
+    if old_size is None or is_block(path):
+        return within_quota
+    return max(within_quota, old_size + METADATA_GROWTH - 1)
+
+
+def traffic_exhausted(*, quota: int, used: int) -> bool:
+    """Say whether a month's traffic, both in bytes, forbids further downloads."""
+    return used > quota
+
+
+def month_of(timestamp: float) -> str:
+    """Return the first day of the calendar month in UTC, as ``YYYY-MM-01``.
+
+    :param timestamp: seconds since 1970.
+    """
+    return datetime.fromtimestamp(timestamp, timezone.utc).strftime("%Y-%m-01")

