@@ -53,6 +53,14 @@ class BadRequest(BlockError):
     """The request contradicts itself; the message says how."""
 
 
+class MethodRefused(BlockError):
+    """There is no way to do this to this resource."""
+
+
+class UpgradeRequired(BlockError):
+    """The resource is there for WebSocket handshakes only."""
+
+
 class RangeNotSatisfiable(BlockError):
     """The requested range lies outside the object.
 
@@ -89,6 +97,10 @@ class Unavailable(BlockError):
         super().__init__(f"{dependency}: {reason}")
         self.dependency = dependency
         self.reason = reason
+
+
+class OutcomeUnknown(Unavailable):
+    """A dependency was lost in the middle of a change: it may have been made."""
 
 
 class StorageFull(BlockError):

@@ -4,7 +4,8 @@ A request comes in over HTTP; an :class:`IAuthenticator` says who is asking;
 one domain operation (:mod:`qabel_block.operations`) moves bytes to or from an
 :class:`IStorageBackend` and settles the change in the ledger
 (:mod:`qabel_block.ledger`), which stands on an :class:`IDatabase`. What may be
-forgotten lives in an :class:`ICache`.
+forgotten lives in an :class:`ICache`; an :class:`INotifier` tells other devices,
+on whatever node they are, of a change.
 
 All methods that return awaitables are called on the reactor's thread and must
 not block it. Every wait has a limit: where a dependency does not answer in
@@ -56,14 +57,13 @@ class IBlobWriter(Interface):
             may follow.
         """
 
-    async def finish(key: str) -> None:
-        """Make the blob durable under its final name.
+    async def finish() -> None:
+        """Make the blob durable under its key.
 
         When this returns the whole blob survives a power failure; until then
-        nothing is to be seen under ``key``. If it raises, the blob may be
-        there or not: the caller has noted ``key`` as garbage before.
+        nothing is to be seen under the key. If it raises, the blob may be
+        there or not: the caller has noted the key as garbage before.
 
-        :param key: a blob key never used before.
         :raises StorageFull: if there is no room.
         :raises Unavailable: if the store fails.
         """
@@ -110,8 +110,10 @@ class IStorageBackend(Interface):
         no error here; ``check`` will tell.
         """
 
-    async def create() -> IBlobWriter:
+    async def create(key: str) -> IBlobWriter:
         """Begin a new blob.
+
+        :param key: a blob key never used before.
 
         :raises StorageFull: if there is no room.
         :raises Unavailable: if the store fails.
@@ -165,12 +167,18 @@ class IAuthenticator(Interface):
         :raises Unavailable: if nobody can tell at the moment.
         """
 
+    async def close() -> None:
+        """Release everything. Nothing else is called afterwards."""
+
 
 class ICache(Interface):
     """Keeps small strings for a short time, for all processes that share it.
 
     It may forget anything at any time.
     """
+
+    async def start() -> None:
+        """Make ready, without waiting for a cache that is down."""
 
     async def get(key: str) -> str | None:
         """Return what was set last under ``key`` and has not expired.
@@ -186,6 +194,52 @@ class ICache(Interface):
 
     async def check() -> None:
         """Find out whether the cache answers.
+
+        :raises Unavailable: if not.
+        """
+
+    async def close() -> None:
+        """Release everything. Nothing else is called afterwards."""
+
+
+class IListener(Interface):
+    """Hears what an :class:`INotifier` brings."""
+
+    def deliver(prefix: str, message: str) -> None:
+        """Take a message that was published for a prefix that was joined."""
+
+    def interrupted() -> None:
+        """Take note that messages may have been missed, for any prefix."""
+
+
+class INotifier(Interface):
+    """Carries messages about changes from each node to all nodes.
+
+    Messages of one node about one prefix arrive in the order in which they were
+    published. A message may be lost, but never without ``interrupted`` being
+    called where it would have arrived.
+    """
+
+    def start(listener: IListener) -> None:
+        """Begin. Called once, before anything else; does not wait for a
+        dependency that is down."""
+
+    async def join(prefix: str) -> None:
+        """Hear of a prefix. When this returns, nothing that is published from
+        now on is missed.
+
+        :raises Unavailable: if that can't be had now.
+        """
+
+    async def leave(prefix: str) -> None:
+        """Hear of a prefix no more. Never raises."""
+
+    def publish(prefix: str, message: str) -> None:
+        """Send a message to all nodes on which the prefix was joined, this one
+        included. Neither waits nor raises: the change it tells of is made."""
+
+    async def check() -> None:
+        """Find out whether messages arrive at the moment.
 
         :raises Unavailable: if not.
         """
@@ -226,8 +280,9 @@ class IDatabase(Interface):
         ``work`` awaits nothing but its transaction, and may be called again
         from the start if the connection breaks before the commit was sent.
         If it raises, the transaction is rolled back and the error passed on.
-        When this raises ``Unavailable``, whether the transaction was committed
-        is not known.
+
+        :raises OutcomeUnknown: if the database was lost while it committed.
+        :raises Unavailable: for any other trouble: nothing was committed.
 
         :param durable: ``False`` if a crash of the database may forget this
             transaction for the sake of speed.

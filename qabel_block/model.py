@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from qabel_block.errors import UserDisabled
+
 
 @frozen
 class Account:
@@ -21,6 +23,14 @@ class Account:
     storage_quota: int
     traffic_quota: int
     any_prefix: bool = False
+
+    def require_active(self) -> None:
+        """Allow uploads and new prefixes to active accounts only.
+
+        :raises UserDisabled: if this one is not.
+        """
+        if not self.active:
+            raise UserDisabled
 
 
 @frozen
@@ -63,6 +73,16 @@ class Target:
     owner_id: int
     used: int
     current: StoredObject | None
+
+    @property
+    def etag(self) -> str | None:
+        """The current object's ETag, if there is an object."""
+        return None if self.current is None else self.current.etag
+
+    @property
+    def size(self) -> int | None:
+        """The current object's size in bytes, if there is an object."""
+        return None if self.current is None else self.current.size
 
 
 @frozen

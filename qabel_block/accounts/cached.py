@@ -1,0 +1,129 @@
+"""Remembers accounts for a short time, and asks once where many want to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from hashlib import sha256
+from hmac import new as new_hmac
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from qabel_block.accounts.answer import read_account, write_account
+from qabel_block.errors import Unavailable, UnknownUser
+from qabel_block.interfaces import IAuthenticator, ICache
+from qabel_block.model import Account
+
+log = Logger()
+
+SECONDS = 60
+"""How long an answer is good (PROTOCOL section 5)."""
+
+QUIET_SECONDS = 60.0
+"""How long not to repeat in the log that the cache is down."""
+
+_KEYS = "qabel-block:account"
+
+
+@implementer(IAuthenticator)
+class CachingAuthenticator:
+    """Stands in front of another authenticator.
+
+    Tokens are never kept: the key of an entry is their HMAC.
+
+    :param secret: the key of the HMAC; all nodes that share the cache share it.
+    """
+
+    def __init__(
+        self, inner: IAuthenticator, cache: ICache, secret: str, clock: IReactorTime
+    ) -> None:
+        self._inner = inner
+        self._cache = cache
+        self._secret = secret.encode("utf-8")
+        self._clock = clock
+        self._asking: dict[str, list[Deferred[Account]]] = {}
+        self._quiet_until = 0.0
+
+    async def authenticate(self, authorization: str, request_id: str) -> Account:
+        """See :meth:`IAuthenticator.authenticate`."""
+        digest = new_hmac(self._secret, authorization.encode("utf-8"), sha256)
+        return await self._look_up(
+            f"{_KEYS}:token:{digest.hexdigest()}",
+            lambda: self._inner.authenticate(authorization, request_id),
+        )
+
+    async def account(self, user_id: int, request_id: str) -> Account:
+        """See :meth:`IAuthenticator.account`."""
+        return await self._look_up(
+            _user_key(user_id), lambda: self._inner.account(user_id, request_id)
+        )
+
+    async def close(self) -> None:
+        """See :meth:`IAuthenticator.close`."""
+        await self._inner.close()
+
+    async def _look_up(
+        self, key: str, ask: Callable[[], Coroutine[Any, Any, Account]]
+    ) -> Account:
+        """Join a look-up that is under way, or begin one.
+
+        It goes on whatever becomes of those who wait for it.
+        """
+        waiting: Deferred[Account] = Deferred()
+        if key in self._asking:
+            self._asking[key].append(waiting)
+        else:
+            self._asking[key] = [waiting]
+            Deferred.fromCoroutine(self._find(key, ask)).addBoth(self._answer, key)
+        return await waiting
+
+    def _answer(self, result: Account | Failure, key: str) -> None:
+        for waiting in self._asking.pop(key):
+            if waiting.called:
+                continue
+            if isinstance(result, Failure):
+                waiting.errback(_fresh(result))
+            else:
+                waiting.callback(result)
+
+    async def _find(
+        self, key: str, ask: Callable[[], Coroutine[Any, Any, Account]]
+    ) -> Account:
+        try:
+            cached = await self._cache.get(key)
+            if cached is not None:
+                return read_account(cached)
+        except Unavailable as error:
+            self._complain(error)
+        account = await ask()
+        try:
+            for name in {key, _user_key(account.user_id)}:
+                await self._cache.set(name, write_account(account), SECONDS)
+        except Unavailable as error:
+            self._complain(error)
+        return account
+
+    def _complain(self, error: Unavailable) -> None:
+        now = self._clock.seconds()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            log.warn("accounts are not cached: {error}", error=str(error))
+
+
+def _user_key(user_id: int) -> str:
+    return f"{_KEYS}:user:{user_id}"
+
+
+def _fresh(failure: Failure) -> BaseException:
+    """Return an error of one's own: a shared one would grow its traceback."""
+    error = failure.value
+    assert error is not None
+    if isinstance(error, Unavailable):
+        return Unavailable(error.dependency, error.reason)
+    if isinstance(error, UnknownUser):
+        return UnknownUser()
+    return error

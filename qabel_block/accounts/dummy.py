@@ -1,0 +1,38 @@
+"""One token and one user, without an accounting server (``--dummy-auth``)."""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+
+from zope.interface import implementer
+
+from qabel_block.errors import UnknownUser
+from qabel_block.interfaces import IAuthenticator
+from qabel_block.model import Account
+
+STORAGE_QUOTA = 2 * 2**30
+TRAFFIC_QUOTA = 20 * 2**30
+
+
+@implementer(IAuthenticator)
+class DummyAuthenticator:
+    """Knows user 0, who may write below any prefix (PROTOCOL section 5)."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode("utf-8")
+
+    async def authenticate(self, authorization: str, request_id: str) -> Account:
+        """See :meth:`IAuthenticator.authenticate`."""
+        scheme, _, token = authorization.partition(" ")
+        # What came over the wire was decoded as Latin-1.
+        given = token.strip().encode("utf-8", "surrogateescape")
+        if scheme.lower() != "token" or not compare_digest(given, self._token):
+            raise UnknownUser
+        return await self.account(0, request_id)
+
+    async def account(self, user_id: int, request_id: str) -> Account:
+        """See :meth:`IAuthenticator.account`."""
+        return Account(user_id, True, STORAGE_QUOTA, TRAFFIC_QUOTA, any_prefix=True)
+
+    async def close(self) -> None:
+        """See :meth:`IAuthenticator.close`."""

@@ -1,0 +1,108 @@
+"""Asks the accounting server (PROTOCOL section 5)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.logger import Logger
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+from qabel_block.accounts.answer import read_account
+from qabel_block.errors import Unavailable, UnknownUser
+from qabel_block.interfaces import IAuthenticator
+from qabel_block.model import Account
+
+log = Logger()
+
+PATH = "/api/v0/internal/user/"
+CONNECTIONS = 16
+"""Calls under way at a time, and connections kept open."""
+
+ANSWER_LIMIT = 64 * 1024
+"""Bytes of an answer that are read; a good one has a hundred."""
+
+_UNKNOWN = frozenset({400, 404})
+
+
+@implementer(IAuthenticator)
+class AccountingAuthenticator:
+    """A client of the accounting server.
+
+    :param reactor: connects and tells the time.
+    :param base_url: of the accounting server.
+    :param secret: what it wants as ``APISECRET``.
+    :param timeout: seconds for a whole call: waiting for a connection and
+        reading the answer included.
+    """
+
+    def __init__(
+        self, reactor: Any, base_url: str, secret: str, timeout: float = 10.0
+    ) -> None:
+        self._reactor = reactor
+        self._url = base_url.rstrip("/") + PATH
+        self._secret = secret
+        self._timeout = timeout
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = CONNECTIONS
+        self._turns = DeferredSemaphore(CONNECTIONS)
+        self._http = HTTPClient(Agent(reactor, connectTimeout=timeout, pool=self._pool))
+
+    async def authenticate(self, authorization: str, request_id: str) -> Account:
+        """See :meth:`IAuthenticator.authenticate`."""
+        return await self._ask({"auth": authorization}, request_id)
+
+    async def account(self, user_id: int, request_id: str) -> Account:
+        """See :meth:`IAuthenticator.account`."""
+        return await self._ask({"user_id": user_id}, request_id)
+
+    async def close(self) -> None:
+        """See :meth:`IAuthenticator.close`."""
+        await self._pool.closeCachedConnections()
+
+    async def _ask(self, question: dict[str, object], request_id: str) -> Account:
+        asking = self._turns.run(
+            lambda: Deferred.fromCoroutine(self._call(question, request_id))
+        )
+        try:
+            status, body = await asking.addTimeout(self._timeout, self._reactor)
+        except Exception as error:
+            # Not the error's text: it may quote what was sent.
+            raise Unavailable(
+                "accounting", f"it does not answer ({type(error).__name__})"
+            ) from None
+        if status in _UNKNOWN:
+            raise UnknownUser
+        if status != 200:
+            raise Unavailable("accounting", f"it answers {status}")
+        return read_account(body)
+
+    async def _call(
+        self, question: dict[str, object], request_id: str
+    ) -> tuple[int, bytes]:
+        response = await self._http.post(
+            self._url,
+            headers=Headers(
+                {
+                    "APISECRET": [self._secret],
+                    "Content-Type": ["application/json"],
+                    "X-Request-ID": [request_id],
+                }
+            ),
+            data=json.dumps(question).encode("ascii"),
+            allow_redirects=False,
+            unbuffered=True,
+        )
+        body = bytearray()
+
+        def collect(data: bytes) -> None:
+            body.extend(data[: ANSWER_LIMIT + 1 - len(body)])
+
+        await response.collect(collect)
+        if len(body) > ANSWER_LIMIT:
+            raise ValueError("the answer is too long")
+        return response.code, bytes(body)

@@ -1,0 +1,194 @@
+"""The composition root: makes the parts and joins them.
+
+Nothing else names the concrete classes, and nobody else has the reactor from
+anywhere but the arguments that are given here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from qabel_block.accounts.cached import CachingAuthenticator
+from qabel_block.accounts.dummy import DummyAuthenticator
+from qabel_block.accounts.server import AccountingAuthenticator
+from qabel_block.caches.memory import MemoryCache
+from qabel_block.caches.redis import RedisCache
+from qabel_block.collector import Collector
+from qabel_block.config import (
+    Config,
+    DummyUser,
+    InProcess,
+    LocalDirectory,
+    PostgresLedger,
+    SqliteLedger,
+    TemporaryDirectory,
+)
+from qabel_block.http.downloads import Downloads
+from qabel_block.http.routes import BlockAPI
+from qabel_block.http.site import BlockSite
+from qabel_block.http.websocket import Sockets
+from qabel_block.interfaces import (
+    IAuthenticator,
+    ICache,
+    IDatabase,
+    INotifier,
+    IStorageBackend,
+)
+from qabel_block.ledger.ledger import Ledger
+from qabel_block.ledger.migrate import upgrade
+from qabel_block.ledger.postgres import PostgresDatabase
+from qabel_block.ledger.sqlite import SqliteDatabase
+from qabel_block.listening import Listeners
+from qabel_block.names import Versions
+from qabel_block.operations import Operations
+from qabel_block.push.hub import Hub
+from qabel_block.push.memory import MemoryNotifier
+from qabel_block.push.redis import RedisNotifier
+from qabel_block.readiness import Readiness
+from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.s3 import S3Storage
+from qabel_block.storage.s3_client import S3Client
+from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
+from qabel_block.threads import Threads
+from qabel_block.traffic import TrafficMeter
+from qabel_block.uploads import Uploads
+from qabel_block.usage_log import no_usage_log, standard_output, usage_log
+
+
+@frozen
+class Parts:
+    """What has to be started and stopped.
+
+    :ivar prepare: to be called before anything else; it may block.
+    """
+
+    prepare: Callable[[], None]
+    threads: Threads
+    database: IDatabase
+    storage: IStorageBackend
+    cache: ICache
+    notifier: INotifier
+    hub: Hub
+    sockets: Sockets
+    authenticator: IAuthenticator
+    traffic: TrafficMeter
+    collector: Collector
+    site: BlockSite
+    listeners: Listeners
+
+
+def compose(config: Config, reactor: Any) -> Parts:
+    """Make the parts that ``config`` describes. Nothing is started yet."""
+    threads = Threads(reactor, config.transfers, "transfers")
+    storage = _storage(config, reactor, threads)
+    database, prepare = _database(config, reactor)
+    cache = _cache(config, reactor)
+    notifier = _notifier(config, reactor)
+    authenticator = _authenticator(config, reactor, cache)
+    now = reactor.seconds
+    record_usage = usage_log(standard_output()) if config.usage_log else no_usage_log
+    ledger = Ledger(database, now)
+    traffic = TrafficMeter(ledger.add_traffic, reactor)
+    hub = Hub(notifier)
+    operations = Operations(
+        ledger, storage, authenticator, traffic, hub.publish, now, record_usage
+    )
+    uploads = Uploads(
+        ledger,
+        storage,
+        Versions(now),
+        threads,
+        config.max_body_size,
+        hub.publish,
+        record_usage,
+    )
+    readiness = Readiness(
+        {
+            "database": database.check,
+            "cache": cache.check,
+            "push": notifier.check,
+            "storage": storage.check,
+        },
+        reactor,
+    )
+    sockets = Sockets(hub, reactor)
+    api = BlockAPI(
+        readiness,
+        authenticator,
+        operations,
+        uploads,
+        Downloads(operations, reactor),
+        sockets,
+    )
+    site = BlockSite(api.app.resource(), reactor)
+    return Parts(
+        prepare,
+        threads,
+        database,
+        storage,
+        cache,
+        notifier,
+        hub,
+        sockets,
+        authenticator,
+        traffic,
+        Collector(ledger, storage, reactor),
+        site,
+        Listeners(reactor, config.endpoints, site),
+    )
+
+
+def _storage(config: Config, reactor: Any, threads: Threads) -> IStorageBackend:
+    chosen = config.storage
+    if isinstance(chosen, LocalDirectory):
+        return LocalStorage(chosen.path, threads)
+    if isinstance(chosen, TemporaryDirectory):
+        return TemporaryStorage(threads)
+
+    def connect() -> S3Client:
+        return S3Client(
+            chosen.bucket, chosen.endpoint_url, chosen.region, config.transfers
+        )
+
+    return S3Storage(connect, threads, reactor, config.max_body_size)
+
+
+def _database(config: Config, reactor: Any) -> tuple[IDatabase, Callable[[], None]]:
+    """Return the database, and what must be done before it is used."""
+    chosen = config.ledger
+    if isinstance(chosen, PostgresLedger):
+        return PostgresDatabase(reactor, chosen.dsn), lambda: None
+    if isinstance(chosen, SqliteLedger):
+        path, migrate = chosen.path, chosen.migrate
+    else:
+        path, migrate = temporary_directory() / "ledger.sqlite", True
+
+    def prepare() -> None:
+        if migrate:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            upgrade(f"sqlite:///{path}")
+
+    return SqliteDatabase(reactor, str(path)), prepare
+
+
+def _cache(config: Config, reactor: Any) -> ICache:
+    if isinstance(config.cache, InProcess):
+        return MemoryCache(reactor)
+    return RedisCache(reactor, config.cache.host, config.cache.port)
+
+
+def _notifier(config: Config, reactor: Any) -> INotifier:
+    if isinstance(config.cache, InProcess):
+        return MemoryNotifier()
+    return RedisNotifier(reactor, config.cache.host, config.cache.port)
+
+
+def _authenticator(config: Config, reactor: Any, cache: ICache) -> IAuthenticator:
+    chosen = config.accounts
+    if isinstance(chosen, DummyUser):
+        return DummyAuthenticator(chosen.token)
+    server = AccountingAuthenticator(reactor, chosen.url, chosen.secret)
+    return CachingAuthenticator(server, cache, chosen.secret, reactor)

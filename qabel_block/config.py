@@ -1,0 +1,129 @@
+"""What the operator has chosen, as values. Secrets don't show in their repr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import field, frozen
+
+
+@frozen
+class LocalDirectory:
+    """Blobs are files below a directory."""
+
+    path: Path
+
+
+@frozen
+class TemporaryDirectory:
+    """Blobs are forgotten at exit."""
+
+
+@frozen
+class S3Bucket:
+    """Blobs are in a bucket.
+
+    :ivar endpoint_url: of a store other than AWS.
+    """
+
+    bucket: str
+    endpoint_url: str | None
+    region: str | None
+
+
+@frozen
+class PostgresLedger:
+    """The ledger is a PostgreSQL database, named by a libpq DSN or URL."""
+
+    dsn: str = field(repr=False)
+
+
+@frozen
+class SqliteLedger:
+    """The ledger is a file.
+
+    :ivar migrate: whether the server upgrades its schema itself.
+    """
+
+    path: Path
+    migrate: bool
+
+
+@frozen
+class TemporaryLedger:
+    """The ledger is forgotten at exit, together with the blobs."""
+
+
+@frozen
+class RedisServer:
+    """Cache and push go through Redis."""
+
+    host: str
+    port: int
+
+
+@frozen
+class InProcess:
+    """Cache and push stay within this process."""
+
+
+@frozen
+class AccountingServer:
+    """Users are known to an accounting server."""
+
+    url: str
+    secret: str = field(repr=False)
+
+
+@frozen
+class DummyUser:
+    """There is one user, with one token."""
+
+    token: str = field(repr=False)
+
+
+@frozen
+class LogConfig:
+    """How to log (the manual's logging options).
+
+    :ivar level: ``debug``, ``info``, ``warning``, ``error``, or ``none`` to
+        leave logging to ``twist`` or ``twistd``.
+    :ivar file: the current log file; rotated ones get a suffix.
+    :ivar stderr: whether to log there; ``None`` if the operator did not say.
+    :ivar dict_config: a JSON file for :func:`logging.config.dictConfig`.
+    :ivar explicit: whether any logging option was given.
+    """
+
+    level: str = "info"
+    file: Path | None = None
+    max_size: int = 100_000_000
+    backups: int = 10
+    rotate_mode: str = "size"
+    rotate_when: str = "midnight"
+    rotate_interval: int = 1
+    stderr: bool | None = None
+    dict_config: Path | None = None
+    explicit: bool = False
+
+
+@frozen
+class Config:
+    """Everything that the composition root needs to know.
+
+    :ivar endpoints: descriptions of Twisted server endpoints.
+    :ivar max_body_size: bytes.
+    :ivar transfers: storage operations that run in threads at a time.
+    :ivar usage_log: whether to print usage events.
+    :ivar metrics_port: where to serve metrics, if anywhere.
+    """
+
+    storage: LocalDirectory | TemporaryDirectory | S3Bucket
+    ledger: PostgresLedger | SqliteLedger | TemporaryLedger
+    cache: RedisServer | InProcess
+    accounts: AccountingServer | DummyUser
+    endpoints: tuple[str, ...]
+    max_body_size: int = 2_147_483_648
+    transfers: int = 10
+    usage_log: bool = False
+    metrics_port: int | None = None
+    log: LogConfig = LogConfig()

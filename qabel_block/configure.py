@@ -1,0 +1,98 @@
+"""Makes a :class:`~qabel_block.config.Config` of options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qabel_block.config import (
+    AccountingServer,
+    Config,
+    DummyUser,
+    InProcess,
+    LocalDirectory,
+    LogConfig,
+    PostgresLedger,
+    RedisServer,
+    S3Bucket,
+    SqliteLedger,
+    TemporaryDirectory,
+    TemporaryLedger,
+)
+from qabel_block.option_values import SQLITE
+from qabel_block.options import Options
+
+
+def configure(options: Options) -> Config:
+    """Return what these options, already checked, mean."""
+    return Config(
+        storage=_storage(options),
+        ledger=_ledger(options),
+        cache=_cache(options),
+        accounts=_accounts(options),
+        endpoints=options["listen"] or (_endpoint(options),),
+        max_body_size=options["max-body-size"],
+        transfers=options["transfers"],
+        usage_log=options["dummy-log"],
+        metrics_port=options["prometheus-port"],
+        log=_log(options),
+    )
+
+
+def _storage(
+    options: Mapping[str, Any],
+) -> LocalDirectory | TemporaryDirectory | S3Bucket:
+    if options["standalone"]:
+        return LocalDirectory(options["standalone"] / "objects")
+    if options["local-storage"]:
+        return LocalDirectory(options["local-storage"])
+    if options["dummy"]:
+        return TemporaryDirectory()
+    return S3Bucket(
+        options["s3-bucket"], options["s3-endpoint-url"], options["s3-region"]
+    )
+
+
+def _ledger(options: Options) -> PostgresLedger | SqliteLedger | TemporaryLedger:
+    if options["standalone"]:
+        return SqliteLedger(options["standalone"] / "ledger.sqlite", migrate=True)
+    if options["dummy"] and "psql-dsn" not in options.given:
+        # What forgets its blobs must forget what it knows of them.
+        return TemporaryLedger()
+    dsn: str = options["psql-dsn"]
+    if dsn.startswith(SQLITE):
+        return SqliteLedger(Path(dsn.removeprefix(SQLITE)).absolute(), migrate=False)
+    return PostgresLedger(dsn)
+
+
+def _cache(options: Mapping[str, Any]) -> RedisServer | InProcess:
+    if options["standalone"] or options["dummy-cache"]:
+        return InProcess()
+    return RedisServer(options["redis-host"], options["redis-port"])
+
+
+def _accounts(options: Mapping[str, Any]) -> AccountingServer | DummyUser:
+    if options["dummy-auth"]:
+        return DummyUser(options["dummy-auth"])
+    return AccountingServer(options["accounting-host"], options["apisecret"])
+
+
+def _endpoint(options: Mapping[str, Any]) -> str:
+    address = options["address"].replace(":", r"\:")
+    return f"tcp:{options['port']}:interface={address}"
+
+
+def _log(options: Options) -> LogConfig:
+    return LogConfig(
+        level="debug" if options["debug"] else options["logging"],
+        file=options["log-file-prefix"],
+        max_size=options["log-file-max-size"],
+        backups=options["log-file-num-backups"],
+        rotate_mode=options["log-rotate-mode"],
+        rotate_when=options["log-rotate-when"],
+        rotate_interval=options["log-rotate-interval"],
+        stderr=options["log-to-stderr"] if "log-to-stderr" in options.given else None,
+        dict_config=options["logging-config"],
+        explicit=any(name.startswith("log") for name in options.given),
+    )

@@ -1,0 +1,30 @@
+"""Reads and writes the parts of messages that several handlers share."""
+
+from __future__ import annotations
+
+import json
+
+from qabel_block.conditions import Conditions
+from qabel_block.http.streaming import StreamingRequest
+
+
+def field(request: StreamingRequest, name: str) -> str | None:
+    """Return a header's value, its lines joined (RFC 9110 section 5.3)."""
+    lines = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+    if lines is None:
+        return None
+    return b", ".join(lines).decode("latin-1")
+
+
+def conditions(request: StreamingRequest) -> Conditions:
+    """Return what the request asks of the object's ETag."""
+    return Conditions.parse(field(request, "If-Match"), field(request, "If-None-Match"))
+
+
+def json_answer(request: StreamingRequest, status: int, value: object) -> bytes:
+    """Prepare an answer in JSON and return its body."""
+    body = json.dumps(value).encode("ascii")
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body

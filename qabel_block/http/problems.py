@@ -1,0 +1,134 @@
+"""What each error of the domain is in HTTP: the one table, and its answers."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.http import parse_accept_header
+
+from qabel_block import errors
+from qabel_block.http.streaming import StreamingRequest
+
+log = Logger()
+
+PROBLEM_JSON = "application/problem+json"
+
+RETRY_SECONDS = 5
+"""When to try again after a 503; dependencies that recover take a few seconds."""
+
+STATUS_LINES: dict[type[Exception], tuple[int, str]] = {
+    errors.BadRequest: (400, "Bad Request"),
+    errors.QuotaReached: (402, "Quota reached"),
+    errors.NoAuthorization: (403, "No authorization given"),
+    errors.UnknownUser: (403, "User not found"),
+    errors.UserDisabled: (403, "User is disabled"),
+    errors.NotOwner: (403, "Not authorized for this prefix"),
+    errors.ObjectNotFound: (404, "File not found"),
+    errors.MethodRefused: (405, "Method Not Allowed"),
+    errors.PreconditionFailed: (412, "Precondition Failed"),
+    errors.BodyTooLarge: (413, "Content Too Large"),
+    errors.RangeNotSatisfiable: (416, "Range Not Satisfiable"),
+    errors.UpgradeRequired: (426, "Upgrade Required"),
+    errors.Unavailable: (503, "Service Unavailable"),
+    errors.BlobNotFound: (503, "Service Unavailable"),
+    errors.BlobCollected: (503, "Service Unavailable"),
+    errors.StorageFull: (507, "Insufficient Storage"),
+}
+"""The reason phrases are part of the contract: clients show them."""
+
+
+_OF_THE_OBJECT = (
+    b"Accept-Ranges",
+    b"Content-Range",
+    b"Content-Type",
+    b"ETag",
+    b"Repr-Digest",
+)
+"""Headers that a handler may have set before it failed."""
+
+
+def answer_failure(request: StreamingRequest, failure: Failure) -> bytes:
+    """Turn an error into an answer and return the answer's body.
+
+    If the answer has begun already, the connection is cut instead.
+    """
+    error = failure.value
+    if isinstance(error, errors.ClientGone):
+        return b""
+    status, reason, detail = _describe(request, failure)
+    if request.startedWriting:
+        request.abort()
+        return b""
+    request.setResponseCode(status, reason.encode("ascii"))
+    for name in _OF_THE_OBJECT:
+        request.responseHeaders.removeHeader(name)
+    _set_headers(request, error, status)
+    body = b""
+    if _wants_body(request):
+        problem = {"title": reason, "status": status}
+        if detail:
+            problem["detail"] = detail
+        body = json.dumps(problem).encode("ascii")
+        request.setHeader(b"Content-Type", PROBLEM_JSON.encode("ascii"))
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body
+
+
+def _describe(request: StreamingRequest, failure: Failure) -> tuple[int, str, str]:
+    """Return status, reason and detail; log what an operator must hear of."""
+    error = failure.value
+    if isinstance(error, HTTPException):
+        return error.code or 500, error.name, ""
+    for kind in type(error).__mro__:
+        if kind in STATUS_LINES:
+            status, reason = STATUS_LINES[kind]
+            if status >= 500:
+                log.warn(
+                    "{status} for {request_id}: {kind} {error}",
+                    status=status,
+                    request_id=request.request_id,
+                    kind=type(error).__name__,
+                    error=str(error),
+                )
+                log.debug("{trace}", trace=failure.getTraceback())
+            return status, reason, str(error) if status in (400, 503) else ""
+    incident = str(uuid4())
+    log.failure(
+        "incident {incident} in {request_id}",
+        failure=failure,
+        incident=incident,
+        request_id=request.request_id,
+    )
+    return 500, "Internal Server Error", f"incident {incident}"
+
+
+def _set_headers(request: StreamingRequest, error: object, status: int) -> None:
+    if isinstance(error, errors.PreconditionFailed) and error.etag is not None:
+        request.setHeader(b"ETag", error.etag.encode("ascii"))
+    if isinstance(error, errors.RangeNotSatisfiable):
+        request.setHeader(b"Content-Range", b"bytes */%d" % error.size)
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        request.setHeader(b"Allow", allowed.encode("ascii"))
+    if isinstance(error, errors.MethodRefused):
+        request.setHeader(b"Allow", b"")
+    if isinstance(error, errors.UpgradeRequired):
+        # RFC 9110 section 15.5.22
+        request.setHeader(b"Upgrade", b"websocket")
+        request.setHeader(b"Sec-WebSocket-Version", b"13")
+    if status == 503:
+        request.setHeader(b"Retry-After", b"%d" % RETRY_SECONDS)
+
+
+def _wants_body(request: StreamingRequest) -> bool:
+    # Real clients leave a body they didn't ask for unread, which costs them
+    # the connection, and after DELETE for good (PROTOCOL section 9).
+    accept = request.getHeader("Accept")
+    if accept is None or request.method in (b"DELETE", b"HEAD"):
+        return False
+    return parse_accept_header(accept, MIMEAccept)[PROBLEM_JSON] > 0

@@ -1,0 +1,190 @@
+"""The resources of ``/api/v0`` (PROTOCOL section 2), and two for operators.
+
+Each handler reads the request, calls one operation and returns the body of the
+answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from qabel_block.digests import expected_digests
+from qabel_block.errors import BadRequest, MethodRefused, NoAuthorization
+from qabel_block.http.converters import PathConverter, PrefixConverter
+from qabel_block.http.downloads import Downloads
+from qabel_block.http.headers import conditions, field, json_answer
+from qabel_block.http.problems import answer_failure
+from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.websocket import Sockets, check_handshake
+from qabel_block.interfaces import IAuthenticator
+from qabel_block.model import Account, ObjectName
+from qabel_block.operations import Operations
+from qabel_block.push.hub import is_quiet
+from qabel_block.readiness import Readiness
+from qabel_block.shielding import shielded
+from qabel_block.uploads import Upload, Uploads
+
+P = ParamSpec("P")
+Handler = Callable[
+    Concatenate["BlockAPI", StreamingRequest, P], Coroutine[Deferred[Any], Any, Any]
+]
+
+
+def _to_the_end(
+    handler: Handler[P],
+) -> Callable[Concatenate[BlockAPI, StreamingRequest, P], Deferred[bytes]]:
+    """Let a handler finish even if its client disconnects."""
+
+    @wraps(handler)
+    def begin(
+        self: BlockAPI, request: StreamingRequest, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[bytes]:
+        return shielded(handler(self, request, *args, **kwargs))
+
+    return begin  # type: ignore[return-value]
+
+
+class BlockAPI:
+    """The HTTP interface to the operations."""
+
+    app = Klein()
+    # No redirects: clients follow them with their token, whatever the host.
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    app.url_map.converters["prefix"] = PrefixConverter
+    app.url_map.converters["path"] = PathConverter
+
+    def __init__(
+        self,
+        readiness: Readiness,
+        authenticator: IAuthenticator,
+        operations: Operations,
+        uploads: Uploads,
+        downloads: Downloads,
+        sockets: Sockets,
+    ) -> None:
+        self._sockets = sockets
+        self._readiness = readiness
+        self._authenticator = authenticator
+        self._operations = operations
+        self._uploads = uploads
+        self._downloads = downloads
+
+    @app.handle_errors(Exception)  # type: ignore[arg-type]
+    def problem(self, request: StreamingRequest, failure: Failure) -> bytes:
+        """Answer with the problem that a handler ended in."""
+        return answer_failure(request, failure)
+
+    @app.route("/healthz", methods=["GET"])
+    def healthz(self, request: StreamingRequest) -> bytes:
+        """Tell that the process lives."""
+        return json_answer(request, 200, {"alive": True})
+
+    @app.route("/readyz", methods=["GET"])
+    @_to_the_end
+    async def readyz(self, request: StreamingRequest) -> bytes:
+        """Tell whether requests can be served, and if not, what is missing."""
+        failures = await self._readiness.failures()
+        status = 503 if failures else 200
+        return json_answer(request, status, {"ready": not failures, **failures})
+
+    @app.route("/api/v0/prefix", methods=["GET"])
+    @_to_the_end
+    async def list_prefixes(self, request: StreamingRequest) -> bytes:
+        """List the user's prefixes."""
+        account = await self._authenticate(request)
+        prefixes = await self._operations.prefixes(account)
+        return json_answer(request, 200, {"prefixes": prefixes})
+
+    @app.route("/api/v0/prefix", methods=["POST"])
+    @_to_the_end
+    async def create_prefix(self, request: StreamingRequest) -> bytes:
+        """Give the user a new prefix."""
+        account = await self._authenticate(request)
+        prefix = await self._operations.create_prefix(account)
+        return json_answer(request, 201, {"prefix": prefix})
+
+    @app.route("/api/v0/quota", methods=["GET"])
+    @_to_the_end
+    async def quota(self, request: StreamingRequest) -> bytes:
+        """Tell how much the user may store, and does."""
+        account = await self._authenticate(request)
+        size = await self._operations.storage_used(account)
+        return json_answer(request, 200, {"quota": account.storage_quota, "size": size})
+
+    @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["GET"])
+    @_to_the_end
+    async def download(
+        self, request: StreamingRequest, prefix: str, path: str
+    ) -> bytes:
+        """Send an object, a part of it, or only its head."""
+        await self._downloads.answer(request, ObjectName(prefix, path))
+        return b""
+
+    @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["POST", "PUT"])
+    @_to_the_end
+    async def upload(self, request: StreamingRequest, prefix: str, path: str) -> bytes:
+        """Store the body as the next version of an object."""
+        account = await self._authenticate(request)
+        if request.requestHeaders.hasHeader(b"Content-Range"):
+            # RFC 9110 section 14.4: a part must not replace the whole.
+            raise BadRequest("partial uploads are not supported")
+        upload = Upload(
+            account,
+            ObjectName(prefix, path),
+            conditions(request),
+            request.content_length,
+            expected_digests(
+                field(request, "Content-Digest"), field(request, "Repr-Digest")
+            ),
+        )
+        etag = await self._uploads.store(upload, request.body)
+        request.setHeader(b"ETag", etag.encode("ascii"))
+        request.setResponseCode(204)
+        return b""
+
+    @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["DELETE"])
+    @_to_the_end
+    async def delete(self, request: StreamingRequest, prefix: str, path: str) -> bytes:
+        """Delete an object; that it was not there is no error."""
+        account = await self._authenticate(request)
+        name = ObjectName(prefix, path)
+        await self._operations.delete(account, name, conditions(request))
+        request.setResponseCode(204)
+        return b""
+
+    @app.route("/api/v0/websocket/<prefix:prefix>", methods=["GET"])
+    @_to_the_end
+    async def listen_to_prefix(self, request: StreamingRequest, prefix: str) -> Any:
+        """Tell of changes below a prefix of the user's own."""
+        check_handshake(request)
+        account = await self._authenticate(request)
+        await self._operations.check_prefix(account, prefix)
+        return await self._sockets.open(request, prefix, None)
+
+    @app.route("/api/v0/websocket/<prefix:prefix>/<path:path>", methods=["GET"])
+    @_to_the_end
+    async def listen_to_object(
+        self, request: StreamingRequest, prefix: str, path: str
+    ) -> Any:
+        """Tell of changes of one object, whoever asks."""
+        if is_quiet(path):
+            raise MethodRefused
+        check_handshake(request)
+        return await self._sockets.open(request, prefix, path)
+
+    async def _authenticate(self, request: StreamingRequest) -> Account:
+        authorization = request.getHeader(b"Authorization")
+        if not authorization:
+            raise NoAuthorization
+        account = await self._authenticator.authenticate(
+            authorization.decode("latin-1"), request.request_id
+        )
+        request.user_id = account.user_id
+        return account

@@ -1,0 +1,73 @@
+"""The HTTP server: a Twisted ``Site`` that knows its connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from qabel_block.http.streaming import IDLE_SECONDS, StreamingChannel, StreamingRequest
+
+log = Logger()
+
+
+class BlockSite(Site):
+    """Serves one resource over :class:`StreamingChannel` connections.
+
+    :param resource: a leaf; it finds its way from ``request.postpath``.
+    :param reactor: for time and timeouts.
+    """
+
+    protocol = StreamingChannel  # type: ignore[assignment]
+    requestFactory = StreamingRequest
+    reactor: Any
+
+    draining = False
+
+    def __init__(self, resource: IResource, reactor: Any) -> None:
+        super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
+        self._channels: set[StreamingChannel] = set()
+        self._deserted: Deferred[None] | None = None
+
+    def opened(self, channel: StreamingChannel) -> None:
+        """Take note of a new connection."""
+        self._channels.add(channel)
+
+    def closed(self, channel: StreamingChannel) -> None:
+        """Take note that a connection is no more."""
+        self._channels.discard(channel)
+        if not self._channels and self._deserted is not None:
+            self._deserted.callback(None)
+            self._deserted = None
+
+    async def drain(self) -> None:
+        """Finish what is under way, close idle connections, and return when
+        none is left. No new ones are expected."""
+        self.draining = True
+        for channel in tuple(self._channels):
+            channel.retire()
+        if self._channels:
+            self._deserted = Deferred()
+            await self._deserted
+
+    def abandon(self) -> None:
+        """Cut the connections that are left."""
+        for channel in tuple(self._channels):
+            channel.forceAbortClient()
+
+    def log(self, request: Any) -> None:
+        """Write one line for an answered request; it never holds a header."""
+        log.info(
+            "{method} {path} {status} {bytes} B {milliseconds:.1f} ms"
+            " user={user} request={request_id}",
+            method=request.method.decode("ascii"),
+            path=request.path.decode("latin-1"),
+            status=request.code,
+            bytes=request.sentLength,
+            milliseconds=(self.reactor.seconds() - request.arrived) * 1000,
+            user="-" if request.user_id is None else request.user_id,
+            request_id=request.request_id,
+        )

@@ -1,0 +1,285 @@
+"""Requests whose handling starts when their head is complete.
+
+Twisted collects a request's body before it calls ``process()``. Here the work
+starts with the head, and the body streams to whoever reads ``request.body``.
+An answer may therefore be complete before the body is; the connection then goes
+on reading and discards, so that the client gets to read the answer (PROTOCOL
+section 9), and only then turns to the next request.
+
+This module, and no other, leans on the insides of :mod:`twisted.web.http`:
+``HTTPChannel.allHeadersReceived``, ``allContentReceived`` and
+``_respondToBadRequestAndDisconnect``, the attributes ``_command``, ``_path``,
+``_version`` and ``_networkProducer``, and ``Request.queued``, which keeps
+``finish()`` from ending the request's turn on its connection.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
+from twisted.web.http import HTTPChannel, datetimeToString
+from twisted.web.server import Request
+
+from qabel_block.http.body import RequestBody
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from qabel_block.http.site import BlockSite
+
+IDLE_SECONDS = 75.0
+"""After this time without a byte from the client a connection is closed."""
+
+KEEP_ALIVE_SECONDS = 60
+"""What clients are told; the margin to IDLE_SECONDS is for a request that is
+on its way when we lose patience, which a client can't send again."""
+
+DISCARD_BYTES = 128 * 1024 * 1024
+DISCARD_SECONDS = 300.0
+"""How much of a refused body is read, and for how long, before the connection
+is cut."""
+
+UNSENT_SECONDS = 5.0
+"""How long to wait for the body of a client that asked with ``Expect`` and was
+refused: it has no reason to send one, but may have lost patience."""
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+
+
+class StreamingChannel(HTTPChannel):
+    """An HTTP/1.1 connection that hands over a request with its head."""
+
+    site: BlockSite
+    transport: Any
+    body_paused = False
+    _refused = False
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.site.opened(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self.site.closed(self)
+
+    def retire(self) -> None:
+        """Close the connection as soon as it has nothing more to answer."""
+        if self.requests:
+            self.persistent = False
+        else:
+            self.loseConnection()
+
+    def hand_over(self) -> Any:
+        """Give up the connection to another protocol; return its transport."""
+        self.setTimeout(None)
+        self.transport.unregisterProducer()
+        self.site.closed(self)
+        return self.transport
+
+    def take_early_data(self) -> bytes:
+        """Return what the client has sent after its request."""
+        data = b"".join(self._dataBuffer)
+        self._dataBuffer.clear()
+        return data
+
+    # Once it has refused a request, Twisted goes on parsing what has already
+    # arrived, and might serve the very request it has refused.
+
+    def lineReceived(self, line: bytes) -> None:
+        if not self._refused:
+            super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self._refused:
+            super().rawDataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        request = self.requests[-1]
+        self.persistent = not self.site.draining and self.checkPersistence(
+            request, self._version
+        )
+        hosts = request.requestHeaders.getRawHeaders(b"Host", ())
+        if len(hosts) > 1 or (not hosts and self._version == b"HTTP/1.1"):
+            # RFC 9112 section 3.2
+            self._respondToBadRequestAndDisconnect()
+        else:
+            request.headReceived(self._command, self._path, self._version, self.length)
+
+    def allContentReceived(self) -> None:
+        if not self._refused:
+            super().allContentReceived()
+
+    def timeoutConnection(self) -> None:
+        if self.body_paused:
+            # The silence is of our making, not the client's.
+            self.setTimeout(self.timeOut)
+        else:
+            super().timeoutConnection()
+
+    def pause_body(self) -> None:
+        """Make the client wait. Bytes already received may still come."""
+        self.body_paused = True
+        self._networkProducer.pauseProducing()
+
+    def resume_body(self) -> None:
+        """End the wait of :meth:`pause_body`."""
+        if self.body_paused:
+            self.body_paused = False
+            self._networkProducer.resumeProducing()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self._refused = True
+        if not (self.requests and self.requests[-1].startedWriting):
+            self.transport.write(
+                b"HTTP/1.1 400 Bad Request\r\n"
+                b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+        self.loseConnection()
+
+
+class StreamingRequest(Request):
+    """A request on a :class:`StreamingChannel`.
+
+    :ivar body: an :class:`~qabel_block.interfaces.IBody`.
+    :ivar request_id: the client's ``X-Request-ID`` if it is sane, else a new
+        one; also sent with the answer.
+    :ivar content_length: bytes of the body; ``None`` if it is chunked.
+    :ivar user_id: who asked, once that is known; for the log.
+    """
+
+    defaultContentType = None
+    channel: Any
+    site: BlockSite
+    body: RequestBody
+    request_id: str
+    content_length: int | None
+    user_id: int | None = None
+    arrived = 0.0
+    _awaits_continue = False
+    _discarded = 0
+    _patience: IDelayedCall | None = None
+
+    def headReceived(
+        self, method: bytes, target: bytes, version: bytes, length: int | None
+    ) -> None:
+        """Start the work. Called by the channel when the head is complete."""
+        self.method, self.uri, self.clientproto = method, target, version
+        self.path = _ABSOLUTE_FORM.sub(b"", target, 1).partition(b"?")[0] or b"/"
+        self.args = {}
+        self.queued = True
+        self.content_length = length
+        self.body = RequestBody(self)
+        self.site = self.channel.site
+        self.arrived = self.site.reactor.seconds()
+        self.request_id = self._choose_request_id()
+        self._awaits_continue = (
+            version == b"HTTP/1.1"
+            and length != 0
+            and (self.getHeader(b"Expect") or b"").lower() == b"100-continue"
+        )
+        self.process()
+
+    def process(self) -> None:
+        """Give the request to the site's resource.
+
+        The path is routed as it was sent: ``%2F`` is not ``/`` and matches
+        nothing. One slash at its end makes no difference (PROTOCOL section 2).
+        """
+        self.setHeader(b"Date", datetimeToString())
+        self.setHeader(b"Server", b"qabel-block")
+        self.setHeader(b"X-Request-ID", self.request_id.encode("ascii"))
+        self.prepath: list[bytes] = []
+        path = self.path[1:].decode("latin-1").encode("ascii", "replace")
+        self.postpath = path.removesuffix(b"/").split(b"/")
+        self.render(self.site.resource)
+
+    def getRequestHostname(self) -> bytes:
+        """Return a constant: nothing here depends on ``Host``, and routing
+        would stumble over values that are no host names."""
+        return b"localhost"
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._awaits_continue = False
+        if not self.finished:
+            self.body.feed(data)
+            return
+        self._discarded += len(data)
+        if self._discarded > DISCARD_BYTES:
+            self.channel.loseConnection()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Take note that the body is complete. Called by the channel."""
+        self.queued = False
+        self.channel.body_paused = False
+        self.body.end()
+        if self.finished:
+            self._end_patience()
+            self._cleanup()
+
+    def write(self, data: bytes) -> None:
+        if not self.startedWriting and not self._disconnected:
+            self._announce_persistence()
+        super().write(data)
+
+    def finish(self) -> None:
+        if self._disconnected:
+            return
+        super().finish()
+        if self.queued and self.content_length != 0:
+            self.body.discard()
+            seconds = UNSENT_SECONDS if self._awaits_continue else DISCARD_SECONDS
+            self._patience = self.site.reactor.callLater(
+                seconds, self.channel.loseConnection
+            )
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._end_patience()
+        if hasattr(self, "body"):
+            self.body.lose()
+        super().connectionLost(reason)
+
+    def go_ahead(self) -> None:
+        """See :class:`~qabel_block.http.body.Flow`."""
+        if self._awaits_continue and not (self.startedWriting or self._disconnected):
+            self._awaits_continue = False
+            self.channel.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def pause(self) -> None:
+        """See :class:`~qabel_block.http.body.Flow`."""
+        if self.queued and not self._disconnected:
+            self.channel.pause_body()
+
+    def resume(self) -> None:
+        """See :class:`~qabel_block.http.body.Flow`."""
+        if self.queued and not self._disconnected:
+            self.channel.resume_body()
+
+    def abort(self) -> None:
+        """Cut the connection, so that the client can't take what it has got of
+        the answer for the whole."""
+        if not self._disconnected:
+            self.channel.transport.abortConnection()
+
+    def _announce_persistence(self) -> None:
+        if self._awaits_continue:
+            # Whether a body will follow is the client's choice (RFC 9110
+            # section 10.1.1), so where the next request begins can't be known.
+            self.channel.persistent = False
+        if self.channel.persistent:
+            self.setHeader(b"Connection", b"keep-alive")
+            self.setHeader(b"Keep-Alive", b"timeout=%d" % KEEP_ALIVE_SECONDS)
+        else:
+            self.setHeader(b"Connection", b"close")
+
+    def _choose_request_id(self) -> str:
+        given = self.getHeader(b"X-Request-ID") or b""
+        return given.decode("ascii") if _REQUEST_ID.fullmatch(given) else str(uuid4())
+
+    def _end_patience(self) -> None:
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()

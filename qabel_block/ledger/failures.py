@@ -1,0 +1,67 @@
+"""What psycopg2 and txpostgres raise, in the domain's words."""
+
+from __future__ import annotations
+
+import psycopg2
+from psycopg2 import errors
+from psycopg2.extensions import TransactionRollbackError
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from txpostgres.txpostgres import UnexpectedPollResult
+
+from qabel_block.errors import Unavailable
+from qabel_block.ledger.revision import not_migrated
+
+DRIVER_ERRORS = (
+    psycopg2.Error,
+    ConnectionDone,
+    ConnectionLost,
+    UnexpectedPollResult,
+    # This is how txpostgres says that the server's statement_timeout is over.
+    CancelledError,
+)
+"""Everything that a query may raise."""
+
+_REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((errors.InsufficientPrivilege,), "its role lacks privileges"),
+    ((CancelledError, errors.LockNotAvailable), "it took too long"),
+    ((errors.ReadOnlySqlTransaction,), "it is read-only"),
+    ((errors.DiskFull,), "its disk is full"),
+    ((TransactionRollbackError,), "too many conflicts with other transactions"),
+    (
+        (
+            psycopg2.OperationalError,
+            psycopg2.InterfaceError,
+            errors.IdleInTransactionSessionTimeout,
+            ConnectionDone,
+            ConnectionLost,
+            UnexpectedPollResult,
+        ),
+        "the connection was lost",
+    ),
+)
+
+
+def unavailable(error: Exception) -> Unavailable | None:
+    """Return what to raise for an error of the driver.
+
+    The driver's own words stay out of it: they name hosts and users.
+
+    :return: ``None`` if the error is none of the database's state, but a
+        mistake in a statement or its parameters.
+    """
+    if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
+        return not_migrated()
+    for kinds, reason in _REASONS:
+        if isinstance(error, kinds):
+            return Unavailable("database", reason)
+    return None
+
+
+def is_conflict(error: Exception) -> bool:
+    """Say whether the server rolled back in favour of another transaction.
+
+    That is a deadlock or a serialization failure; the same work may succeed if
+    it is done once more.
+    """
+    return isinstance(error, TransactionRollbackError)

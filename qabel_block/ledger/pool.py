@@ -1,0 +1,145 @@
+"""The connections to PostgreSQL that operations take turns with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.logger import Logger
+
+from qabel_block.errors import Unavailable
+from qabel_block.ledger.deadline import Deadline
+from qabel_block.ledger.dsn import with_addresses
+from qabel_block.ledger.failures import DRIVER_ERRORS
+from qabel_block.ledger.session import Session
+
+_LIBPQ_DEFAULTS = {
+    "fallback_application_name": "qabel-block",
+    # An idle connection to a machine that vanished is noticed within a minute.
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
+
+
+class Pool:
+    """Opens connections on demand, and keeps them for the next one who asks.
+
+    The one that was used last is taken first, so that those beyond what is
+    usually needed stay idle.
+
+    :param reactor: resolves names, watches sockets and tells the time.
+    :param parameters: libpq's, for connecting.
+    :param setup: what every new connection is told first.
+    :param limit: the largest number of connections.
+    :param waited: told the seconds for which an operation had to wait because
+        all connections were busy.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        parameters: dict[str, str],
+        setup: str,
+        limit: int,
+        waited: Callable[[float], None],
+    ) -> None:
+        self._reactor = reactor
+        self._parameters = {**_LIBPQ_DEFAULTS, **parameters}
+        self._setup = setup
+        self._waited = waited
+        self._turns = DeferredSemaphore(limit)
+        self._sessions: set[Session] = set()
+        self._idle: list[Session] = []
+        self._closed = False
+        self._reachable = True
+
+    async def take(self, deadline: Deadline, fresh: bool = False) -> Session:
+        """Return a connection for one's own use until ``give_back``.
+
+        :param fresh: whether it must be a new one.
+        :raises Unavailable: if there is none in time.
+        """
+        await self._turn(deadline)
+        try:
+            if self._closed:
+                raise Unavailable("database", "the server is shutting down")
+            if self._idle and not fresh:
+                return self._idle.pop()
+            if self._idle:
+                self._drop(self._idle[0])
+            return await self._open(deadline)
+        except BaseException:
+            self._turns.release()
+            raise
+
+    def give_back(self, session: Session) -> None:
+        """End one's use of a connection.
+
+        It is kept only if nothing is left over on it: no transaction, no query.
+        """
+        if session.idle and not self._closed:
+            self._idle.append(session)
+        else:
+            self._drop(session)
+        self._turns.release()
+
+    def close(self) -> None:
+        """Close all connections, also those in use."""
+        self._closed = True
+        for session in list(self._sessions):
+            self._drop(session)
+
+    async def _turn(self, deadline: Deadline) -> None:
+        turn = self._turns.acquire()
+        if turn.called:
+            await turn
+            return
+        began = self._reactor.seconds()
+        try:
+            with deadline.ends(turn.cancel):
+                await turn
+        except Unavailable as error:
+            raise Unavailable("database", "all connections are busy") from error
+        finally:
+            self._waited(self._reactor.seconds() - began)
+
+    async def _open(self, deadline: Deadline) -> Session:
+        session = Session(self._reactor, self._drop)
+        self._sessions.add(session)
+        try:
+            looking_up = Deferred.fromCoroutine(
+                with_addresses(self._reactor, self._parameters)
+            )
+            with deadline.ends(looking_up.cancel):
+                parameters = await looking_up
+            with deadline.ends(session.close):
+                await session.open(parameters)
+                await session.send(self._setup)
+        except (*DRIVER_ERRORS, Unavailable) as error:
+            self._drop(session)
+            self._report(error)
+            raise Unavailable("database", "it can't be reached") from error
+        except BaseException:
+            self._drop(session)
+            raise
+        self._report(None)
+        return session
+
+    def _drop(self, session: Session) -> None:
+        self._sessions.discard(session)
+        if session in self._idle:
+            self._idle.remove(session)
+        session.close()
+
+    def _report(self, error: Exception | None) -> None:
+        """Log that the database went away or came back, but each only once."""
+        if error is None and not self._reachable:
+            self._log.info("connected to the database again")
+        elif error is not None and self._reachable:
+            reason = " ".join(str(error).split())
+            self._log.warn("can't connect to the database: {reason}", reason=reason)
+        self._reachable = error is None

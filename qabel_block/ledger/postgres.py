@@ -1,0 +1,197 @@
+"""The ledger's database on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from zope.interface import implementer
+
+from qabel_block.errors import OutcomeUnknown, Unavailable
+from qabel_block.interfaces import IDatabase, ITransaction, Row
+from qabel_block.ledger import statements
+from qabel_block.ledger.deadline import Deadline
+from qabel_block.ledger.dsn import postgres_parameters
+from qabel_block.ledger.failures import DRIVER_ERRORS, is_conflict, unavailable
+from qabel_block.ledger.migrate import head
+from qabel_block.ledger.pool import Pool
+from qabel_block.ledger.revision import require_head
+from qabel_block.ledger.session import Answer, Session
+from qabel_block.ledger.statements import Statement
+from qabel_block.shielding import shielded
+
+T = TypeVar("T")
+
+# The server gives up a little before we do: then the connection can stay. A
+# client that dies must not keep others waiting for the rows it locked. And 204
+# promises that the change survives a crash, so a server whose default says
+# otherwise is told; stronger settings are the operator's and stay.
+_SETUP = """\
+SET statement_timeout TO {patience};
+SET lock_timeout TO {patience};
+SET idle_in_transaction_session_timeout TO {limit};
+SELECT set_config('synchronous_commit', 'on', false)
+WHERE current_setting('synchronous_commit') = 'off'
+"""
+
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; "
+_BEGIN_FORGETFUL = _BEGIN + "SET LOCAL synchronous_commit TO OFF; "
+
+_READ_ATTEMPTS = 2
+_CHANGE_ATTEMPTS = 5
+
+
+@implementer(IDatabase)
+class PostgresDatabase:
+    """PostgreSQL 13 or later, through a pool of connections.
+
+    Cancelling a call only stops the waiting: a connection can't be given up in
+    the middle of an answer.
+
+    :param reactor: watches the connections and tells the time.
+    :param dsn: a libpq connection string or URL.
+    :param connections: the largest number of connections.
+    :param deadline: seconds that any call may take in all: waiting for a
+        connection, connecting and repeating included.
+    :param waited: told the seconds for which a call had to wait because all
+        connections were busy.
+    :raises ValueError: if the DSN can't be parsed.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        dsn: str,
+        connections: int = 8,
+        deadline: float = 10.0,
+        waited: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        self._reactor = reactor
+        self._deadline = deadline
+        milliseconds = max(2, int(deadline * 1000))
+        setup = _SETUP.format(patience=milliseconds * 9 // 10, limit=milliseconds)
+        parameters = postgres_parameters(dsn)
+        self._pool = Pool(reactor, parameters, setup, connections, waited)
+
+    async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
+        """See :class:`~qabel_block.interfaces.IDatabase`."""
+
+        async def use(session: Session) -> list[Row]:
+            return (await session.send(statement.postgres, parameters)).rows
+
+        return await shielded(self._attempts(use, _READ_ATTEMPTS))
+
+    async def transact(
+        self, work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
+    ) -> T:
+        """See :class:`~qabel_block.interfaces.IDatabase`."""
+
+        async def use(session: Session) -> T:
+            transaction = _Transaction(session, durable)
+            try:
+                result = await work(transaction)
+            except Exception:
+                await transaction.roll_back()
+                raise
+            await transaction.commit()
+            return result
+
+        return await shielded(self._attempts(use, _CHANGE_ATTEMPTS))
+
+    async def start(self) -> None:
+        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        head()  # reads files, once
+
+    async def check(self) -> None:
+        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        require_head(await self.fetch(statements.revision))
+
+    async def close(self) -> None:
+        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        self._pool.close()
+
+    async def _attempts(
+        self, use: Callable[[Session], Coroutine[Any, Any, T]], attempts: int
+    ) -> T:
+        """Call ``use`` with a connection until an attempt is not worth repeating.
+
+        An attempt is repeated if a driver's error ends it that is a conflict or
+        comes of a broken connection; what must not be repeated raises something
+        else.
+        """
+        deadline = Deadline(self._reactor, self._deadline)
+        fresh = False
+        try:
+            while True:
+                attempts -= 1
+                session = await self._pool.take(deadline, fresh)
+                try:
+                    with deadline.ends(session.close):
+                        return await use(session)
+                except DRIVER_ERRORS as error:
+                    fresh = session.closed
+                    if attempts and (fresh or is_conflict(error)):
+                        continue
+                    reason = unavailable(error)
+                    if reason is None:
+                        raise
+                    raise reason from error
+                finally:
+                    self._pool.give_back(session)
+        finally:
+            deadline.cancel()
+
+
+@implementer(ITransaction)
+class _Transaction:
+    """A transaction that begins together with its first statement."""
+
+    def __init__(self, session: Session, durable: bool) -> None:
+        self._session = session
+        self._begin = _BEGIN if durable else _BEGIN_FORGETFUL
+        self._begun = False
+
+    async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
+        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        return (await self._send(statement, parameters)).rows
+
+    async def execute(self, statement: Statement, **parameters: object) -> int:
+        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        return (await self._send(statement, parameters)).count
+
+    async def commit(self) -> None:
+        """Commit.
+
+        :raises OutcomeUnknown: if the connection is lost meanwhile.
+        :raises Unavailable: if the server rolled back instead.
+        :raises Exception: one of the driver's errors, if it said why or never
+            heard of the commit.
+        """
+        if not self._begun:
+            return
+        sent = not self._session.closed
+        try:
+            answer = await self._session.send("COMMIT")
+        except DRIVER_ERRORS as error:
+            if sent and self._session.closed:
+                raise OutcomeUnknown(
+                    "database", "the connection was lost during a commit"
+                ) from error
+            raise
+        if answer.status != "COMMIT":
+            raise Unavailable("database", "the transaction was rolled back")
+
+    async def roll_back(self) -> None:
+        """Roll back; if that fails the connection is closed."""
+        if self._begun and not self._session.closed:
+            try:
+                await self._session.send("ROLLBACK")
+            except DRIVER_ERRORS:
+                self._session.close()
+
+    async def _send(
+        self, statement: Statement, parameters: dict[str, object]
+    ) -> Answer:
+        begin = "" if self._begun else self._begin
+        self._begun = True
+        return await self._session.send(begin + statement.postgres, parameters)

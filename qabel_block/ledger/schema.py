@@ -1,0 +1,97 @@
+"""The ledger's tables, as the newest migration leaves them.
+
+``users``
+    who stores something, and how many bytes in all.
+``prefixes``
+    who owns a prefix. Those from before ``created`` was kept have a time stamp
+    in the first moments of 1970, in the order in which they were made.
+``traffic``
+    bytes downloaded from an owner's prefixes in a calendar month (UTC).
+``objects``
+    which blob an object is.
+``garbage``
+    blobs that no object points at, or not yet, and since when.
+
+The first three are the legacy server's (PROTOCOL section 8). The revisions
+below ``migrations/`` are what makes the tables; here they are described for the
+sake of :mod:`qabel_block.ledger.statements`.
+
+Time stamps and months go in as text (ISO 8601 in UTC, and ``YYYY-MM-01``):
+PostgreSQL casts it, and SQLite, which has no such types, compares it as text.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+TIMESTAMP = DateTime(timezone=True).with_variant(Text(), "sqlite")
+
+metadata = MetaData()
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, server_default="0"),
+)
+
+prefixes = Table(
+    "prefixes",
+    metadata,
+    Column("name", String(36), primary_key=True),
+    Column("user_id", Integer, nullable=False),
+    Column(
+        "created",
+        TIMESTAMP,
+        nullable=False,
+        server_default="1970-01-01T00:00:00.000000+00:00",
+    ),
+    Index("prefixes_by_owner", "user_id", "created"),
+)
+
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("user_id", Integer, autoincrement=False),
+    Column("traffic_month", Date),
+    Column("traffic", BigInteger),
+    PrimaryKeyConstraint("user_id", "traffic_month", name="pk_traffic"),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("prefix", String(36), primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("blob_key", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("sha256", String(64)),
+    Column("created", TIMESTAMP, nullable=False),
+)
+
+garbage = Table(
+    "garbage",
+    metadata,
+    Column("blob_key", Text, primary_key=True),
+    Column("since", TIMESTAMP, nullable=False),
+    Index("garbage_by_age", "since"),
+)
+
+alembic_version = Table(
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), primary_key=True),
+)

@@ -1,0 +1,125 @@
+"""One connection to PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psycopg2
+from attrs import frozen
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from twisted.python.failure import Failure
+from txpostgres.txpostgres import Connection, UnexpectedPollResult
+
+from qabel_block.interfaces import Row
+
+
+@frozen
+class Answer:
+    """What the last statement of a message returned.
+
+    :ivar rows: empty if it is no query.
+    :ivar count: rows it returned or touched.
+    :ivar status: its command tag, e.g. ``COMMIT``.
+    """
+
+    rows: list[Row]
+    count: int
+    status: str
+
+
+class Session:
+    """A connection, on which one message is under way at a time.
+
+    Whoever awaits it must not be cancelled: PostgreSQL would still be
+    answering. To give up, call ``close``.
+
+    :param reactor: watches the socket.
+    :param on_lost: called with the session when the server closes the
+        connection while nothing is under way.
+    """
+
+    def __init__(self, reactor: Any, on_lost: Callable[[Session], None]) -> None:
+        self._connection = _Connection(reactor, lambda: on_lost(self))
+
+    async def open(self, parameters: Mapping[str, str]) -> None:
+        """Connect, with these parameters of libpq.
+
+        :raises psycopg2.Error: if that fails.
+        """
+        await self._connection.connect(**parameters)
+
+    async def send(
+        self, text: str, parameters: Mapping[str, object] | None = None
+    ) -> Answer:
+        """Send one message of one or several statements and await the answer.
+
+        :raises Exception: one of
+            :data:`~qabel_block.ledger.failures.DRIVER_ERRORS`.
+        """
+        cursor = self._connection.cursor()
+        await cursor.execute(text, parameters)
+        rows = [] if cursor.description is None else cursor.fetchall()
+        return Answer(rows, cursor.rowcount, cursor.statusmessage)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._connection.gone
+
+    @property
+    def idle(self) -> bool:
+        """Whether the connection is there, and in no transaction."""
+        return (
+            not self.closed
+            and self._connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        )
+
+    def close(self) -> None:
+        """Close the connection, which makes what is under way fail.
+
+        May be repeated.
+        """
+        self._connection.close()
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Connection(Connection):  # type: ignore[misc]
+    """Mends what txpostgres does when a connection ends."""
+
+    def __init__(self, reactor: Any, on_lost: Callable[[], None]) -> None:
+        super().__init__(reactor)
+        self._on_lost = on_lost
+
+    @property
+    def gone(self) -> bool:
+        return self._connection is None or bool(self._connection.closed)
+
+    def doRead(self) -> None:
+        # With no query under way there is nobody to raise the error to, and the
+        # reactor would log it with a traceback.
+        try:
+            super().doRead()
+        except (psycopg2.Error, UnexpectedPollResult):
+            self._on_lost()
+
+    def connectionLost(self, reason: Failure) -> None:
+        idle = self._pollingD is None and not self._cursors
+        super().connectionLost(reason)
+        if idle and self.gone:
+            self._on_lost()
+
+    def close(self) -> None:
+        self._on_lost = _nothing
+        # A cursor that is still registered with the reactor when its socket is
+        # closed would leave the next socket of the same number unwatched.
+        for cursor in self._cursors:
+            self.reactor.removeReader(cursor)
+            self.reactor.removeWriter(cursor)
+        if self._connection is not None:
+            super().close()
+            # Also when the server closed first: the socket is still ours.
+            self._connection.close()

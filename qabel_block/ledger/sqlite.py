@@ -1,0 +1,239 @@
+"""The ledger's database in one file, for installations of one process."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zope.interface import implementer
+
+from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
+from qabel_block.interfaces import IDatabase, ITransaction, Row
+from qabel_block.ledger import statements
+from qabel_block.ledger.migrate import head
+from qabel_block.ledger.revision import not_migrated, require_head
+from qabel_block.ledger.statements import Statement
+from qabel_block.threads import Threads
+
+T = TypeVar("T")
+
+_PATIENCE = 10.0
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "it is locked by somebody else",
+    sqlite3.SQLITE_CANTOPEN: "its file can't be opened",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+    sqlite3.SQLITE_IOERR: "its file can't be read or written",
+    sqlite3.SQLITE_NOTADB: "its file is no database",
+    sqlite3.SQLITE_PERM: "its file may not be used",
+    sqlite3.SQLITE_PROTOCOL: "it is locked by somebody else",
+    sqlite3.SQLITE_READONLY: "its file may not be written",
+}
+_MISSING = re.compile("no such (table|column)|has no column")
+
+
+@implementer(IDatabase)
+class SqliteDatabase:
+    """SQLite 3.35 or later, one thread for changes and one for everything else.
+
+    The file must exist, migrated: that also puts it in the mode in which queries
+    don't wait for changes. Another process may use it at the same time; whoever
+    waits for it longer than 10 seconds gives up.
+
+    :param reactor: where results are delivered.
+    :param path: the database's file.
+    """
+
+    def __init__(self, reactor: Any, path: str) -> None:
+        self._changes = _Lane(reactor, path, "ledger-changes")
+        self._queries = _Lane(reactor, path, "ledger-queries")
+
+    async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
+        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        return await self._queries.run(
+            lambda connection: _run(connection, statement, parameters).fetchall()
+        )
+
+    async def transact(
+        self, work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
+    ) -> T:
+        """See :class:`~qabel_block.interfaces.IDatabase`.
+
+        The whole of ``work`` is done in a thread.
+
+        :raises StorageFull: if the disk is full.
+        """
+        return await self._changes.run(
+            lambda connection: _transact(connection, work, durable)
+        )
+
+    async def start(self) -> None:
+        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        head()  # reads files, once
+        self._changes.start()
+        self._queries.start()
+
+    async def check(self) -> None:
+        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        require_head(await self.fetch(statements.revision))
+
+    async def close(self) -> None:
+        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        await self._queries.close()
+        await self._changes.close()
+
+
+class _Lane:
+    """A connection, and the one thread in which it is used."""
+
+    def __init__(self, reactor: Any, path: str, name: str) -> None:
+        self._threads = Threads(reactor, limit=1, name=name)
+        self._path = Path(path)
+        self._connection: sqlite3.Connection | None = None
+
+    def start(self) -> None:
+        self._threads.start()
+
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Call ``function`` with the connection, in the thread.
+
+        :raises StorageFull: if the disk is full.
+        :raises Unavailable: if the database can't be used.
+        """
+        return await self._threads.run(self._call, function)
+
+    async def close(self) -> None:
+        """Close the connection after everything that was asked for is done."""
+        await self._threads.run(self._disconnect)
+        self._threads.stop()
+
+    def _call(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if self._connection is None:
+                self._connection = _connect(self._path)
+            return function(self._connection)
+        except sqlite3.Error as error:
+            reason = _reason(error)
+            if reason is None:
+                raise
+            # What comes next begins afresh, perhaps on a file that was mended.
+            self._disconnect()
+            raise reason from error
+        except OutcomeUnknown:
+            self._disconnect()
+            raise
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Not created if it isn't there: a path that is mistyped shall be noticed.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=_PATIENCE,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _reason(error: sqlite3.Error) -> StorageFull | Unavailable | None:
+    """Return what to raise instead, ``None`` for a mistake in a statement."""
+    code = _code(error)
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull("no room for the database")
+    if code == sqlite3.SQLITE_ERROR and _MISSING.search(str(error)):
+        return not_migrated()
+    if code in _REASONS:
+        return Unavailable("database", _REASONS[code])
+    return None
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return SQLite's result code, without what extends it."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _run(
+    connection: sqlite3.Connection, statement: Statement, parameters: dict[str, object]
+) -> sqlite3.Cursor:
+    *before, last = statement.sqlite
+    for text in before:
+        connection.execute(text, parameters)
+    return connection.execute(last, parameters)
+
+
+def _transact(
+    connection: sqlite3.Connection,
+    work: Callable[[ITransaction], Awaitable[T]],
+    durable: bool,
+) -> T:
+    with _synchronous(connection, durable):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = _drive(work(_Transaction(connection)))
+        except BaseException:
+            # Some errors end the transaction themselves.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        _commit(connection)
+        return result
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if _code(error) == sqlite3.SQLITE_FULL:
+            raise
+        # It may have reached the disk, and be found there after a crash.
+        raise OutcomeUnknown("database", "a commit failed") from error
+
+
+@contextmanager
+def _synchronous(connection: sqlite3.Connection, durable: bool) -> Iterator[None]:
+    """Let a transaction that a crash may forget not wait for the disk."""
+    if durable:
+        yield
+        return
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
+
+
+def _drive(awaitable: Awaitable[T]) -> T:
+    """Return what ``awaitable`` returns, which waits for nothing."""
+    steps = awaitable.__await__()
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise RuntimeError("a transaction's work awaited something other than it")
+
+
+@implementer(ITransaction)
+class _Transaction:
+    """A transaction whose statements are done when they are awaited."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
+        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        return _run(self._connection, statement, parameters).fetchall()
+
+    async def execute(self, statement: Statement, **parameters: object) -> int:
+        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        return _run(self._connection, statement, parameters).rowcount

@@ -1,0 +1,152 @@
+"""Reads the values of options; what is wrong is a ``ValueError`` that says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from psycopg2 import Error as PostgresError
+from psycopg2.extensions import parse_dsn
+
+SQLITE = "sqlite:///"
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+_ENDPOINTS = frozenset(
+    {"tcp", "tcp6", "ssl", "tls", "unix", "systemd", "haproxy", "fd"}
+)
+
+
+def text(value: str) -> str:
+    """Anything but nothing."""
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+def flag(value: str) -> bool:
+    """A yes or a no, from the environment."""
+    if value.lower() in _YES:
+        return True
+    if value.lower() in _NO:
+        return False
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+def port(value: str) -> int:
+    """A TCP port; 0 is any that is free."""
+    number = _integer(value)
+    if not 0 <= number <= 65535:
+        raise ValueError(f"{value!r} is no port (0 to 65535)")
+    return number
+
+
+def positive(value: str) -> int:
+    """A number of at least 1."""
+    number = _integer(value)
+    if number < 1:
+        raise ValueError(f"{value!r} is less than 1")
+    return number
+
+
+def not_negative(value: str) -> int:
+    """A number of at least 0."""
+    number = _integer(value)
+    if number < 0:
+        raise ValueError(f"{value!r} is less than 0")
+    return number
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """One of a few words."""
+
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+def url(value: str) -> str:
+    """An HTTP URL, to which paths are added."""
+    try:
+        parts = urlsplit(value)
+        usable = (
+            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        )
+    except ValueError:
+        usable = None
+    if not usable:
+        raise ValueError("not an http or https URL")
+    return value.rstrip("/")
+
+
+def directory(value: str) -> Path:
+    """A directory that is there, or can be made."""
+    path = Path(text(value)).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{value!r} is not a directory")
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no directory {str(path.parent)!r}")
+    return path
+
+
+def file_in_directory(value: str) -> Path:
+    """A file that is there, or can be made."""
+    path = Path(text(value)).expanduser().absolute()
+    if path.is_dir():
+        raise ValueError(f"{value!r} is a directory")
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no directory {str(path.parent)!r}")
+    return path
+
+
+def json_file(value: str) -> Path:
+    """A file with a JSON object in it."""
+    path = Path(text(value)).expanduser().absolute()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"can't read {value!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{value!r} is not a JSON object")
+    return path
+
+
+def database(value: str) -> str:
+    """A PostgreSQL DSN or URL, or ``sqlite:///FILE``.
+
+    Its text is in no error: there may be a password in it.
+    """
+    if value.startswith(SQLITE):
+        file_in_directory(value.removeprefix(SQLITE))
+        return value
+    if "://" in value and not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("neither a PostgreSQL DSN or URL nor sqlite:///FILE")
+    try:
+        parse_dsn(text(value))
+    except PostgresError:
+        raise ValueError("not a DSN or URL that PostgreSQL understands") from None
+    return value
+
+
+def endpoint(value: str) -> str:
+    """A Twisted server endpoint description.
+
+    Only its kind is looked at: whether it works shows when listening begins,
+    which is before anything else does.
+    """
+    kind, colon, rest = value.partition(":")
+    if kind not in _ENDPOINTS or not colon or not rest:
+        raise ValueError(f"{value!r} is no endpoint such as tcp:8888 or unix:/path")
+    return value
+
+
+def _integer(value: str) -> int:
+    if not value.isascii() or not value.removeprefix("-").isdigit():
+        raise ValueError(f"{value!r} is not a whole number")
+    return int(value)

@@ -1,0 +1,273 @@
+"""The options of ``twist qabel-block`` (PROTOCOL section 6).
+
+One table holds them all; the command line, the environment and the help are
+made from it. Nothing here may import the reactor: ``--asyncio`` installs one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+from twisted.python import usage
+
+from qabel_block import __version__
+from qabel_block import option_values as values
+
+USAGE_ERROR = 64
+"""The exit status for a wrong command line (EX_USAGE of sysexits.h)."""
+
+ENVIRONMENT = "QABEL_BLOCK_"
+
+
+@frozen
+class Option:
+    """One option.
+
+    :ivar parse: reads its value, ``values.flag`` for one that has none on the
+        command line.
+    :ivar default: as it would be typed; ``None`` if there is none.
+    :ivar repeatable: whether it may be given several times.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str | None
+    help: str
+    repeatable: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that it may come from."""
+        return ENVIRONMENT + self.name.upper().replace("-", "_")
+
+    @property
+    def is_flag(self) -> bool:
+        return self.parse is values.flag
+
+    def read(self, source: str, value: str) -> Any:
+        """Read a value that came from the command line or the environment."""
+        try:
+            if self.repeatable:
+                return tuple(self.parse(one) for one in value.split())
+            return self.parse(value)
+        except ValueError as error:
+            raise usage.UsageError(f"{source}: {error}") from None
+
+
+OPTIONS = (
+    # Where to listen
+    Option("address", values.text, "localhost", "Address to listen on."),
+    Option("port", values.port, "8888", "Port to listen on; 0 takes a free one."),
+    Option(
+        "listen",
+        values.endpoint,
+        None,
+        "Twisted endpoint to listen on (tcp:, ssl:, unix:, systemd:, haproxy:tcp:)"
+        " instead of --address and --port. Repeatable; separate several by spaces"
+        " in the environment.",
+        repeatable=True,
+    ),
+    # Where objects are kept
+    Option(
+        "standalone",
+        values.directory,
+        None,
+        "Keep everything below this directory and in one process: no PostgreSQL,"
+        " Redis or S3 is needed.",
+    ),
+    Option("local-storage", values.directory, None, "Directory to store files in."),
+    Option("dummy", values.flag, None, "Use temporary storage, forgotten at exit."),
+    Option("s3-bucket", values.text, "qabel", "Bucket to store files in."),
+    Option("s3-endpoint-url", values.url, None, "URL of an S3 other than AWS."),
+    Option("s3-region", values.text, None, "Region of the bucket."),
+    Option(
+        "transfers", values.positive, "10", "Storage operations in threads at a time."
+    ),
+    Option("max-body-size", values.positive, "2147483648", "Largest upload, in bytes."),
+    # The ledger and the cache
+    Option(
+        "psql-dsn",
+        values.database,
+        "postgresql://postgres:postgres@localhost/qabel-block",
+        "Ledger: a libpq DSN or URL of PostgreSQL, or sqlite:///FILE.",
+    ),
+    Option("redis-host", values.text, "localhost", "Host of Redis."),
+    Option("redis-port", values.port, "6379", "Port of Redis."),
+    Option(
+        "dummy-cache", values.flag, None, "Cache and push in process, not in Redis."
+    ),
+    # Who is asking
+    Option(
+        "accounting-host",
+        values.url,
+        "http://localhost:8000",
+        "Base URL of the accounting server.",
+    ),
+    Option("apisecret", values.text, "secret", "APISECRET of the accounting server."),
+    Option(
+        "dummy-auth",
+        values.text,
+        None,
+        "Know only this token (such as MAGICFARYDUST), which may write below any"
+        " prefix, and no accounting server.",
+    ),
+    # What is going on
+    Option("dummy-log", values.flag, None, "Print usage events on stdout, as JSON."),
+    Option("prometheus-port", values.port, None, "Port to serve metrics on."),
+    Option("debug", values.flag, None, "Log debug messages, and more tracebacks."),
+    Option(
+        "logging",
+        values.one_of("debug", "info", "warning", "error", "none"),
+        "info",
+        "Log level; with none, logging is left to twist or twistd.",
+    ),
+    Option(
+        "logging-config",
+        values.json_file,
+        None,
+        "JSON file for Python's logging.config.dictConfig.",
+    ),
+    Option("log-file-prefix", values.file_in_directory, None, "File to log to."),
+    Option(
+        "log-file-max-size", values.positive, "100000000", "Bytes before it rotates."
+    ),
+    Option("log-file-num-backups", values.not_negative, "10", "Old log files to keep."),
+    Option("log-rotate-mode", values.one_of("size", "time"), "size", "When to rotate."),
+    Option(
+        "log-rotate-when",
+        values.one_of(
+            "S", "M", "H", "D", "W0", "W1", "W2", "W3", "W4", "W5", "W6", "midnight"
+        ),
+        "midnight",
+        "Unit of --log-rotate-interval, for mode time.",
+    ),
+    Option("log-rotate-interval", values.positive, "1", "Units between rotations."),
+    Option(
+        "log-to-stderr",
+        values.flag,
+        None,
+        "Log to stderr; the default unless there is a log file or --logging-config.",
+    ),
+    # The reactor
+    Option("asyncio", values.flag, None, "Run on the asyncio reactor."),
+)
+
+BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def _help(option: Option) -> str:
+    if option.default is None:
+        return option.help
+    return f"{option.help} [default: {option.default}]"
+
+
+class Options(usage.Options):
+    """Reads command line and environment into values by option name.
+
+    :ivar given: names of the options that did not keep their default.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Block storage for end-to-end encrypted clients. Every option may also come"
+        f" from the environment, --psql-dsn from {BY_NAME['psql-dsn'].variable} and so"
+        " on; the command line wins. A flag is set there by true or false."
+    )
+    optFlags = [
+        [option.name, None, option.help] for option in OPTIONS if option.is_flag
+    ]
+    optParameters = [
+        [option.name, None, None, _help(option)]
+        for option in OPTIONS
+        if not option.is_flag and not option.repeatable
+    ]
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        super().__init__()
+        self._environment = environment
+        self._repeated: dict[str, list[str]] = {}
+        self.given: set[str] = set()
+
+    def opt_listen(self, description: str) -> None:
+        self._repeated.setdefault("listen", []).append(description)
+
+    opt_listen.__doc__ = BY_NAME["listen"].help
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        sys.stdout.write(f"qabel-block {__version__}\n")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Read the command line.
+
+        :raises SystemExit: with one line on stderr, if it is wrong. ``twist``
+            would print all its help after a ``UsageError``.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            line = " ".join(str(error).split())
+            sys.stderr.write(f"qabel-block: {line}\n")
+            raise SystemExit(USAGE_ERROR) from None
+
+    def parseArgs(self, *arguments: str) -> None:
+        if arguments:
+            raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
+
+    def postOptions(self) -> None:
+        for option in OPTIONS:
+            self[option.name] = self._value(option)
+        self._check_combinations()
+        if self["asyncio"]:
+            _install_asyncio_reactor()
+
+    def _value(self, option: Option) -> Any:
+        typed = self.get(option.name)
+        if option.repeatable:
+            typed = " ".join(self._repeated.get(option.name, ())) or None
+        if option.is_flag:
+            typed = "true" if typed else None
+        from_environment = self._environment.get(option.variable)
+        if typed is not None:
+            self.given.add(option.name)
+            return option.read(f"--{option.name}", typed)
+        if from_environment:
+            self.given.add(option.name)
+            return option.read(option.variable, from_environment)
+        if option.is_flag:
+            return False
+        if option.default is None:
+            return () if option.repeatable else None
+        return option.parse(option.default)
+
+    def _check_combinations(self) -> None:
+        s3 = [name for name in OPTIONS_OF_S3 if name in self.given]
+        storages = [n for n in ("standalone", "local-storage", "dummy") if self[n]]
+        chosen = [*storages, *s3[:1]]
+        if len(chosen) > 1:
+            self._contradict(chosen[0], chosen[1])
+        if self["standalone"] and "psql-dsn" in self.given:
+            self._contradict("standalone", "psql-dsn")
+
+    def _contradict(self, one: str, other: str) -> None:
+        raise usage.UsageError(f"--{one} and --{other} exclude each other")
+
+
+OPTIONS_OF_S3 = ("s3-bucket", "s3-endpoint-url", "s3-region")
+
+
+def _install_asyncio_reactor() -> None:
+    from asyncio import new_event_loop
+
+    from twisted.internet.asyncioreactor import AsyncioSelectorReactor, install
+
+    installed = sys.modules.get("twisted.internet.reactor")
+    if installed is None:
+        install(new_event_loop())
+    elif not isinstance(installed, AsyncioSelectorReactor):
+        raise usage.UsageError("--asyncio: another reactor is installed already")

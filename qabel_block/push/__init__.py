@@ -1,0 +1,1 @@
+"""Telling other devices of changes (PROTOCOL section 4)."""

@@ -1,0 +1,124 @@
+"""Knows who listens to what, and tells them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import define, field
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from qabel_block.interfaces import IListener, INotifier
+from qabel_block.push.events import ChangeEvent, path_of
+
+log = Logger()
+
+GOING_AWAY = 1001
+TRY_AGAIN_LATER = 1013
+"""Close codes (RFC 6455 section 7.4.1 and the IANA registry)."""
+
+
+def is_quiet(path: str) -> bool:
+    """Say whether nobody is told of changes of this path: it is a block's."""
+    return "blocks" in path
+
+
+class Subscriber(Protocol):
+    """Somebody at the other end of a socket."""
+
+    @property
+    def prefix(self) -> str:
+        """Whose changes to tell."""
+
+    @property
+    def path(self) -> str | None:
+        """The one object to tell of; ``None`` for all that are not quiet."""
+
+    def tell(self, message: bytes) -> None:
+        """Take an event."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the socket."""
+
+
+@define
+class _Room:
+    """Those who listen to one prefix.
+
+    :ivar joined: whether the notifier brings the prefix's messages.
+    """
+
+    subscribers: set[Subscriber] = field(factory=set)
+    joined: bool = False
+
+
+@implementer(IListener)
+class Hub:
+    """Passes events between this process' operations and its sockets."""
+
+    def __init__(self, notifier: INotifier) -> None:
+        self._notifier = notifier
+        self._rooms: dict[str, _Room] = {}
+
+    def start(self) -> None:
+        """Begin to hear from other nodes."""
+        self._notifier.start(self)
+
+    def publish(self, event: ChangeEvent) -> None:
+        """Tell whom it concerns, everywhere. Neither waits nor raises."""
+        if is_quiet(event.name.path):
+            return
+        try:
+            self._notifier.publish(event.name.prefix, event.message())
+        except Exception:
+            log.failure("an event could not be published")
+
+    async def add(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber of what happens from now on.
+
+        :raises Unavailable: if that can't be had now.
+        """
+        room = self._rooms.setdefault(subscriber.prefix, _Room())
+        room.subscribers.add(subscriber)
+        if not room.joined:
+            try:
+                await self._notifier.join(subscriber.prefix)
+            except BaseException:
+                await self.remove(subscriber)
+                raise
+            room.joined = True
+
+    async def remove(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber nothing more. May be repeated."""
+        room = self._rooms.get(subscriber.prefix)
+        if room is None or subscriber not in room.subscribers:
+            return
+        room.subscribers.discard(subscriber)
+        if not room.subscribers:
+            del self._rooms[subscriber.prefix]
+            await self._notifier.leave(subscriber.prefix)
+
+    def subscribers(self) -> list[Subscriber]:
+        """Return all that are here now."""
+        return [one for room in self._rooms.values() for one in room.subscribers]
+
+    def deliver(self, prefix: str, message: str) -> None:
+        """See :meth:`IListener.deliver`."""
+        room = self._rooms.get(prefix)
+        if room is None:
+            return
+        path = path_of(message).partition("/")[2]
+        payload = message.encode("utf-8")
+        for subscriber in tuple(room.subscribers):
+            if subscriber.path in (None, path):
+                subscriber.tell(payload)
+
+    def interrupted(self) -> None:
+        """See :meth:`IListener.interrupted`."""
+        for subscriber in self.subscribers():
+            subscriber.end(TRY_AGAIN_LATER, "events may have been missed")
+
+    def close(self) -> None:
+        """Say goodbye to all subscribers: this process ends."""
+        for subscriber in self.subscribers():
+            subscriber.end(GOING_AWAY, "the server is going away")

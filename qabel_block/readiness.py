@@ -1,0 +1,55 @@
+"""Asks the dependencies whether requests can be served now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import TimeoutError as TimedOut
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from qabel_block.errors import Unavailable
+from qabel_block.shielding import shielded
+
+log = Logger()
+
+LIMIT = 5.0
+"""Seconds within which a dependency must answer to count as ready."""
+
+Check = Callable[[], Coroutine[Deferred[Any], Any, None]]
+
+
+class Readiness:
+    """Checks several dependencies at a time.
+
+    :param checks: for each dependency its name and what raises
+        :class:`~qabel_block.errors.Unavailable` if it does not work.
+    """
+
+    def __init__(self, checks: Mapping[str, Check], clock: IReactorTime) -> None:
+        self._checks = checks
+        self._clock = clock
+
+    async def failures(self) -> dict[str, str]:
+        """Return for each dependency that does not work what was observed."""
+        running = {
+            name: shielded(check()).addTimeout(LIMIT, self._clock)
+            for name, check in self._checks.items()
+        }
+        failures = {}
+        for name, outcome in running.items():
+            reason = await outcome.addCallbacks(lambda _: "", _reason)
+            if reason:
+                failures[name] = reason
+        return failures
+
+
+def _reason(failure: Any) -> str:
+    if failure.check(Unavailable):
+        return str(failure.value.reason)
+    if failure.check(TimedOut):
+        return f"does not answer within {LIMIT:.0f} s"
+    log.failure("a readiness check is broken", failure=failure)
+    return "can't be checked; see the log"

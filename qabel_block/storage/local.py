@@ -1,0 +1,248 @@
+"""Blobs as files in a local directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from qabel_block.errors import BlobNotFound, StorageFull, Unavailable
+from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
+from qabel_block.storage import folders
+from qabel_block.storage.incoming import IncomingFile, sweep
+from qabel_block.storage.layout import INCOMING, file_of
+from qabel_block.threads import Threads
+
+log = Logger()
+
+IN_MEMORY = 64 * 1024
+"""Bytes of an upload that are kept in memory before there is a file, so that a
+small one costs one call of a thread, and a refused one never touches the disk."""
+
+PIECE = 256 * 1024
+"""Bytes read at a time: enough that handing them over costs little, and little
+enough that many downloads fit into memory."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn errors of the file system into the domain's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull from error
+        reason = error.strerror or type(error).__name__
+        raise Unavailable("storage", reason) from error
+
+
+@implementer(IStorageBackend)
+class LocalStorage:
+    """Keeps each blob as a file (:mod:`qabel_block.storage.layout`).
+
+    Many processes may use one directory.
+
+    :param root: the directory; it is made if its parent exists, but only once:
+        if it is gone later, its disk is not mounted.
+    """
+
+    def __init__(self, root: str | Path, threads: Threads) -> None:
+        self._root = str(root)
+        self._threads = threads
+        self._prepared = False
+
+    async def start(self) -> None:
+        """See :meth:`IStorageBackend.start`."""
+        try:
+            count = await self._threads.run(self._prepare)
+        except Unavailable as error:
+            log.warn("storage is not ready: {error}", error=str(error))
+        else:
+            if count:
+                log.info("removed {count} unfinished uploads", count=count)
+
+    async def create(self, key: str) -> LocalWriter:
+        """See :meth:`IStorageBackend.create`."""
+        names = file_of(key)
+        if not self._prepared:
+            await self._threads.run(self._prepare)
+        return LocalWriter(self._root, names, self._threads)
+
+    async def open(self, key: str, start: int, length: int) -> LocalReader:
+        """See :meth:`IStorageBackend.open`."""
+        reader = LocalReader(self._threads, start, length)
+        await self._threads.run(reader.begin, self._root, file_of(key))
+        return reader
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See :meth:`IStorageBackend.delete`."""
+        await self._threads.run(self._delete, [file_of(key) for key in keys])
+
+    async def check(self) -> None:
+        """See :meth:`IStorageBackend.check`."""
+        await self._threads.run(self._check)
+
+    async def close(self) -> None:
+        """See :meth:`IStorageBackend.close`."""
+
+    def _prepare(self) -> int:
+        with _translated():
+            if not self._prepared:
+                root = os.path.abspath(self._root)
+                _make_durably(os.path.dirname(root), os.path.basename(root))
+                _make_durably(root, INCOMING)
+                self._prepared = True
+            return sweep(self._root)
+
+    def _delete(self, files: Sequence[tuple[str, ...]]) -> None:
+        with _translated():
+            for *path, last in files:
+                try:
+                    with folders.opened(self._root, path) as descriptors:
+                        os.unlink(last, dir_fd=descriptors[-1])
+                        os.fsync(descriptors[-1])
+                except OSError as error:
+                    if error.errno not in _NO_FILE or not os.path.isdir(self._root):
+                        raise
+                folders.remove_empty(self._root, path)
+
+    def _check(self) -> None:
+        with _translated():
+            if not self._prepared:
+                self._prepare()
+            if os.statvfs(self._root).f_bavail == 0:
+                raise Unavailable("storage", "there is no space left")
+            probe = IncomingFile(self._root)
+            try:
+                probe.write(b"\0")
+            finally:
+                probe.discard()
+
+
+def _make_durably(parent: str, name: str) -> None:
+    if not os.path.isdir(os.path.join(parent, name)):
+        folders.make(parent, [name])
+        with folders.opened(parent, ()) as descriptors:
+            folders.sync(descriptors)
+
+
+@implementer(IBlobWriter)
+class LocalWriter:
+    """A file on its way to its name."""
+
+    def __init__(self, root: str, names: tuple[str, ...], threads: Threads) -> None:
+        self._root = root
+        self._names = names
+        self._threads = threads
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._file: IncomingFile | None = None
+
+    async def write(self, data: bytes) -> None:
+        """See :meth:`IBlobWriter.write`."""
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        if self._pending_bytes > IN_MEMORY:
+            await self._threads.run(self._flush)
+
+    async def finish(self) -> None:
+        """See :meth:`IBlobWriter.finish`."""
+        await self._threads.run(self._publish)
+
+    async def abort(self) -> None:
+        """See :meth:`IBlobWriter.abort`."""
+        self._pending.clear()
+        file, self._file = self._file, None
+        if file is not None:
+            await self._threads.run(file.discard)
+
+    def _flush(self) -> IncomingFile:
+        with _translated():
+            if self._file is None:
+                self._file = IncomingFile(self._root)
+            for data in self._pending:
+                self._file.write(data)
+            self._pending.clear()
+            self._pending_bytes = 0
+            return self._file
+
+    def _publish(self) -> None:
+        file = self._flush()
+        with _translated():
+            file.publish(self._names)
+        self._file = None
+
+
+@implementer(IBlobReader)
+class LocalReader:
+    """A file on its way to a client. The file may be deleted meanwhile."""
+
+    def __init__(self, threads: Threads, start: int, length: int) -> None:
+        self._threads = threads
+        self._next = start
+        self._end = start + length
+        self._descriptor: int | None = None
+        self._first: bytes | None = None
+
+    def begin(self, root: str, names: tuple[str, ...]) -> None:
+        """Open the file and read the first piece; in a thread.
+
+        :raises BlobNotFound: if there is no such file.
+        """
+        *path, last = names
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        with _translated():
+            try:
+                with folders.opened(root, path) as descriptors:
+                    self._descriptor = os.open(last, flags, dir_fd=descriptors[-1])
+            except OSError as error:
+                if error.errno in _NO_FILE and os.path.isdir(root):
+                    raise BlobNotFound("/".join(names)) from error
+                raise
+        try:
+            if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                raise BlobNotFound("/".join(names))
+            self._first = self._read()
+        except BaseException:
+            self._close()
+            raise
+
+    async def read(self) -> bytes:
+        """See :meth:`IBlobReader.read`."""
+        first, self._first = self._first, None
+        if first is not None:
+            return first
+        if self._next == self._end:
+            return b""
+        return await self._threads.run(self._read)
+
+    async def close(self) -> None:
+        """See :meth:`IBlobReader.close`."""
+        if self._descriptor is not None:
+            await self._threads.run(self._close)
+
+    def _read(self) -> bytes:
+        assert self._descriptor is not None
+        size = min(PIECE, self._end - self._next)
+        with _translated():
+            piece = os.pread(self._descriptor, size, self._next)
+        if len(piece) < size:
+            raise Unavailable("storage", "a blob is shorter than it should be")
+        self._next += size
+        if self._next == self._end:
+            self._close()
+        return piece
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)

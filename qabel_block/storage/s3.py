@@ -1,0 +1,141 @@
+"""Blobs in an S3 bucket."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from qabel_block.errors import BlobNotFound, BlockError, StorageFull, Unavailable
+from qabel_block.interfaces import IStorageBackend
+from qabel_block.names import parse_blob_key
+from qabel_block.storage.s3_client import Connect, S3Client
+from qabel_block.storage.s3_reader import S3Reader
+from qabel_block.storage.s3_writer import S3Writer, part_size
+from qabel_block.threads import Threads
+
+log = Logger()
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BATCH = 1000
+"""Keys that S3 deletes with one request."""
+
+SWEEP_SECONDS = 3600.0
+LEFT_OVER_SECONDS = 86400.0
+"""A multipart upload older than a day is the leftover of a crash."""
+
+
+@implementer(IStorageBackend)
+class S3Storage:
+    """Keeps each blob as the object of its key.
+
+    :param connect: makes the client, in a thread: it reads files and may ask
+        the cloud for credentials.
+    :param clock: tells when to sweep.
+    :param max_body_size: bytes; the parts of an upload are so large that this
+        fits into the number of parts that S3 allows.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        threads: Threads,
+        clock: IReactorTime,
+        max_body_size: int,
+    ) -> None:
+        self._connect = connect
+        self._threads = threads
+        self._clock = clock
+        self._part_size = part_size(max_body_size)
+        self._lock = threading.Lock()
+        self._connected: S3Client | None = None
+        self._sweeping = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
+        self._sweeping.clock = clock
+
+    async def start(self) -> None:
+        """See :meth:`IStorageBackend.start`. Sweeps in the background."""
+        self._sweeping.start(SWEEP_SECONDS, now=True)
+
+    async def create(self, key: str) -> S3Writer:
+        """See :meth:`IStorageBackend.create`."""
+        parse_blob_key(key)
+        return S3Writer(key, self._run, self._client, self._part_size)
+
+    async def open(self, key: str, start: int, length: int) -> S3Reader:
+        """See :meth:`IStorageBackend.open`."""
+        parse_blob_key(key)
+        reader = S3Reader(key, start, length, self._run, self._client)
+        await reader.open()
+        return reader
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See :meth:`IStorageBackend.delete`."""
+        for key in keys:
+            parse_blob_key(key)
+        for at in range(0, len(keys), BATCH):
+            await self._run(self._delete, keys[at : at + BATCH])
+
+    async def check(self) -> None:
+        """See :meth:`IStorageBackend.check`."""
+        await self._run(lambda: self._client().check())
+
+    async def close(self) -> None:
+        """See :meth:`IStorageBackend.close`."""
+        if self._sweeping.running:
+            self._sweeping.stop()
+        if self._connected is not None:
+            self._connected.close()
+
+    def _client(self) -> S3Client:
+        """Return the client; in a thread."""
+        with self._lock:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        self._client().delete(keys)
+
+    async def _run(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self._threads.run(function, *args, **kwargs)
+
+    async def _sweep(self) -> None:
+        """Abort our own multipart uploads that a crash has left."""
+        try:
+            count = await self._run(self._abort_left_overs, self._clock.seconds())
+        except (Unavailable, StorageFull, BlobNotFound) as error:
+            log.warn("can't look for abandoned uploads: {error}", error=str(error))
+        except Exception:
+            log.failure("can't look for abandoned uploads")
+        else:
+            if count:
+                log.info("aborted {count} abandoned uploads", count=count)
+
+    def _abort_left_overs(self, now: float) -> int:
+        client = self._client()
+        count = 0
+        for key, upload, started in client.uploads():
+            if now - started > LEFT_OVER_SECONDS and _is_ours(key):
+                try:
+                    client.abort(key, upload)
+                except BlockError as error:
+                    log.info("can't abort {key}: {error}", key=key, error=str(error))
+                else:
+                    count += 1
+        return count
+
+
+def _is_ours(key: Any) -> bool:
+    try:
+        return parse_blob_key(key)[1] is not None
+    except ValueError:
+        return False

@@ -1,0 +1,103 @@
+"""Reads a part of a blob from S3."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, HTTPClientError
+from twisted.logger import Logger
+from urllib3.exceptions import HTTPError
+from zope.interface import implementer
+
+from qabel_block.errors import BlobNotFound, Unavailable
+from qabel_block.interfaces import IBlobReader
+from qabel_block.storage.s3_client import S3Client
+
+log = Logger()
+
+PIECE = 256 * 1024
+"""Bytes read at a time: enough that handing them over costs little, and little
+enough that many downloads fit into memory."""
+
+ATTEMPTS = 3
+"""How often a body that breaks off without progress is asked for again."""
+
+Run = Callable[..., Awaitable[Any]]
+_BROKEN_OFF = (BotoCoreError, HTTPClientError, HTTPError, OSError)
+
+
+@implementer(IBlobReader)
+class S3Reader:
+    """A body on its way from S3; one that breaks off is taken up again.
+
+    :param run: calls a function in a thread.
+    :param client: returns the client, in a thread.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        start: int,
+        length: int,
+        run: Run,
+        client: Callable[[], S3Client],
+    ) -> None:
+        self._key = key
+        self._next = start
+        self._end = start + length
+        self._run = run
+        self._client = client
+        self._body: Any = None
+
+    async def open(self) -> None:
+        """Begin to read.
+
+        :raises BlobNotFound: if there is no such blob.
+        :raises Unavailable: if S3 fails.
+        """
+        await self._run(self._open)
+
+    async def read(self) -> bytes:
+        """See :meth:`IBlobReader.read`."""
+        if self._next >= self._end:
+            return b""
+        piece: bytes = await self._run(self._read)
+        return piece
+
+    async def close(self) -> None:
+        """See :meth:`IBlobReader.close`."""
+        if self._body is not None:
+            await self._run(self._drop)
+
+    def _open(self) -> None:
+        self._body = self._client().open(self._key, self._next, self._end - self._next)
+
+    def _read(self) -> bytes:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                if self._body is None:
+                    self._open()
+                piece: bytes = self._body.read(min(PIECE, self._end - self._next))
+            except _BROKEN_OFF as error:
+                log.info("{key} broke off: {error}", key=self._key, error=str(error))
+                piece = b""
+            except BlobNotFound as error:
+                raise Unavailable("storage", "the blob is gone") from error
+            if piece:
+                self._next += len(piece)
+                if self._next == self._end:
+                    self._drop()
+                return piece
+            self._drop()
+            log.debug("attempt {attempt} of {key}", attempt=attempt, key=self._key)
+        raise Unavailable("storage", "S3 broke off in the middle of a blob")
+
+    def _drop(self) -> None:
+        """Let go of the body: read to its end, its connection is used again."""
+        body, self._body = self._body, None
+        if body is not None:
+            try:
+                body.close()
+            except _BROKEN_OFF as error:
+                log.debug("closing {key}: {error}", key=self._key, error=str(error))

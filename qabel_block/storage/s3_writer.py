@@ -1,0 +1,122 @@
+"""Writes one blob to S3: at once if it is small, in parts if it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from qabel_block.errors import StorageFull, Unavailable
+from qabel_block.interfaces import IBlobWriter
+from qabel_block.storage.s3_client import S3Client
+
+log = Logger()
+
+SMALLEST_PART = 5 * 2**20
+MOST_PARTS = 10_000
+"""S3's own limits; the last part may be smaller."""
+
+Run = Callable[..., Awaitable[Any]]
+
+
+def part_size(largest: int) -> int:
+    """Return the bytes of a part with which ``largest`` bytes can be stored."""
+    return max(SMALLEST_PART, -(-largest // MOST_PARTS))
+
+
+@implementer(IBlobWriter)
+class S3Writer:
+    """Collects parts; while one is on its way, the next is collected.
+
+    So an upload holds two parts in memory, and a store that is slower than the
+    client makes ``write`` wait.
+
+    :param run: calls a function in a thread.
+    :param client: returns the client, in a thread.
+    :param size: bytes of a part.
+    """
+
+    def __init__(
+        self, key: str, run: Run, client: Callable[[], S3Client], size: int
+    ) -> None:
+        self._key = key
+        self._run = run
+        self._client = client
+        self._part_size = size
+        self._part = bytearray()
+        self._stored = 0
+        self._upload: str | None = None
+        self._etags: list[str] = []
+        self._sending: Deferred[None] | None = None
+
+    async def write(self, data: bytes) -> None:
+        """See :meth:`IBlobWriter.write`."""
+        view = memoryview(data)
+        while view:
+            room = self._part_size - len(self._part)
+            self._part += view[:room]
+            view = view[room:]
+            if len(self._part) == self._part_size:
+                await self._sent()
+                self._send()
+
+    async def finish(self) -> None:
+        """See :meth:`IBlobWriter.finish`."""
+        await self._sent()
+        if self._upload is None:
+            part = self._take()
+            await self._run(lambda: self._client().put(self._key, part))
+            return
+        if self._part:
+            self._send()
+            await self._sent()
+        upload = self._upload
+        await self._run(
+            lambda: self._client().complete(
+                self._key, upload, self._etags, self._stored
+            )
+        )
+
+    async def abort(self) -> None:
+        """See :meth:`IBlobWriter.abort`."""
+        self._part = bytearray()
+        try:
+            await self._sent()
+        except (Unavailable, StorageFull) as error:
+            log.debug("aborting after {error}", error=str(error))
+        upload, self._upload = self._upload, None
+        if upload is None:
+            return
+        try:
+            await self._run(lambda: self._client().abort(self._key, upload))
+        except (Unavailable, StorageFull) as error:
+            log.info("left to the sweep: {key}: {error}", key=self._key, error=error)
+
+    def _send(self) -> None:
+        """Begin to send the part that was collected."""
+        part = self._take()
+        self._sending = Deferred.fromCoroutine(self._send_part(part))
+
+    async def _send_part(self, part: bytearray) -> None:
+        if self._upload is None:
+            self._upload = await self._run(lambda: self._client().begin(self._key))
+        upload, number = self._upload, len(self._etags) + 1
+        self._etags.append(
+            await self._run(
+                lambda: self._client().put_part(self._key, upload, number, part)
+            )
+        )
+
+    async def _sent(self) -> None:
+        """Wait until the part that is on its way has arrived."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            await sending
+
+    def _take(self) -> bytearray:
+        part, self._part = self._part, bytearray()
+        self._stored += len(part)
+        return part

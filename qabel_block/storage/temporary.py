@@ -1,0 +1,58 @@
+"""Blobs that are forgotten when the server ends (``--dummy``)."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+
+from zope.interface import implementer
+
+from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
+from qabel_block.storage.local import LocalStorage
+from qabel_block.threads import Threads
+
+
+def temporary_directory() -> Path:
+    """Make a directory that is removed when the process ends."""
+    directory = Path(mkdtemp(prefix="qabel-block-"))
+    atexit.register(rmtree, directory, ignore_errors=True)
+    return directory
+
+
+@implementer(IStorageBackend)
+class TemporaryStorage:
+    """A :class:`LocalStorage` in a directory that goes with it."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._directory = temporary_directory()
+        self._local = LocalStorage(self._directory, threads)
+
+    async def start(self) -> None:
+        """See :meth:`IStorageBackend.start`."""
+        await self._local.start()
+
+    async def create(self, key: str) -> IBlobWriter:
+        """See :meth:`IStorageBackend.create`."""
+        writer: IBlobWriter = await self._local.create(key)
+        return writer
+
+    async def open(self, key: str, start: int, length: int) -> IBlobReader:
+        """See :meth:`IStorageBackend.open`."""
+        reader: IBlobReader = await self._local.open(key, start, length)
+        return reader
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See :meth:`IStorageBackend.delete`."""
+        await self._local.delete(keys)
+
+    async def check(self) -> None:
+        """See :meth:`IStorageBackend.check`."""
+        await self._local.check()
+
+    async def close(self) -> None:
+        """Forget everything."""
+        await self._threads.run(rmtree, self._directory, ignore_errors=True)

@@ -1,0 +1,35 @@
+"""What the plugin offers to ``twist`` and ``twistd``."""
+
+from __future__ import annotations
+
+import sys
+
+from twisted.application.service import IService
+from twisted.python.usage import UsageError
+
+from qabel_block.configure import configure
+from qabel_block.logs import set_up_logging
+from qabel_block.options import USAGE_ERROR, Options
+
+__all__ = ["Options", "makeService"]
+
+
+def makeService(options: Options) -> IService:
+    """Return the service that the options describe.
+
+    :raises SystemExit: with one line on stderr, if it can't be made.
+    """
+    config = configure(options)
+    try:
+        set_up_logging(config.log, options.parent)
+    except UsageError as error:
+        sys.stderr.write(f"qabel-block: {error}\n")
+        raise SystemExit(USAGE_ERROR) from None
+    # Only now: what this imports imports the reactor, and the options had to
+    # be read first to know which one.
+    from twisted.internet import reactor
+
+    from qabel_block.service import make_service
+
+    service: IService = make_service(config, reactor)
+    return service

@@ -1,0 +1,79 @@
+"""Statements: written once, ready for both databases when they are imported."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from sqlalchemy import bindparam, literal, select
+
+from qabel_block.ledger import statements
+from qabel_block.ledger.dialects import Statement, statement
+
+NAMES = sorted(
+    name for name, value in vars(statements).items() if isinstance(value, Statement)
+)
+POSTGRES_PARAMETER = r"%\((\w+)\)s"
+SQLITE_PARAMETER = r":(\w+)"
+
+
+def named(text: str, pattern: str) -> set[str]:
+    return set(re.findall(pattern, text))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters(name: str) -> None:
+    """A statement takes the same parameters on both databases, all with names."""
+    it: Statement = getattr(statements, name)
+    assert it.sqlite
+    assert it.postgres.count("%") == it.postgres.count("%(")
+    assert named(it.postgres, POSTGRES_PARAMETER) == set.union(
+        *(named(text, SQLITE_PARAMETER) for text in it.sqlite)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sqlite_understands(name: str, migrated_sqlite: Path) -> None:
+    """SQLite can prepare every statement."""
+    it: Statement = getattr(statements, name)
+    with closing(sqlite3.connect(migrated_sqlite)) as connection:
+        for text in it.sqlite:
+            parameters = dict.fromkeys(named(text, SQLITE_PARAMETER), 1)
+            assert connection.execute(f"EXPLAIN {text}", parameters).fetchall()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_postgres_understands(name: str, migrated_postgres: str) -> None:
+    """PostgreSQL can plan every statement."""
+    it: Statement = getattr(statements, name)
+    with closing(psycopg2.connect(migrated_postgres)) as connection:
+        for text in it.postgres.split("; "):
+            parameters = dict.fromkeys(named(text, POSTGRES_PARAMETER))
+            cursor = connection.cursor()
+            cursor.execute(f"EXPLAIN {text}", parameters)
+            assert cursor.fetchall()
+
+
+def test_constants_are_refused() -> None:
+    """A constant that would have to be passed beside the text is a mistake that is
+    noticed at import."""
+    assert statement(select(bindparam("a"))).sqlite == ("SELECT :a AS anon_1",)
+    with pytest.raises(ValueError, match="constants"):
+        statement(select(literal(1)))
+
+
+def test_several_parts() -> None:
+    """Several statements go to PostgreSQL in one message, and to SQLite one by one."""
+    it = statement(select(bindparam("a")), lambda dialect: select(bindparam("b")))
+    assert it.postgres == "SELECT %(a)s AS anon_1; SELECT %(b)s AS anon_1"
+    assert it.sqlite == ("SELECT :a AS anon_1", "SELECT :b AS anon_1")
+
+
+def test_claims_pass_by_what_is_locked() -> None:
+    """Stale notes are locked where the database has row locks."""
+    assert statements.stale_notes.postgres.endswith("FOR UPDATE SKIP LOCKED")
+    assert "FOR UPDATE" not in statements.stale_notes.sqlite[0]

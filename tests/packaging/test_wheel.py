@@ -1,0 +1,70 @@
+"""What is installed from a wheel works as the checkout does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.server import CHECKOUT, ServerProcess
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with nothing but the wheel and what it requires."""
+    home = tmp_path_factory.mktemp("wheel")
+    _run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", home, CHECKOUT)
+    (wheel,) = home.glob("qabel_block-*.whl")
+    venv.create(home / "environment", with_pip=True)
+    _run(home / "environment/bin/pip", "install", wheel)
+    return home / "environment"
+
+
+def _run(*command: object) -> str:
+    """Run a command away from the checkout and return what it printed."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.run(
+        [str(part) for part in command],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env=environment,
+    ).stdout
+
+
+def test_standalone_from_a_wheel(environment: Path, tmp_path: Path) -> None:
+    """`pip wheel .`, installed in an empty environment and run from another
+    folder: the plugin is found, the ledger migrates itself, objects are kept."""
+    options = ("--standalone", str(tmp_path / "home"), "--dummy-auth", "T")
+    command = (str(environment / "bin/twist"), "qabel-block")
+    server = ServerProcess(*options, command=command, environment={"PYTHONPATH": ""})
+    auth = {"Authorization": "Token T"}
+    with server:
+        url = f"{server.url}/api/v0/files/p/a"
+        assert httpx.post(url, content=b"x", headers=auth).status_code == 204
+    with server:
+        url = f"{server.url}/api/v0/files/p/a"
+        assert httpx.get(url).content == b"x"
+
+
+def test_help_from_a_wheel(environment: Path) -> None:
+    """`twist --help` lists the plugin, `twistd` knows it too."""
+    assert "qabel-block" in _run(environment / "bin/twist", "--help")
+    assert "--standalone" in _run(environment / "bin/twistd", "qabel-block", "--help")
+
+
+def test_wheel_holds_no_tests(environment: Path) -> None:
+    """The wheel installs the package, the plugin and nothing else."""
+    (wheel,) = environment.parent.glob("*.whl")
+    top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in top if not name.endswith(".dist-info")} == {
+        "qabel_block",
+        "twisted",
+    }

@@ -1,0 +1,119 @@
+"""Runs the server as its users do: a process, options, a port, a log."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60.0
+_LISTENING = re.compile(r"listening on [^\n]*?127\.0\.0\.1[^\n]*?(\d+)")
+
+
+class ServerProcess:
+    """One ``twist qabel-block`` process on a free port of 127.0.0.1.
+
+    :param options: command line options besides address and port.
+    :param environment: variables to add to the test's own.
+    :param command: how to run the plugin; from the checkout by default.
+    """
+
+    def __init__(
+        self,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        command: tuple[str, ...] = (sys.executable, "-m", "twisted", "qabel-block"),
+    ) -> None:
+        self.options = options
+        self.command = command
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(CHECKOUT),
+            **(environment or {}),
+        }
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.NamedTemporaryFile(prefix="qabel-block-", suffix=".log")
+
+    def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start the process and wait until it listens."""
+        self._log.truncate(0)
+        self._process = subprocess.Popen(
+            [
+                *self.command,
+                *("--address", "127.0.0.1", "--port", "0"),
+                *self.options,
+            ],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=open(self._log.name, "ab"),
+            cwd=tempfile.gettempdir(),
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while (match := _LISTENING.search(self.log())) is None:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start:\n{self.log()}")
+            time.sleep(0.02)
+        self.port = int(match[1])
+
+    def log(self) -> str:
+        """Return what the process has logged since it started."""
+        return Path(self._log.name).read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End the process as a power failure would."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> int:
+        """End the process as an operator would; return its exit status."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def output(self) -> str:
+        """Return what the ended process has written to its standard output."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return self._process.stdout.read().decode()
+
+    def memory(self) -> int:
+        """Return the resident set in bytes, as it is now."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGESIZE")
+
+    def peak_memory(self) -> int:
+        """Return the largest resident set so far, in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        match = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert match is not None
+        return int(match[1]) * 1024

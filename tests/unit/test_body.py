@@ -1,0 +1,109 @@
+"""The buffer between connection and upload."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from qabel_block.errors import ClientGone
+from qabel_block.http.body import HIGH_WATER, RequestBody
+
+
+@define
+class Flow:
+    """Records what the buffer tells the connection."""
+
+    said: list[str] = field(factory=list)
+
+    def go_ahead(self) -> None:
+        self.said.append("go ahead")
+
+    def pause(self) -> None:
+        self.said.append("pause")
+
+    def resume(self) -> None:
+        self.said.append("resume")
+
+
+def _read(body: RequestBody) -> Deferred[bytes]:
+    return Deferred.fromCoroutine(body.read())
+
+
+def _now(reading: Deferred[bytes]) -> bytes:
+    assert reading.called
+    results: list[bytes] = []
+    reading.addCallback(results.append)
+    return results[0]
+
+
+def test_bytes_come_in_order() -> None:
+    """What was fed is read once, in its order, and then the end for ever."""
+    body = RequestBody(Flow())
+    body.feed(b"a")
+    body.feed(b"b")
+    assert _now(_read(body)) == b"ab"
+    reading = _read(body)
+    assert not reading.called
+    body.feed(b"c")
+    assert _now(reading) == b"c"
+    body.feed(b"d")
+    body.end()
+    assert _now(_read(body)) == b"d"
+    assert _now(_read(body)) == b""
+    assert _now(_read(body)) == b""
+
+
+def test_go_ahead_when_read() -> None:
+    """The client is told to go ahead by the first reading, not before."""
+    flow = Flow()
+    body = RequestBody(flow)
+    assert flow.said == []
+    _read(body)
+    assert flow.said == ["go ahead"]
+
+
+def test_full_buffer_pauses() -> None:
+    """A full buffer pauses the connection until it is read."""
+    flow = Flow()
+    body = RequestBody(flow)
+    body.feed(b"x" * (HIGH_WATER - 1))
+    assert flow.said == []
+    body.feed(b"x")
+    assert flow.said == ["pause"]
+    assert len(_now(_read(body))) == HIGH_WATER
+    assert flow.said == ["pause", "resume"]
+
+
+def test_lost_connection() -> None:
+    """A lost connection ends a reading that waits, and those that follow."""
+    body = RequestBody(Flow())
+    reading = _read(body)
+    body.lose()
+    failures: list[object] = []
+    reading.addErrback(failures.append)
+    assert failures[0].check(ClientGone)  # type: ignore[attr-defined]
+    again = _read(body)
+    with pytest.raises(ClientGone):
+        again.result.raiseException()  # type: ignore[union-attr]
+    again.addErrback(lambda _: None)
+
+
+def test_lost_after_the_end() -> None:
+    """A body that is complete can be read even if the client is gone."""
+    body = RequestBody(Flow())
+    body.feed(b"all")
+    body.end()
+    body.lose()
+    assert _now(_read(body)) == b"all"
+    assert _now(_read(body)) == b""
+
+
+def test_discarding() -> None:
+    """Once nobody wants it, nothing is kept and nothing paused."""
+    flow = Flow()
+    body = RequestBody(flow)
+    body.feed(b"x" * HIGH_WATER)
+    body.discard()
+    body.feed(b"x" * HIGH_WATER)
+    assert flow.said == ["pause", "resume"]
