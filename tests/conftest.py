@@ -1,3 +1,12 @@
 """The real servers that tests run against, each started when first needed."""
 
-from tests.support.postgres import *  # noqa: F403
+from tests.support.postgres import new_postgres_database, own_postgres, postgres_dsn
+from tests.support.valkey import own_valkey, redis_address
+
+__all__ = [
+    "new_postgres_database",
+    "own_postgres",
+    "own_valkey",
+    "postgres_dsn",
+    "redis_address",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.routing import BaseConverter
 
 from qabel_block.names import PATH_LIMIT, PATH_PATTERN, PREFIX_PATTERN
 
@@ -14,13 +14,8 @@ class PrefixConverter(BaseConverter):
 
 
 class PathConverter(BaseConverter):
-    """The path of an object below its prefix: one or more segments."""
+    """The path of an object below its prefix: one or more segments, at the end
+    of the URL."""
 
-    regex = PATH_PATTERN
+    regex = rf"(?=.{{1,{PATH_LIMIT}}}$){PATH_PATTERN}"
     part_isolating = False
-
-    def to_python(self, value: str) -> str:
-        """Return the path as it is, if it is not too long."""
-        if len(value) > PATH_LIMIT:
-            raise ValidationError
-        return value

@@ -30,9 +30,9 @@ def test_request_id_is_passed_on(world: World) -> None:
     user.client.get("/api/v0/quota/", headers={"X-Request-ID": "passed-on"})
     auth = f"Token {user.token}"
     (call,) = [c for c in world.accounting.calls if c.body.get("auth") == auth]
-    assert call.headers["X-Request-ID"] == "passed-on"
-    assert call.headers["APISECRET"] == world.accounting.secret
-    assert call.headers["Content-Type"] == "application/json"
+    assert call.headers["x-request-id"] == "passed-on"
+    assert call.headers["apisecret"] == world.accounting.secret
+    assert call.headers["content-type"] == "application/json"
 
 
 def test_no_token_in_the_log(world: World) -> None:

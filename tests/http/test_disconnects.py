@@ -59,9 +59,9 @@ def _half_close(wire: Wire) -> None:
 
 def _wait_for(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
+    while not (held := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return condition()
+    return held
 
 
 @pytest.mark.parametrize("kind", list(_requests(User(*[None] * 5, "p"))))  # type: ignore[arg-type]
@@ -100,12 +100,12 @@ def test_cut_off_upload_changes_nothing(world: World) -> None:
     """An upload that the client cuts off leaves the old version in place."""
     user = world.user()
     etag = user.upload("a", b"old").headers["etag"]
-    files = len(world.files())
+    files = len(world.files(user.prefix))
     for length in ({"Content-Length": "1000000"}, {"Transfer-Encoding": "chunked"}):
         with user.wire() as wire:
             wire.head("POST", user.url("a"), {**user.authorization, **length})
             wire.send(b"80000\r\n" + b"x" * 0x80000)
-    assert _wait_for(lambda: len(world.files()) == files)
+    assert _wait_for(lambda: len(world.files(user.prefix)) == files)
     assert user.head("a").headers["etag"] == etag
     assert user.size == 3
 

@@ -27,7 +27,7 @@ def test_nothing_there() -> None:
         assert client.get("/healthz").status_code == 200
         answer = client.get("/readyz")
         assert answer.status_code == 503
-        assert set(answer.json()) == {"ready", "database", "cache"}
+        assert set(answer.json()) == {"ready", "database", "cache", "push"}
         for method, path in (
             ("GET", "quota"),
             ("POST", "prefix"),

@@ -52,7 +52,7 @@ def test_anything_else_is_not_found(world: World, path: str, method: str) -> Non
     """Any other path is 404 and touches nothing."""
     user = world.user()
     user.upload("a/b", b"untouched")
-    before = len(world.files())
+    before = len(world.files(user.prefix))
     with user.wire() as wire:
         target = f"/api/v0/files/{user.prefix}/{path}".encode().decode("latin-1")
         wire.head(method, target, {**user.authorization, "Content-Length": "0"})
@@ -61,7 +61,7 @@ def test_anything_else_is_not_found(world: World, path: str, method: str) -> Non
         assert answer.status in (400, 404)
     else:
         assert answer.status == 404
-    assert len(world.files()) == before
+    assert len(world.files(user.prefix)) == before
     assert user.download("a/b").content == b"untouched"
 
 

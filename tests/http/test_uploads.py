@@ -102,7 +102,7 @@ def test_digest(world: World, user: User, field: str) -> None:
     """A body with the stated SHA-256 is stored, another one 400 and not stored."""
     assert user.upload("a", b"right", **{field: _sha256(b"right")}).status_code == 204
     etag = user.head("a").headers["etag"]
-    files = len(world.files())
+    files = len(world.files(user.prefix))
     for value in (
         _sha256(b"other"),
         f"md5=:{b64encode(md5(b'wrong').digest()).decode()}:, {_sha256(b'other')}",
@@ -115,7 +115,7 @@ def test_digest(world: World, user: User, field: str) -> None:
         assert answer.status_code == 400
         assert "digest" in problem(answer)["detail"]
     assert user.head("a").headers["etag"] == etag
-    assert len(world.files()) == files
+    assert len(world.files(user.prefix)) == files
     # Other algorithms are nobody's business here.
     assert user.upload("a", b"x", **{field: "unixsum=30637"}).status_code == 204
 

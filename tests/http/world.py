@@ -146,9 +146,11 @@ class World:
         """Ask the ledger's database behind the server's back."""
         return query(self.dsn, sql)
 
-    def files(self) -> list[Path]:
-        """Return all files in storage, temporary ones included."""
-        return [path for path in self.storage.rglob("*") if path.is_file()]
+    def files(self, prefix: str) -> list[Path]:
+        """Return all files that storage has for a prefix, and temporary ones."""
+        folder = self.storage / prefix
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return files + self.temporary_files()
 
     def temporary_files(self) -> list[Path]:
         return list((self.storage / ".incoming").iterdir())

@@ -77,7 +77,7 @@ def test_ports(port: str) -> None:
         ("host=nowhere.invalid,::1 port=5,6", "::1", "::1", "6"),
     ],
 )
-async def test_addresses(dsn: str, host: str, addresses: str, port: str | None) -> None:
+async def test_addresses(dsn: str, host: str, addresses: str, port: str) -> None:
     """Every address of every host is put beside the host's name and port; sockets
     and hosts without an address get none."""
     found = await with_addresses(reactor, postgres_parameters(dsn))

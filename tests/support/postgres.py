@@ -45,6 +45,10 @@ class PostgresServer:
 
         folder = tempfile.mkdtemp(prefix="postgres-")
         self._server: Any = get_server(folder, cleanup_mode="delete")
+        # It never outlives a crash of the machine.
+        with administration(self.dsn) as cursor:
+            cursor.execute("ALTER SYSTEM SET fsync = off")
+            cursor.execute("SELECT pg_reload_conf()")
 
     def __enter__(self) -> Self:
         return self
