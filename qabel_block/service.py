@@ -13,6 +13,7 @@ from qabel_block.composition import Parts, compose
 from qabel_block.config import Config
 from qabel_block.listening import CannotListen
 from qabel_block.shielding import shielded
+from qabel_block.signals import stop_cleanly_on_sigterm
 
 log = Logger()
 
@@ -42,6 +43,7 @@ class BlockService(Service):
             listen where it should.
         """
         super().startService()
+        stop_cleanly_on_sigterm(self._reactor)
         self._parts.prepare()
         self._parts.threads.start()
         try:
