@@ -5,13 +5,15 @@ for below ``twisted/plugins``, and the migrations, which live beside the package
 in a checkout and inside it once installed.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="qabel-block",
     version="1.0.0",
     description="Block storage server for end-to-end encrypted clients",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     license_files=["LICENSE"],

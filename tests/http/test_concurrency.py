@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -12,7 +12,7 @@ from tests.http.world import User, World
 from tests.support.server import ServerProcess
 
 
-def _together(calls: list[Callable[[], httpx.Response]]) -> list[httpx.Response]:
+def _together(calls: Sequence[Callable[[], httpx.Response]]) -> list[httpx.Response]:
     """Make all calls at the same moment, each in its own thread."""
     barrier = threading.Barrier(len(calls), timeout=60)
 
@@ -29,7 +29,7 @@ def test_parallel_uploads_into_a_small_quota(world: World) -> None:
     user = world.user(quota=10_000)
     user.prefix  # noqa: B018
     answers = _together(
-        [lambda n=n: user.upload(f"blocks/{n}", b"x" * 1000) for n in range(40)]
+        [partial(user.upload, f"blocks/{n}", b"x" * 1000) for n in range(40)]
     )
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [204] * 10 + [402] * 30
@@ -50,9 +50,7 @@ def test_one_of_twelve_writers_wins(world: World, second_server: ServerProcess) 
             body = f"{turn} {number}".encode()  # noqa: B023
             return user.upload("index", body, If_Match=etag)  # noqa: B023
 
-        answers = _together(
-            [lambda u=u, n=n: write(u, n) for n, u in enumerate(writers)]
-        )
+        answers = _together([partial(write, u, n) for n, u in enumerate(writers)])
         won = [n for n, answer in enumerate(answers) if answer.status_code == 204]
         assert len(won) == 1
         assert {a.status_code for a in answers} == {204, 412}
@@ -70,7 +68,7 @@ def test_one_creates(world: World, second_server: ServerProcess) -> None:
     second._prefix = first.prefix
     answers = _together(
         [
-            lambda u=u, n=n: u.upload("a", str(n).encode(), If_None_Match="*")
+            partial(u.upload, "a", str(n).encode(), If_None_Match="*")
             for n, u in enumerate([first, second] * 5)
         ]
     )
@@ -121,7 +119,7 @@ def test_prefix_is_made_once_by_dummy_user(dummy_server: ServerProcess) -> None:
     before = client.get("/api/v0/quota/").json()["size"]
     answers = _together(
         [
-            lambda n=n: client.post(f"/api/v0/files/new/{n}", content=b"x" * 10)
+            partial(client.post, f"/api/v0/files/new/{n}", content=b"x" * 10)
             for n in range(20)
         ]
     )

@@ -68,7 +68,7 @@ class Model(RuleBasedStateMachine):
         else:
             assert answer.status_code == 204
             self.objects[path] = (body, answer.headers["etag"])
-        return answer.headers.get("etag", '"none"')
+        return str(answer.headers.get("etag", '"none"'))
 
     def refused(self, path: str, answer: httpx.Response) -> None:
         assert answer.status_code == 412
@@ -140,8 +140,13 @@ class Model(RuleBasedStateMachine):
 def test_against_the_model(world: World) -> None:
     """Whatever is uploaded, overwritten, deleted, conditional or not, under
     changing quotas: the server answers and stores as the model does."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: Model(world),
+
+    class ModelOfThisWorld(Model):
+        def __init__(self) -> None:
+            super().__init__(world)
+
+    run_state_machine_as_test(
+        ModelOfThisWorld,
         settings=settings(
             max_examples=25,
             stateful_step_count=30,

@@ -39,7 +39,8 @@ class ServerProcess:
         }
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._log = tempfile.NamedTemporaryFile(prefix="qabel-block-", suffix=".log")
+        self._folder = tempfile.TemporaryDirectory(prefix="qabel-block-")
+        self._log = Path(self._folder.name) / "log"
 
     def __enter__(self) -> ServerProcess:
         self.start()
@@ -59,19 +60,19 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start the process and wait until it listens."""
-        self._log.truncate(0)
-        self._process = subprocess.Popen(
-            [
-                *self.command,
-                *("--address", "127.0.0.1", "--port", "0"),
-                *self.options,
-            ],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=open(self._log.name, "ab"),
-            cwd=tempfile.gettempdir(),
-        )
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    *self.command,
+                    *("--address", "127.0.0.1", "--port", "0"),
+                    *self.options,
+                ],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=tempfile.gettempdir(),
+            )
         deadline = time.monotonic() + START_SECONDS
         while (match := _LISTENING.search(self.log())) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -81,7 +82,7 @@ class ServerProcess:
 
     def log(self) -> str:
         """Return what the process has logged since it started."""
-        return Path(self._log.name).read_text(errors="replace")
+        return self._log.read_text(errors="replace")
 
     def kill(self) -> None:
         """End the process as a power failure would."""

@@ -85,6 +85,6 @@ class Wire:
     def at_end(self) -> bool:
         """Say whether the server has closed its side; waits for it or data."""
         try:
-            return self._received.peek(1) == b""  # type: ignore[attr-defined]
+            return self._received.peek(1) == b""
         except ConnectionResetError:
             return True
