@@ -105,3 +105,15 @@ class OutcomeUnknown(Unavailable):
 
 class StorageFull(BlockError):
     """There is no room left for another blob."""
+
+
+def fresh(error: Exception) -> Exception:
+    """Return a copy of an error that several are to be told of.
+
+    A shared one would grow its traceback with each that raises it.
+    """
+    copy = type(error).__new__(type(error), *error.args)
+    copy.args = error.args
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy

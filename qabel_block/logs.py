@@ -9,10 +9,11 @@ import sys
 from logging.handlers import RotatingFileHandler, TimedRotatingFileHandler
 from typing import Any, TextIO
 
-from twisted.logger import STDLibLogObserver
+from twisted.logger import LogLevel
 from twisted.python import usage
 
 from qabel_block.config import LogConfig
+from qabel_block.log_observer import PythonLogObserver
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 TIME = "%Y-%m-%dT%H:%M:%S%z"
@@ -24,8 +25,15 @@ _COLOURS = {
     logging.ERROR: "31",
     logging.CRITICAL: "35",
 }
-_TALKATIVE = ("boto3", "botocore", "s3transfer", "urllib3")
-"""Libraries that show requests, credentials included, when they debug."""
+_TALKATIVE = {
+    "alembic": logging.WARNING,
+    "boto3": logging.INFO,
+    "botocore": logging.INFO,
+    "s3transfer": logging.INFO,
+    "urllib3": logging.INFO,
+}
+"""Libraries that say too much below a level: Alembic all that it loads, the
+others whole requests, credentials included."""
 
 _RUNNERS_OWN = {
     "TwistOptions": ("logFile", sys.stdout),
@@ -65,8 +73,8 @@ def _configure(config: LogConfig) -> None:
     root.setLevel(config.level.upper())
     for handler in handlers:
         root.addHandler(handler)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+    for name, level in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(root.level, level))
     if config.dict_config is not None:
         settings = json.loads(config.dict_config.read_text(encoding="utf-8"))
         logging.config.dictConfig({"version": 1, **settings})
@@ -125,9 +133,7 @@ def _take_over(runner: Any) -> None:
     """Make the runner log to Python's logging, and to nothing else."""
     kind = type(runner).__name__
     if kind == "TwistOptions":
-        from twisted.logger import LogLevel
-
-        runner["fileLogObserverFactory"] = lambda _file: STDLibLogObserver()
+        runner["fileLogObserverFactory"] = lambda _file: PythonLogObserver()
         runner["logLevel"] = LogLevel.debug
     elif kind == "ServerOptions":
-        runner["logger"] = STDLibLogObserver
+        runner["logger"] = PythonLogObserver

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from hashlib import sha256
-from hmac import new as new_hmac
+from hmac import digest
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,8 +12,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from qabel_block.accounts.answer import read_account, write_account
-from qabel_block.errors import Unavailable, UnknownUser
+from qabel_block.accounts.answer import read_entry, write_entry
+from qabel_block.accounts.recent import RecentAccounts
+from qabel_block.errors import Unavailable, fresh
 from qabel_block.interfaces import IAuthenticator, ICache
 from qabel_block.model import Account
 
@@ -33,6 +33,9 @@ _KEYS = "qabel-block:account"
 class CachingAuthenticator:
     """Stands in front of another authenticator.
 
+    What it learns goes into a cache that all nodes share, and stays in this
+    process until the same moment, so that most look-ups ask nobody.
+
     Tokens are never kept: the key of an entry is their HMAC.
 
     :param secret: the key of the HMAC; all nodes that share the cache share it.
@@ -45,14 +48,15 @@ class CachingAuthenticator:
         self._cache = cache
         self._secret = secret.encode("utf-8")
         self._clock = clock
+        self._recent = RecentAccounts(clock)
         self._asking: dict[str, list[Deferred[Account]]] = {}
         self._quiet_until = 0.0
 
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         """See :meth:`IAuthenticator.authenticate`."""
-        digest = new_hmac(self._secret, authorization.encode("utf-8"), sha256)
+        token = digest(self._secret, authorization.encode("utf-8"), "sha256").hex()
         return await self._look_up(
-            f"{_KEYS}:token:{digest.hexdigest()}",
+            f"{_KEYS}:token:{token}",
             lambda: self._inner.authenticate(authorization, request_id),
         )
 
@@ -73,6 +77,9 @@ class CachingAuthenticator:
 
         It goes on whatever becomes of those who wait for it.
         """
+        recent = self._recent.get(key)
+        if recent is not None:
+            return recent
         waiting: Deferred[Account] = Deferred()
         if key in self._asking:
             self._asking[key].append(waiting)
@@ -86,26 +93,48 @@ class CachingAuthenticator:
             if waiting.called:
                 continue
             if isinstance(result, Failure):
-                waiting.errback(_fresh(result))
+                waiting.errback(_error(result))
             else:
                 waiting.callback(result)
 
     async def _find(
         self, key: str, ask: Callable[[], Coroutine[Any, Any, Account]]
     ) -> Account:
+        cached = await self._recall(key)
+        if cached is not None:
+            account, expires = cached
+            self._recent.keep(key, account, expires)
+            return account
+        account = await ask()
+        expires = self._clock.seconds() + SECONDS
+        for name in {key, _user_key(account.user_id)}:
+            self._recent.keep(name, account, expires)
+        await self._share({key, _user_key(account.user_id)}, account, expires)
+        return account
+
+    async def _recall(self, key: str) -> tuple[Account, float] | None:
+        """Return what the shared cache has, and until when it is good."""
         try:
             cached = await self._cache.get(key)
-            if cached is not None:
-                return read_account(cached)
         except Unavailable as error:
             self._complain(error)
-        account = await ask()
+            return None
+        if cached is None:
+            return None
         try:
-            for name in {key, _user_key(account.user_id)}:
-                await self._cache.set(name, write_account(account), SECONDS)
+            account, expires = read_entry(cached)
         except Unavailable as error:
             self._complain(error)
-        return account
+            return None
+        # Not longer than our own clock allows, whatever another's said.
+        return account, min(expires, self._clock.seconds() + SECONDS)
+
+    async def _share(self, keys: set[str], account: Account, expires: float) -> None:
+        try:
+            for key in keys:
+                await self._cache.set(key, write_entry(account, expires), SECONDS)
+        except Unavailable as error:
+            self._complain(error)
 
     def _complain(self, error: Unavailable) -> None:
         now = self._clock.seconds()
@@ -118,12 +147,8 @@ def _user_key(user_id: int) -> str:
     return f"{_KEYS}:user:{user_id}"
 
 
-def _fresh(failure: Failure) -> BaseException:
-    """Return an error of one's own: a shared one would grow its traceback."""
+def _error(failure: Failure) -> BaseException:
+    """Return an error of one's own for each who waited."""
     error = failure.value
     assert error is not None
-    if isinstance(error, Unavailable):
-        return Unavailable(error.dependency, error.reason)
-    if isinstance(error, UnknownUser):
-        return UnknownUser()
-    return error
+    return fresh(error) if isinstance(error, Exception) else error

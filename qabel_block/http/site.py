@@ -11,7 +11,7 @@ from twisted.web.server import Site
 
 from qabel_block.http.streaming import IDLE_SECONDS, StreamingChannel, StreamingRequest
 
-log = Logger()
+access_log = Logger("qabel_block.access")
 
 
 class BlockSite(Site):
@@ -26,6 +26,7 @@ class BlockSite(Site):
     reactor: Any
 
     draining = False
+    noisy = False
 
     def __init__(self, resource: IResource, reactor: Any) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
@@ -60,14 +61,13 @@ class BlockSite(Site):
 
     def log(self, request: Any) -> None:
         """Write one line for an answered request; it never holds a header."""
-        log.info(
-            "{method} {path} {status} {bytes} B {milliseconds:.1f} ms"
-            " user={user} request={request_id}",
-            method=request.method.decode("ascii"),
-            path=request.path.decode("latin-1"),
-            status=request.code,
-            bytes=request.sentLength,
-            milliseconds=(self.reactor.seconds() - request.arrived) * 1000,
-            user="-" if request.user_id is None else request.user_id,
-            request_id=request.request_id,
+        method, path = request.method.decode("ascii"), request.path.decode("latin-1")
+        user = "-" if request.user_id is None else request.user_id
+        milliseconds = (self.reactor.seconds() - request.arrived) * 1000
+        access_log.info(
+            "{line}",
+            line=(
+                f"{method} {path} {request.code} {request.sentLength} B"
+                f" {milliseconds:.1f} ms user={user} request={request.request_id}"
+            ),
         )

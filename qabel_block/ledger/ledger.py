@@ -14,10 +14,13 @@ from datetime import datetime, timezone
 
 from attrs import asdict
 
-from qabel_block.errors import BlobCollected, NotOwner
-from qabel_block.interfaces import IDatabase, ITransaction, Row
+from qabel_block.errors import NotOwner
+from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import statements
+from qabel_block.ledger.batches import Batches
+from qabel_block.ledger.commits import Commit, Decision, commit_uploads
 from qabel_block.ledger.statements import Statement
+from qabel_block.ledger.targets import lock_targets, numbered, read_targets
 from qabel_block.model import (
     Change,
     Found,
@@ -28,13 +31,6 @@ from qabel_block.model import (
     TrafficCount,
 )
 from qabel_block.names import parse_blob_key
-
-Decision = Callable[[Target], None]
-"""Raises what forbids a change, or returns.
-
-It may be called more than once and in any thread, so it looks at nothing but
-its argument.
-"""
 
 
 class Ledger:
@@ -55,6 +51,10 @@ class Ledger:
     def __init__(self, database: IDatabase, now: Callable[[], float]) -> None:
         self._database = database
         self._now = now
+        self._targets = Batches(self._ask_targets)
+        self._finds = Batches(self._ask_finds)
+        self._notes = Batches(self._note_blobs)
+        self._commits = Batches(self._commit_uploads)
 
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""
@@ -84,8 +84,7 @@ class Ledger:
 
         :return: ``None`` if there is no such prefix.
         """
-        rows = await self._database.fetch(statements.target, **asdict(name))
-        return _target(rows)
+        return await self._targets.ask(name)
 
     async def find(self, name: ObjectName, month: str) -> Found | None:
         """Look an object up for reading.
@@ -93,11 +92,7 @@ class Ledger:
         :param month: whose traffic to return, as ``YYYY-MM-01``.
         :return: ``None`` if there is no such object.
         """
-        rows = await self._database.fetch(statements.find, **asdict(name), month=month)
-        if not rows:
-            return None
-        *stored, owner_id, traffic = rows[0]
-        return Found(StoredObject(*stored), owner_id, traffic)
+        return await self._finds.ask((name, month))
 
     async def note_blob(self, key: str) -> str:
         """Note a blob that is about to get its final name as garbage.
@@ -107,9 +102,7 @@ class Ledger:
         :return: the note's time stamp, for
             :class:`~qabel_block.model.NotedBlob`.
         """
-        noted = self._timestamp()
-        await self._change(statements.note_blob, durable=False, blob_key=key, now=noted)
-        return noted
+        return await self._notes.ask(key)
 
     async def commit_upload(
         self,
@@ -120,7 +113,8 @@ class Ledger:
     ) -> Change:
         """Make a blob the object of this name, if ``decide`` lets it.
 
-        The blob that it replaces becomes garbage.
+        The blob that it replaces becomes garbage. Uploads that come at the same
+        time share a transaction, in which they are decided one after the other.
 
         :param claim_for: the user who gets the prefix if it does not exist.
         :raises NotOwner: if the prefix does not exist and nobody is to get it.
@@ -129,34 +123,7 @@ class Ledger:
         :raises Exception: what ``decide`` raised. After any of these nothing
             has changed.
         """
-        now = self._timestamp()
-
-        async def work(transaction: ITransaction) -> Change:
-            target = await _lock_target(transaction, name)
-            if target is None and claim_for is not None:
-                await transaction.execute(
-                    statements.create_prefix,
-                    prefix=name.prefix,
-                    user_id=claim_for,
-                    now=now,
-                )
-                target = await _lock_target(transaction, name)
-            if target is None:
-                raise NotOwner(name.prefix)
-            decide(target)
-            grown = blob.size - (target.current.size if target.current else 0)
-            if not await transaction.execute(
-                statements.put_object,
-                **asdict(name),
-                **asdict(blob),
-                now=now,
-                owner_id=target.owner_id,
-                grown=grown,
-            ):
-                raise BlobCollected(blob.blob_key)
-            return Change(target.owner_id, grown)
-
-        return await self._database.transact(work)
+        return await self._commits.ask(Commit(name, blob, decide, claim_for))
 
     async def delete(self, name: ObjectName, decide: Decision) -> Change | None:
         """Delete an object, if ``decide`` lets it. Its blob becomes garbage.
@@ -170,7 +137,7 @@ class Ledger:
         now = self._timestamp()
 
         async def work(transaction: ITransaction) -> Change | None:
-            target = await _lock_target(transaction, name)
+            (target,) = await lock_targets(transaction, [name])
             if target is None:
                 raise NotOwner(name.prefix)
             decide(target)
@@ -232,6 +199,41 @@ class Ledger:
         """Drop the notes of blobs that are deleted."""
         await self._change(statements.forget_notes, notes=_key_records(keys))
 
+    async def _ask_targets(self, names: Sequence[ObjectName]) -> list[Target | None]:
+        rows = await self._database.fetch(statements.targets, names=numbered(names))
+        return read_targets(len(names), rows)
+
+    async def _ask_finds(
+        self, questions: Sequence[tuple[ObjectName, str]]
+    ) -> list[Found | None]:
+        records = [
+            {"n": n, **asdict(name), "month": month}
+            for n, (name, month) in enumerate(questions)
+        ]
+        found: list[Found | None] = [None] * len(questions)
+        for n, *stored, owner_id, traffic in await self._database.fetch(
+            statements.find, names=json.dumps(records)
+        ):
+            found[n] = Found(StoredObject(*stored), owner_id, traffic)
+        return found
+
+    async def _note_blobs(self, keys: Sequence[str]) -> list[str]:
+        noted = self._timestamp()
+        await self._change(
+            statements.note_blobs, durable=False, notes=_key_records(keys), now=noted
+        )
+        return [noted] * len(keys)
+
+    async def _commit_uploads(
+        self, commits: Sequence[Commit]
+    ) -> list[Change | Exception]:
+        now = self._timestamp()
+
+        async def work(transaction: ITransaction) -> list[Change | Exception]:
+            return await commit_uploads(transaction, commits, now)
+
+        return await self._database.transact(work)
+
     async def _change(
         self, statement: Statement, durable: bool = True, **parameters: object
     ) -> int:
@@ -250,17 +252,6 @@ def _timestamp(seconds: float) -> str:
     """Return a time in a form that sorts as text and that PostgreSQL casts."""
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     return moment.isoformat(timespec="microseconds")
-
-
-async def _lock_target(transaction: ITransaction, name: ObjectName) -> Target | None:
-    return _target(await transaction.fetch(statements.lock_target, **asdict(name)))
-
-
-def _target(rows: Sequence[Row]) -> Target | None:
-    if not rows:
-        return None
-    owner_id, used, *stored = rows[0]
-    return Target(owner_id, used, None if stored[0] is None else StoredObject(*stored))
 
 
 async def _not_garbage(transaction: ITransaction, keys: set[str]) -> set[str]:

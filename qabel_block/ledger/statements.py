@@ -14,11 +14,13 @@ from sqlalchemy import (
     ClauseElement,
     ColumnElement,
     Date,
+    FromClause,
     Integer,
     Select,
     Text,
     and_,
     bindparam,
+    cast,
     delete,
     func,
     literal_column,
@@ -29,6 +31,7 @@ from sqlalchemy import (
 
 from qabel_block.ledger.dialects import Dialect, Statement, statement
 from qabel_block.ledger.schema import (
+    TIMESTAMP,
     alembic_version,
     garbage,
     objects,
@@ -43,14 +46,45 @@ _ZERO: ColumnElement[int] = literal_column("0")
 _this_object = and_(
     objects.c.prefix == bindparam("prefix"), objects.c.path == bindparam("path")
 )
+_now = bindparam("now", type_=garbage.c.since.type)
 _stored = (objects.c.blob_key, objects.c.size, objects.c.etag, objects.c.sha256)
 
 
-def _lock_owner(dialect: Dialect) -> ClauseElement:
-    insert = dialect.insert(users).from_select(
-        ["user_id", "size"],
-        select(prefixes.c.user_id, _ZERO).where(prefixes.c.name == bindparam("prefix")),
+def _names(dialect: Dialect) -> FromClause:
+    """The objects that are asked for, each with a number by which to know it."""
+    return dialect.records("names", n=Integer(), prefix=Text(), path=Text())
+
+
+def _uploads(dialect: Dialect) -> FromClause:
+    """Blobs that are to be objects, no two of the same name."""
+    return dialect.records(
+        "uploads",
+        prefix=Text(),
+        path=Text(),
+        blob_key=Text(),
+        size=BigInteger(),
+        etag=Text(),
+        sha256=Text(),
+        owner_id=Integer(),
+        grown=BigInteger(),
     )
+
+
+def _named(table: FromClause) -> ColumnElement[bool]:
+    return and_(objects.c.prefix == table.c.prefix, objects.c.path == table.c.path)
+
+
+def _lock_owners(dialect: Dialect) -> ClauseElement:
+    names = _names(dialect)
+    # In this order everywhere, so that two nodes can't wait for each other.
+    owners = (
+        select(prefixes.c.user_id, _ZERO)
+        .select_from(names.join(prefixes, prefixes.c.name == names.c.prefix))
+        .where(true())
+        .distinct()
+        .order_by(prefixes.c.user_id)
+    )
+    insert = dialect.insert(users).from_select(["user_id", "size"], owners)
     # A row that exists is locked whether or not it is then updated.
     return insert.on_conflict_do_update(
         index_elements=["user_id"],
@@ -59,43 +93,116 @@ def _lock_owner(dialect: Dialect) -> ClauseElement:
     )
 
 
-def _note_current_as_garbage(dialect: Dialect) -> ClauseElement:
-    insert = dialect.insert(garbage).from_select(
-        ["blob_key", "since"],
-        select(objects.c.blob_key, bindparam("now", type_=garbage.c.since.type)).where(
-            _this_object
-        ),
+def _targets(dialect: Dialect) -> ClauseElement:
+    names = _names(dialect)
+    return select(
+        names.c.n, prefixes.c.user_id, func.coalesce(users.c.size, _ZERO), *_stored
+    ).select_from(
+        names.join(prefixes, prefixes.c.name == names.c.prefix)
+        .outerjoin(users, users.c.user_id == prefixes.c.user_id)
+        .outerjoin(objects, _named(names))
     )
+
+
+def _find(dialect: Dialect) -> ClauseElement:
+    names = dialect.records(
+        "names", n=Integer(), prefix=Text(), path=Text(), month=Date()
+    )
+    return select(
+        names.c.n, *_stored, prefixes.c.user_id, func.coalesce(traffic.c.traffic, _ZERO)
+    ).select_from(
+        names.join(objects, _named(names))
+        .join(prefixes, prefixes.c.name == objects.c.prefix)
+        .outerjoin(
+            traffic,
+            and_(
+                traffic.c.user_id == prefixes.c.user_id,
+                traffic.c.traffic_month == names.c.month,
+            ),
+        )
+    )
+
+
+def _note_blobs(dialect: Dialect) -> ClauseElement:
+    notes = dialect.records("notes", blob_key=Text())
+    return _noted_now(dialect, select(notes.c.blob_key, _now).where(true()))
+
+
+def _noted_now(dialect: Dialect, keys: Select[Any]) -> ClauseElement:
+    insert = dialect.insert(garbage).from_select(["blob_key", "since"], keys)
     return insert.on_conflict_do_update(
         index_elements=["blob_key"], set_={"since": insert.excluded.since}
     )
 
 
-def _put_object(dialect: Dialect) -> ClauseElement:
-    insert = dialect.insert(objects).values(
-        prefix=bindparam("prefix"),
-        path=bindparam("path"),
-        blob_key=bindparam("blob_key"),
-        size=bindparam("size"),
-        etag=bindparam("etag"),
-        sha256=bindparam("sha256"),
-        created=bindparam("now"),
+def _lock_notes(dialect: Dialect) -> ClauseElement:
+    notes = dialect.records("notes", n=Integer(), blob_key=Text(), noted=TIMESTAMP)
+    return (
+        select(notes.c.n)
+        .select_from(
+            notes.join(
+                garbage,
+                and_(
+                    garbage.c.blob_key == notes.c.blob_key,
+                    garbage.c.since == notes.c.noted,
+                ),
+            )
+        )
+        .order_by(garbage.c.blob_key)
+        .with_for_update(of=garbage)
+    )
+
+
+def _note_replaced(dialect: Dialect) -> ClauseElement:
+    uploads = _uploads(dialect)
+    replaced = (
+        select(objects.c.blob_key, _now)
+        .select_from(uploads.join(objects, _named(uploads)))
+        .where(true())
+        .order_by(objects.c.blob_key)
+    )
+    return _noted_now(dialect, replaced)
+
+
+def _note_deleted(dialect: Dialect) -> ClauseElement:
+    return _noted_now(dialect, select(objects.c.blob_key, _now).where(_this_object))
+
+
+def _put_objects(dialect: Dialect) -> ClauseElement:
+    uploads = _uploads(dialect)
+    changed = ("blob_key", "size", "etag", "sha256")
+    rows = select(
+        uploads.c.prefix, uploads.c.path, *(uploads.c[name] for name in changed), _now
+    ).where(true())
+    insert = dialect.insert(objects).from_select(
+        ["prefix", "path", *changed, "created"], rows
     )
     return insert.on_conflict_do_update(
         index_elements=["prefix", "path"],
-        set_={
-            name: insert.excluded[name]
-            for name in ("blob_key", "size", "etag", "sha256", "created")
-        },
+        set_={name: insert.excluded[name] for name in (*changed, "created")},
     )
 
 
-def _note(dialect: Dialect) -> ClauseElement:
-    insert = dialect.insert(garbage).values(
-        blob_key=bindparam("blob_key"), since=bindparam("now")
+def _grow_owners(dialect: Dialect) -> ClauseElement:
+    uploads = _uploads(dialect)
+    sums = (
+        select(
+            uploads.c.owner_id,
+            cast(func.sum(uploads.c.grown), BigInteger).label("grown"),
+        )
+        .group_by(uploads.c.owner_id)
+        .subquery()
     )
-    return insert.on_conflict_do_update(
-        index_elements=["blob_key"], set_={"since": insert.excluded.since}
+    return (
+        update(users)
+        .where(users.c.user_id == sums.c.owner_id)
+        .values(size=users.c.size + sums.c.grown)
+    )
+
+
+def _forget_uploaded(dialect: Dialect) -> ClauseElement:
+    return delete(garbage).where(
+        garbage.c.blob_key.in_(select(_uploads(dialect).c.blob_key))
     )
 
 
@@ -149,16 +256,6 @@ def _is_noted(dialect: Dialect) -> ColumnElement[bool]:
     return garbage.c.blob_key.in_(select(notes.c.blob_key))
 
 
-def _target() -> Select[Any]:
-    return (
-        select(prefixes.c.user_id, func.coalesce(users.c.size, _ZERO), *_stored)
-        .select_from(prefixes)
-        .outerjoin(users, users.c.user_id == prefixes.c.user_id)
-        .outerjoin(objects, _this_object)
-        .where(prefixes.c.name == bindparam("prefix"))
-    )
-
-
 _grow_owner = (
     update(users)
     .where(users.c.user_id == bindparam("owner_id"))
@@ -185,49 +282,37 @@ prefixes_of = statement(
 create_prefix = statement(_create_prefix)
 """``prefix, user_id, now``. Touches no row if somebody has the prefix."""
 
-target = statement(_target())
-"""``prefix, path``. Rows: (owner, bytes used, then the object's blob key, size,
-ETag and SHA-256, all ``NULL`` if there is none); no row without the prefix."""
+drop_prefix = statement(delete(prefixes).where(prefixes.c.name == bindparam("prefix")))
+"""``prefix``. For one that was made in the same transaction."""
 
-lock_target = statement(_lock_owner, _target())
-"""As ``target``, for a change: the owner's row in ``users`` is locked, made if
-there is none, and its size no longer ``NULL``. What is read is read by a second
-statement: one that had to wait for the lock would still see the object as it
-was before."""
+targets = statement(_targets)
+"""``names``: records of (n, prefix, path). Rows: (n, owner, bytes used, then the
+object's blob key, size, ETag and SHA-256, all ``NULL`` if there is none); none
+without the prefix."""
 
-find = statement(
-    select(*_stored, prefixes.c.user_id, func.coalesce(traffic.c.traffic, _ZERO))
-    .select_from(objects)
-    .join(prefixes, prefixes.c.name == objects.c.prefix)
-    .outerjoin(
-        traffic,
-        and_(
-            traffic.c.user_id == prefixes.c.user_id,
-            traffic.c.traffic_month == bindparam("month"),
-        ),
-    )
-    .where(_this_object)
-)
-"""``prefix, path, month``. Rows: (blob key, size, ETag, SHA-256, owner, the
-owner's traffic of the month)."""
+lock_targets = statement(_lock_owners, _targets)
+"""As ``targets``, for changes: the owners' rows in ``users`` are locked, made if
+there are none, and their sizes no longer ``NULL``. What is read is read by a
+second statement: one that had to wait for a lock would still see the objects as
+they were before."""
 
-note_blob = statement(_note)
-"""``blob_key, now``."""
+find = statement(_find)
+"""``names``: records of (n, prefix, path, month). Rows: (n, blob key, size, ETag,
+SHA-256, owner, the owner's traffic of the month)."""
 
-put_object = statement(
-    _note_current_as_garbage,
-    _put_object,
-    _grow_owner,
-    delete(garbage).where(
-        garbage.c.blob_key == bindparam("blob_key"),
-        garbage.c.since == bindparam("noted"),
-    ),
-)
-"""``prefix, path, blob_key, size, etag, sha256, now, owner_id, grown, noted``.
-Touches one row if the new blob's note was there as it was noted."""
+note_blobs = statement(_note_blobs)
+"""``notes``: records of (blob_key); ``now``."""
+
+lock_notes = statement(_lock_notes)
+"""``notes``: records of (n, blob_key, noted). Rows: (n), for the notes that are
+still there as they were noted, locked."""
+
+put_objects = statement(_note_replaced, _put_objects, _grow_owners, _forget_uploaded)
+"""``uploads``: records of (prefix, path, blob_key, size, etag, sha256, owner_id,
+grown); ``now``."""
 
 delete_object = statement(
-    _note_current_as_garbage, _grow_owner, delete(objects).where(_this_object)
+    _note_deleted, _grow_owner, delete(objects).where(_this_object)
 )
 """``prefix, path, now, owner_id, grown``. Touches the object's row."""
 

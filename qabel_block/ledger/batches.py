@@ -1,0 +1,92 @@
+"""Asks together what is asked at the same time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from qabel_block.errors import Unavailable, fresh
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+PARALLEL = 2
+"""Batches under way at a time: while the answers of one come in, the database
+works on the other."""
+
+SIZE = 200
+"""The most questions in a batch; it bounds the length of a statement."""
+
+
+class Batches(Generic[Q, A]):
+    """Gathers questions while others are being answered.
+
+    A question that finds the database idle is asked at once, by itself. Under
+    load each statement answers many, which costs hardly more than one.
+
+    :param ask: answers some questions in their order, each with an answer or
+        with the error that is to be raised for this one. What it raises is
+        raised for all; if that is ``Unavailable``, also for those who wait
+        meanwhile: nobody waits for one database after the other has given up.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, ask: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]]
+    ) -> None:
+        self._ask = ask
+        self._waiting: deque[tuple[Q, Deferred[A]]] = deque()
+        self._under_way = 0
+
+    def ask(self, question: Q) -> Deferred[A]:
+        """Return the answer to one question. Cancelling only ends the waiting."""
+        answer: Deferred[A] = Deferred()
+        self._waiting.append((question, answer))
+        if self._under_way < PARALLEL:
+            self._begin()
+        return answer
+
+    def _begin(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(SIZE, len(self._waiting)))]
+        self._under_way += 1
+        asking = Deferred.fromCoroutine(self._answer(batch))
+        asking.addErrback(self._broken)
+
+    async def _answer(self, batch: Sequence[tuple[Q, Deferred[A]]]) -> None:
+        questions = [question for question, _ in batch]
+        answers: Iterable[A | Exception]
+        try:
+            answers = await self._ask(questions)
+        except Exception as error:
+            answers = [fresh(error) for _ in batch]
+            if isinstance(error, Unavailable):
+                self._give_up(error)
+        self._under_way -= 1
+        if self._waiting:
+            self._begin()
+        for (_, waiting), answer in zip(batch, answers, strict=True):
+            _tell(waiting, answer)
+
+    def _give_up(self, error: Unavailable) -> None:
+        """Fail those who wait. Of them nothing was asked yet, whatever became of
+        the others' questions."""
+        given_up, self._waiting = self._waiting, deque()
+        for _, waiting in given_up:
+            _tell(waiting, Unavailable(error.dependency, error.reason))
+
+    def _broken(self, failure: Any) -> None:
+        self._log.failure("an answer was not handed out", failure=failure)
+
+
+def _tell(waiting: Deferred[A], answer: A | Exception) -> None:
+    if waiting.called:
+        return  # cancelled
+    if isinstance(answer, Exception):
+        waiting.errback(answer)
+    else:
+        waiting.callback(answer)

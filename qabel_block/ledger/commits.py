@@ -1,0 +1,163 @@
+"""Commits uploads: many in one transaction, each decided by itself.
+
+Waiting for the disk costs the same for one as for many. So uploads that are
+ready at the same time share a transaction; one that is refused does not
+disturb the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from attrs import asdict, define, evolve, frozen
+
+from qabel_block.errors import BlobCollected, NotOwner
+from qabel_block.interfaces import ITransaction
+from qabel_block.ledger import statements
+from qabel_block.ledger.targets import lock_targets
+from qabel_block.model import Change, NotedBlob, ObjectName, StoredObject, Target
+
+Decision = Callable[[Target], None]
+"""Raises what forbids a change, or returns.
+
+It may be called more than once and in any thread, so it looks at nothing but
+its argument.
+"""
+
+
+@frozen
+class Commit:
+    """A blob that is to be the object of a name, if ``decide`` lets it.
+
+    :ivar claim_for: the user who gets the prefix if it does not exist.
+    """
+
+    name: ObjectName
+    blob: NotedBlob
+    decide: Decision
+    claim_for: int | None
+
+
+@define
+class _Put:
+    """The blob that an object will be, and by how much its owner grows."""
+
+    blob: NotedBlob
+    owner_id: int
+    grown: int
+
+
+async def commit_uploads(
+    transaction: ITransaction, commits: Sequence[Commit], now: str
+) -> list[Change | Exception]:
+    """Decide about uploads one after the other, and make the allowed ones.
+
+    :param now: the time stamp of the change.
+    :return: for each upload what it changed, or the error that refuses it.
+    """
+    names = [commit.name for commit in commits]
+    targets = await lock_targets(transaction, names)
+    claims = await _claim(transaction, commits, targets, now)
+    if claims:
+        targets = await lock_targets(transaction, names)
+    rows = await transaction.fetch(statements.lock_notes, notes=_notes(commits))
+    outcomes, puts = settle(commits, targets, {n for (n,) in rows})
+    used = {name.prefix for name in puts}
+    for prefix, is_new in claims.items():
+        if is_new and prefix not in used:
+            await transaction.execute(statements.drop_prefix, prefix=prefix)
+    if puts:
+        await transaction.execute(
+            statements.put_objects, uploads=_records(puts), now=now
+        )
+    return outcomes
+
+
+def settle(
+    commits: Sequence[Commit], targets: Sequence[Target | None], noted: set[int]
+) -> tuple[list[Change | Exception], dict[ObjectName, _Put]]:
+    """Decide about each upload, after those before it.
+
+    If there are several of one name, all but the last are replaced before
+    anybody could see them; their notes stay, and so they are garbage.
+
+    :param targets: for each upload its target before all of them.
+    :param noted: which uploads' blobs are still noted as they were.
+    """
+    outcomes: list[Change | Exception] = []
+    puts: dict[ObjectName, _Put] = {}
+    grown: dict[int, int] = {}
+    for n, (commit, target) in enumerate(zip(commits, targets, strict=True)):
+        try:
+            if target is None:
+                raise NotOwner(commit.name.prefix)
+            before = puts.get(commit.name)
+            target = evolve(
+                target,
+                used=target.used + grown.get(target.owner_id, 0),
+                current=_stored(before.blob) if before else target.current,
+            )
+            commit.decide(target)
+            if n not in noted:
+                raise BlobCollected(commit.blob.blob_key)
+        except Exception as error:
+            outcomes.append(error)
+            continue
+        change = Change(target.owner_id, commit.blob.size - (target.size or 0))
+        outcomes.append(change)
+        grown[change.owner_id] = grown.get(change.owner_id, 0) + change.grown
+        in_all = change.grown + (before.grown if before else 0)
+        puts[commit.name] = _Put(commit.blob, change.owner_id, in_all)
+    return outcomes, puts
+
+
+async def _claim(
+    transaction: ITransaction,
+    commits: Sequence[Commit],
+    targets: Sequence[Target | None],
+    now: str,
+) -> dict[str, bool]:
+    """Make the prefixes that do not exist but are claimed.
+
+    :return: for each whether it was made here, or meanwhile by somebody else.
+    """
+    claims = {
+        commit.name.prefix: commit.claim_for
+        for commit, target in zip(commits, targets, strict=True)
+        if target is None and commit.claim_for is not None
+    }
+    return {
+        prefix: await transaction.execute(
+            statements.create_prefix, prefix=prefix, user_id=user_id, now=now
+        )
+        == 1
+        for prefix, user_id in sorted(claims.items())
+    }
+
+
+def _stored(blob: NotedBlob) -> StoredObject:
+    return StoredObject(blob.blob_key, blob.size, blob.etag, blob.sha256)
+
+
+def _notes(commits: Sequence[Commit]) -> str:
+    return json.dumps(
+        [
+            {"n": n, "blob_key": commit.blob.blob_key, "noted": commit.blob.noted}
+            for n, commit in enumerate(commits)
+        ]
+    )
+
+
+def _records(puts: dict[ObjectName, _Put]) -> str:
+    return json.dumps(
+        [
+            {
+                **asdict(name),
+                **asdict(put.blob),
+                "owner_id": put.owner_id,
+                "grown": put.grown,
+            }
+            for name, put in puts.items()
+        ]
+    )

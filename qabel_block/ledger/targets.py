@@ -1,0 +1,39 @@
+"""Reads what decides about changes to objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from attrs import asdict
+
+from qabel_block.interfaces import ITransaction, Row
+from qabel_block.ledger import statements
+from qabel_block.model import ObjectName, StoredObject, Target
+
+
+async def lock_targets(
+    transaction: ITransaction, names: Sequence[ObjectName]
+) -> list[Target | None]:
+    """Return what decides about changes, and let it change only here until the
+    transaction ends.
+
+    :return: for each name its target, ``None`` where there is no such prefix.
+    """
+    rows = await transaction.fetch(statements.lock_targets, names=numbered(names))
+    return read_targets(len(names), rows)
+
+
+def numbered(names: Sequence[ObjectName]) -> str:
+    """Return names as the records that statements take."""
+    return json.dumps([{"n": n, **asdict(name)} for n, name in enumerate(names)])
+
+
+def read_targets(count: int, rows: Sequence[Row]) -> list[Target | None]:
+    """Read what :data:`~qabel_block.ledger.statements.targets` returned for so
+    many names."""
+    targets: list[Target | None] = [None] * count
+    for n, owner_id, used, *stored in rows:
+        current = None if stored[0] is None else StoredObject(*stored)
+        targets[n] = Target(owner_id, used, current)
+    return targets

@@ -1,0 +1,131 @@
+"""Questions that are asked together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from qabel_block.errors import NotOwner, OutcomeUnknown, Unavailable
+from qabel_block.ledger.batches import PARALLEL, SIZE, Batches
+
+
+@define
+class Asked:
+    """Keeps each batch until it is told to answer."""
+
+    batches: list[tuple[Sequence[int], Deferred[None]]] = field(factory=list)
+
+    async def __call__(self, questions: Sequence[int]) -> list[int | Exception]:
+        waiting: Deferred[None] = Deferred()
+        self.batches.append((questions, waiting))
+        await waiting
+        return [NotOwner(q) if q < 0 else q * 10 for q in questions]
+
+    @property
+    def questions(self) -> list[list[int]]:
+        return [list(questions) for questions, _ in self.batches]
+
+    def answer(self, n: int) -> None:
+        self.batches[n][1].callback(None)
+
+    def fail(self, n: int, error: Exception) -> None:
+        self.batches[n][1].errback(error)
+
+
+def _outcomes(answers: Sequence[Deferred[int]]) -> list[object]:
+    """Return what has come of each: a value, an error's type, or ``None``."""
+    outcomes: list[object] = [None] * len(answers)
+
+    def keep(result: int | Failure, n: int) -> None:
+        outcomes[n] = result.type if isinstance(result, Failure) else result
+
+    for n, answer in enumerate(answers):
+        answer.addBoth(keep, n)
+    return outcomes
+
+
+def _ask(*questions: int) -> tuple[Asked, list[object]]:
+    asked = Asked()
+    batches: Batches[int, int] = Batches(asked)
+    return asked, _outcomes([batches.ask(question) for question in questions])
+
+
+def test_those_who_wait_are_asked_together() -> None:
+    """The first are asked at once, each by itself; those that come meanwhile are
+    asked together as soon as an answer is there."""
+    asked, outcomes = _ask(1, 2, 3, 4, 5)
+    assert asked.questions == [[1], [2]]
+    asked.answer(1)
+    assert asked.questions == [[1], [2], [3, 4, 5]]
+    assert outcomes == [None, 20, None, None, None]
+    asked.answer(0)
+    asked.answer(2)
+    assert outcomes == [10, 20, 30, 40, 50]
+
+
+def test_batches_are_bounded() -> None:
+    """However many wait, a batch is never larger than its bound."""
+    questions = range(PARALLEL + SIZE + 1)
+    asked, outcomes = _ask(*questions)
+    for n in range(PARALLEL + 2):
+        asked.answer(n)
+    sizes = [len(batch) for batch in asked.questions]
+    assert sizes == [1] * PARALLEL + [SIZE, 1]
+    assert outcomes == [question * 10 for question in questions]
+
+
+def test_an_error_of_one() -> None:
+    """An error that answers one question disturbs no other."""
+    asked, outcomes = _ask(0, 0, 7, -1, 8)
+    for n in range(3):
+        asked.answer(n)
+    assert outcomes == [0, 0, 70, NotOwner, 80]
+
+
+def test_trouble() -> None:
+    """Trouble is raised for the whole batch, and for those who wait; of theirs
+    nothing was asked, so its outcome is known."""
+    asked, outcomes = _ask(1, 2, 3)
+    asked.fail(0, OutcomeUnknown("database", "lost"))
+    assert outcomes == [OutcomeUnknown, None, Unavailable]
+    asked.answer(1)
+    assert outcomes[1] == 20
+
+
+def test_a_mistake() -> None:
+    """An unexpected error is for its own batch only."""
+    asked, outcomes = _ask(1, 2, 3)
+    asked.fail(0, ZeroDivisionError())
+    asked.answer(1)
+    asked.answer(2)
+    assert outcomes == [ZeroDivisionError, 20, 30]
+
+
+def test_everybody_has_an_error_of_their_own() -> None:
+    """Errors are not shared: each would grow the traceback of the others."""
+    asked = Asked()
+    batches: Batches[int, int] = Batches(asked)
+    failures: list[Failure] = []
+    for question in range(4):
+        batches.ask(question).addErrback(failures.append)
+    asked.answer(0)
+    asked.fail(2, Unavailable("database", "it is gone"))
+    assert [str(f.value) for f in failures] == ["database: it is gone"] * 2
+    assert failures[0].value is not failures[1].value
+    asked.answer(1)
+
+
+def test_cancelling() -> None:
+    """Who does not wait any more does not disturb the others."""
+    asked = Asked()
+    batches: Batches[int, int] = Batches(asked)
+    answers = [batches.ask(question) for question in (1, 2, 3)]
+    outcomes = _outcomes(answers)
+    answers[0].cancel()
+    answers[2].cancel()
+    for n in range(3):
+        asked.answer(n)
+    assert outcomes == [CancelledError, 20, CancelledError]
