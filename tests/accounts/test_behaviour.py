@@ -1,0 +1,115 @@
+"""What every IAuthenticator does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_twisted
+from attrs import frozen
+from twisted.internet import reactor
+from zope.interface.verify import verifyObject
+
+from qabel_block.accounts.cached import CachingAuthenticator
+from qabel_block.accounts.dummy import (
+    STORAGE_QUOTA,
+    TRAFFIC_QUOTA,
+    DummyAuthenticator,
+)
+from qabel_block.accounts.server import AccountingAuthenticator
+from qabel_block.caches.memory import MemoryCache
+from qabel_block.caches.redis import RedisCache
+from qabel_block.errors import UnknownUser
+from qabel_block.interfaces import IAuthenticator
+from qabel_block.model import Account
+from tests.support.accounting import AccountingDouble
+
+IMPLEMENTATIONS = {
+    "server": AccountingAuthenticator,
+    "dummy": DummyAuthenticator,
+    "cached in process": CachingAuthenticator,
+    "cached in redis": CachingAuthenticator,
+}
+
+
+@frozen
+class Subject:
+    """An authenticator, and the account of the token ``known``."""
+
+    authenticator: IAuthenticator
+    account: Account
+
+
+@pytest_twisted.async_yield_fixture(params=IMPLEMENTATIONS)
+async def subject(
+    request: pytest.FixtureRequest, accounting: AccountingDouble
+) -> AsyncIterator[Subject]:
+    account = Account(7, True, 100, 200)
+    cache: MemoryCache | RedisCache = MemoryCache(reactor)
+    authenticator: IAuthenticator
+    if request.param == "dummy":
+        authenticator = DummyAuthenticator("known")
+        account = Account(0, True, STORAGE_QUOTA, TRAFFIC_QUOTA, any_prefix=True)
+    else:
+        authenticator = AccountingAuthenticator(
+            reactor, accounting.url, accounting.secret
+        )
+        if request.param == "cached in redis":
+            cache = RedisCache(reactor, *request.getfixturevalue("redis_address"))
+        if request.param != "server":
+            authenticator = CachingAuthenticator(
+                authenticator,
+                cache,
+                accounting.url,  # a key of this test's own
+                reactor,
+            )
+    await cache.start()
+    yield Subject(authenticator, account)
+    await authenticator.close()
+    await cache.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_interface(subject: Subject) -> None:
+    """It has all methods."""
+    assert verifyObject(IAuthenticator, subject.authenticator)
+
+
+@pytest_twisted.ensureDeferred
+async def test_known(subject: Subject) -> None:
+    """A known token's account is returned, each time it is asked for."""
+    for _ in range(3):
+        account = await subject.authenticator.authenticate("Token known", "r")
+        assert account == subject.account
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Token unknown",
+        "Token Known",
+        "Token ",
+        "Token",
+        "known",
+        "Basic known",
+        "Token known known",
+        "",
+        "Token kn\u00f6wn",
+        "Token " + "x" * 10_000,
+    ],
+)
+async def test_unknown(subject: Subject, header: str) -> None:
+    """An unknown token and a malformed header are nobody's, also the second
+    time."""
+    for _ in range(2):
+        with pytest.raises(UnknownUser):
+            await subject.authenticator.authenticate(header, "r")
+
+
+@pytest_twisted.ensureDeferred
+async def test_by_user_id(subject: Subject) -> None:
+    """An account is found by its user's ID as well."""
+    user_id = subject.account.user_id
+    for _ in range(2):
+        assert await subject.authenticator.account(user_id, "r") == subject.account

@@ -1,0 +1,167 @@
+"""The accounting server's client (PROTOCOL section 5)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from qabel_block.accounts.server import AccountingAuthenticator
+from qabel_block.errors import Unavailable, UnknownUser
+from qabel_block.model import Account
+from tests.support.accounting import AccountingDouble
+
+GOOD = {
+    "user_id": 7,
+    "active": True,
+    "block_quota": 100,
+    "monthly_traffic_quota": 200,
+}
+
+
+@pytest_twisted.async_yield_fixture
+async def client(
+    accounting: AccountingDouble,
+) -> AsyncIterator[AccountingAuthenticator]:
+    client = AccountingAuthenticator(
+        reactor, accounting.url + "/", accounting.secret, timeout=1
+    )
+    yield client
+    accounting.stall = False
+    await client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_asked(
+    client: AccountingAuthenticator, accounting: AccountingDouble
+) -> None:
+    """The whole Authorization header or the user's ID is sent as JSON, with the
+    secret and the request's ID."""
+    await client.authenticate("Token known", "request-1")
+    await client.account(8, "request-2")
+    assert [call.body for call in accounting.calls] == [
+        {"auth": "Token known"},
+        {"user_id": 8},
+    ]
+    for number, call in enumerate(accounting.calls, 1):
+        assert call.headers["apisecret"] == accounting.secret
+        assert call.headers["content-type"] == "application/json"
+        assert call.headers["x-request-id"] == f"request-{number}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_answered(client: AccountingAuthenticator) -> None:
+    """The answer is the account; one that is not active is one all the same."""
+    assert await client.authenticate("Token known", "r") == Account(7, True, 100, 200)
+    disabled = await client.account(8, "r")
+    assert not disabled.active
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("status", [400, 404])
+async def test_unknown(
+    client: AccountingAuthenticator, accounting: AccountingDouble, status: int
+) -> None:
+    """404 and 400 mean that there is no such user."""
+    accounting.status = status
+    with pytest.raises(UnknownUser):
+        await client.account(7, "r")
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("status", [201, 204, 302, 401, 403, 429, 500, 503])
+async def test_other_status(
+    client: AccountingAuthenticator, accounting: AccountingDouble, status: int
+) -> None:
+    """Any other status is our own trouble; redirections are not followed."""
+    accounting.status = status
+    with pytest.raises(Unavailable) as caught:
+        await client.authenticate("Token known", "r")
+    assert caught.value.dependency == "accounting"
+    assert len(accounting.calls) == 1
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"x" * 1_000_000,
+        *(
+            json.dumps({key: GOOD[key] for key in GOOD if key != missing}).encode()
+            for missing in GOOD
+        ),
+        *(
+            json.dumps({**GOOD, **wrong}).encode()
+            for wrong in (
+                {"user_id": "7"},
+                {"user_id": 7.5},
+                {"user_id": True},
+                {"user_id": -1},
+                {"active": 1},
+                {"active": None},
+                {"block_quota": "many"},
+                {"block_quota": None},
+                {"monthly_traffic_quota": -1},
+            )
+        ),
+    ],
+)
+async def test_unusable_body(
+    client: AccountingAuthenticator, accounting: AccountingDouble, body: bytes
+) -> None:
+    """A body that is not what was promised is our own trouble."""
+    accounting.body = body
+    with pytest.raises(Unavailable):
+        await client.authenticate("Token known", "r")
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("fault", ["hang_up", "stall", "delay", "refuse"])
+async def test_no_answer(
+    client: AccountingAuthenticator, accounting: AccountingDouble, fault: str
+) -> None:
+    """A server that hangs up, stops in the middle, takes too long or is not
+    there is our own trouble, within a limit of time."""
+    if fault == "delay":
+        accounting.delay = 3
+    elif fault == "refuse":
+        await client.close()
+        client = AccountingAuthenticator(reactor, "http://127.0.0.1:9", "s", timeout=1)
+    else:
+        setattr(accounting, fault, True)
+    with pytest.raises(Unavailable):
+        await client.authenticate("Token known", "r")
+
+
+@pytest_twisted.ensureDeferred
+async def test_wrong_secret(accounting: AccountingDouble) -> None:
+    """If it does not know our secret, that is our own trouble; the error has
+    neither secret nor token."""
+    client = AccountingAuthenticator(reactor, accounting.url, "wrong-s3cret")
+    with pytest.raises(Unavailable) as caught:
+        await client.authenticate("Token known", "r")
+    assert "s3cret" not in str(caught.value)
+    assert "known" not in str(caught.value)
+    await client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_recovery(
+    client: AccountingAuthenticator, accounting: AccountingDouble
+) -> None:
+    """After any trouble the next call works again."""
+    accounting.hang_up = True
+    with pytest.raises(Unavailable):
+        await client.account(7, "r")
+    accounting.hang_up = False
+    assert (await client.account(7, "r")).user_id == 7
