@@ -71,6 +71,12 @@ OPTIONS = (
         " in the environment.",
         repeatable=True,
     ),
+    Option(
+        "drain",
+        values.not_negative,
+        "30",
+        "Seconds that requests under way are given when the server stops.",
+    ),
     # Where objects are kept
     Option(
         "standalone",

@@ -6,34 +6,35 @@ from collections.abc import Coroutine
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from qabel_block.composition import Parts, compose
 from qabel_block.config import Config
 from qabel_block.listening import CannotListen
 from qabel_block.shielding import shielded
-from qabel_block.signals import stop_cleanly_on_sigterm
+from qabel_block.signals import handle_signals
 
 log = Logger()
 
-DRAIN_SECONDS = 30.0
-"""How long requests under way may go on when the server is stopped."""
-
 CLOSE_SECONDS = 10.0
-"""How long each part may take to end after that."""
+"""How long each part may take to end after the requests under way."""
 
 
 def make_service(config: Config, reactor: Any) -> Service:
     """Return the server that ``config`` describes."""
-    return BlockService(compose(config, reactor), reactor)
+    return BlockService(compose(config, reactor), config.drain, reactor)
 
 
 class BlockService(Service):
-    """Starts and stops the parts in the right order."""
+    """Starts and stops the parts in the right order.
 
-    def __init__(self, parts: Parts, reactor: Any) -> None:
+    :param drain: seconds for which requests under way may go on at the end.
+    """
+
+    def __init__(self, parts: Parts, drain: float, reactor: Any) -> None:
         self._parts = parts
+        self._drain = drain
         self._reactor = reactor
 
     def startService(self) -> None:
@@ -43,7 +44,7 @@ class BlockService(Service):
             listen where it should.
         """
         super().startService()
-        stop_cleanly_on_sigterm(self._reactor)
+        handle_signals(self._reactor, self._hurry, self._reload)
         self._parts.prepare()
         self._parts.threads.start()
         try:
@@ -71,10 +72,16 @@ class BlockService(Service):
     async def _stop(self) -> None:
         parts = self._parts
         await parts.listeners.stop()
-        log.info("stopping; requests under way have {seconds} s", seconds=DRAIN_SECONDS)
-        parts.sockets.stop()
-        await self._within(DRAIN_SECONDS, parts.site.drain())
+        log.info("stopping; requests under way have {seconds} s", seconds=self._drain)
+        await gatherResults(
+            [
+                self._within(CLOSE_SECONDS, parts.sockets.stop()),
+                self._within(self._drain, parts.site.drain()),
+            ]
+        )
         parts.site.abandon()
+        # What was cut off notices, and counts what it has sent.
+        await self._within(CLOSE_SECONDS, parts.site.deserted())
         for ending in (
             parts.traffic.stop(),
             parts.collector.stop(),
@@ -87,11 +94,20 @@ class BlockService(Service):
             await self._within(CLOSE_SECONDS, ending)
         parts.threads.stop()
 
-    async def _within(
+    def _hurry(self) -> None:
+        """Stop waiting for what is under way; the rest ends in good order."""
+        log.warn("told again to stop: requests under way are cut off")
+        self._parts.site.abandon()
+
+    def _reload(self) -> None:
+        """Nothing in this process is read again."""
+
+    def _within(
         self, seconds: float, work: Coroutine[Deferred[Any], Any, Any]
-    ) -> None:
+    ) -> Deferred[Any]:
         """Wait for something, but not for ever, and whatever comes of it."""
-        await shielded(work).addTimeout(seconds, self._reactor).addErrback(_unfinished)
+        waiting = shielded(work).addTimeout(seconds, self._reactor)
+        return waiting.addErrback(_unfinished)
 
 
 def _broken(failure: Any) -> None:

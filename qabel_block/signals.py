@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 
 
-def stop_cleanly_on_sigterm(reactor: Any) -> None:
+def handle_signals(
+    reactor: Any, hurry: Callable[[], None], reload: Callable[[], None]
+) -> None:
     """Make SIGTERM end the process with status 0, once everything is done.
 
     Twisted would stop as cleanly, but then die of the signal, which looks like
     a failure to whoever waits for the process.
-    """
 
-    def stop() -> None:
+    :param hurry: called for every further SIGTERM.
+    :param reload: called for SIGHUP, which would end the process otherwise.
+    """
+    stopping = False
+
+    def terminate() -> None:
+        nonlocal stopping
+        if stopping:
+            hurry()
+            return
+        stopping = True
         with suppress(ReactorNotRunning):
             reactor.stop()
 
-    def install() -> None:
-        signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(stop))
+    _on(signal.SIGHUP, reactor, reload)
+    # The reactor installs its own handler when it begins to run.
+    reactor.callWhenRunning(_on, signal.SIGTERM, reactor, terminate)
 
-    # The reactor installs its own handlers when it begins to run.
-    reactor.callWhenRunning(install)
+
+def _on(number: signal.Signals, reactor: Any, action: Callable[[], None]) -> None:
+    signal.signal(number, lambda *_: reactor.callFromThread(action))

@@ -31,7 +31,7 @@ class BlockSite(Site):
     def __init__(self, resource: IResource, reactor: Any) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
         self._channels: set[StreamingChannel] = set()
-        self._deserted: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
 
     def opened(self, channel: StreamingChannel) -> None:
         """Take note of a new connection."""
@@ -40,9 +40,10 @@ class BlockSite(Site):
     def closed(self, channel: StreamingChannel) -> None:
         """Take note that a connection is no more."""
         self._channels.discard(channel)
-        if not self._channels and self._deserted is not None:
-            self._deserted.callback(None)
-            self._deserted = None
+        if not self._channels:
+            waiting, self._waiting = self._waiting, []
+            for deserted in waiting:
+                deserted.callback(None)
 
     async def drain(self) -> None:
         """Finish what is under way, close idle connections, and return when
@@ -50,9 +51,14 @@ class BlockSite(Site):
         self.draining = True
         for channel in tuple(self._channels):
             channel.retire()
+        await self.deserted()
+
+    async def deserted(self) -> None:
+        """Return when no connection is left."""
         if self._channels:
-            self._deserted = Deferred()
-            await self._deserted
+            deserted: Deferred[None] = Deferred()
+            self._waiting.append(deserted)
+            await deserted
 
     def abandon(self) -> None:
         """Cut the connections that are left."""

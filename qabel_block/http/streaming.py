@@ -38,6 +38,10 @@ KEEP_ALIVE_SECONDS = 60
 """What clients are told; the margin to IDLE_SECONDS is for a request that is
 on its way when we lose patience, which a client can't send again."""
 
+FAREWELL_SECONDS = 2.0
+"""How long an idle connection stays open when the server stops: a request that
+is on its way still gets its answer, and with it ``Connection: close``."""
+
 DISCARD_BYTES = 128 * 1024 * 1024
 DISCARD_SECONDS = 300.0
 """How much of a refused body is read, and for how long, before the connection
@@ -68,11 +72,16 @@ class StreamingChannel(HTTPChannel):
         self.site.closed(self)
 
     def retire(self) -> None:
-        """Close the connection as soon as it has nothing more to answer."""
-        if self.requests:
+        """Close the connection as soon as it has nothing more to answer.
+
+        Clients may send again what a closed connection did not answer, but ours
+        never do (PROTOCOL section 9). So each is told with an answer that its
+        connection ends, or has to be silent for a while first.
+        """
+        if not self.requests:
+            self.setTimeout(FAREWELL_SECONDS)
+        elif not self.requests[-1].startedWriting:
             self.persistent = False
-        else:
-            self.loseConnection()
 
     def hand_over(self) -> Any:
         """Give up the connection to another protocol; return its transport."""
@@ -98,8 +107,15 @@ class StreamingChannel(HTTPChannel):
         if not self._refused:
             super().rawDataReceived(data)
 
+    def requestDone(self, request: Any) -> None:
+        super().requestDone(request)
+        if self.site.draining and self.persistent and not self.requests:
+            self.setTimeout(FAREWELL_SECONDS)
+
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]
+        if self.site.draining:
+            self.setTimeout(self.timeOut)
         self.persistent = not self.site.draining and self.checkPersistence(
             request, self._version
         )
@@ -118,6 +134,8 @@ class StreamingChannel(HTTPChannel):
         if self.body_paused:
             # The silence is of our making, not the client's.
             self.setTimeout(self.timeOut)
+        elif self.site.draining and not self.requests:
+            self.loseConnection()  # once the client has read what it was sent
         else:
             super().timeoutConnection()
 

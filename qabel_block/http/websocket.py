@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -20,7 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from qabel_block.errors import BadRequest, UpgradeRequired
+from qabel_block.errors import BadRequest, Unavailable, UpgradeRequired
 from qabel_block.http.headers import field
 from qabel_block.http.streaming import StreamingRequest
 from qabel_block.push.hub import TRY_AGAIN_LATER, Hub
@@ -118,7 +118,8 @@ class Socket(WebSocketServerProtocol):
         self._unread_bytes = 0
         if self._open:
             self._open = False
-            self.sendClose(code, reason)
+            # sendClose takes only the codes that applications may make up.
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode(), isReply=False)
 
     def ping(self) -> None:
         """Ask for a sign of life; give up on a peer that showed none for long."""
@@ -161,16 +162,20 @@ class Sockets:
         )
         self._pinging = LoopingCall(self._ping)
         self._pinging.clock = reactor
+        self._stopped = False
 
     def start(self) -> None:
         """Begin to look after sockets."""
         self._pinging.start(PING_SECONDS, now=False)
 
-    def stop(self) -> None:
-        """Say goodbye to all."""
+    async def stop(self) -> None:
+        """Say goodbye to all, and return when they are gone."""
+        self._stopped = True
         if self._pinging.running:
             self._pinging.stop()
+        sockets: Any = self._hub.subscribers()
         self._hub.close()
+        await DeferredList([socket.is_closed for socket in sockets])
 
     async def open(
         self, request: StreamingRequest, prefix: str, path: str | None
@@ -180,6 +185,8 @@ class Sockets:
         :param path: of the one object to tell of, ``None`` for all of them.
         :raises Unavailable: if events can't be had at the moment.
         """
+        if self._stopped:
+            raise Unavailable("push", "the server is shutting down")
         socket = Socket(self._hub, prefix, path)
         socket.factory = self._factory
         await self._hub.add(socket)

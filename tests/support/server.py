@@ -95,6 +95,11 @@ class ServerProcess:
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the process to end by itself; return its exit status."""
+        assert self._process is not None
         try:
             return self._process.wait(timeout=60)
         except subprocess.TimeoutExpired:
