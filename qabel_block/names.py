@@ -61,6 +61,14 @@ def blob_key(name: ObjectName, version: str) -> str:
     return f"{name}~{version}"
 
 
+def time_of(version: str) -> float:
+    """Return when a version was made, in seconds since 1970."""
+    value = 0
+    for character in version[:10]:
+        value = value << 5 | _CROCKFORD.index(character)
+    return value / 1000
+
+
 def parse_blob_key(key: str) -> tuple[ObjectName, str | None]:
     """Take a blob's key apart into its object's name and its version.
 

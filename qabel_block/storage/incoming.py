@@ -7,15 +7,19 @@ use the same directory. All calls block.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from secrets import token_hex
 
 from qabel_block.storage import folders
 from qabel_block.storage.layout import INCOMING
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+ATTEMPTS = 100
+"""How often folders are made anew that others remove in the same moment."""
 
 
 class IncomingFile:
@@ -50,28 +54,33 @@ class IncomingFile:
         """
         os.fsync(self._descriptor)
         *path, last = names
-        for _ in range(10):
+        for attempt in range(1, ATTEMPTS + 1):
             try:
-                with (
-                    folders.opened(self._root, [INCOMING]) as (*_, incoming),
-                    folders.opened(self._root, path) as descriptors,
-                ):
-                    # A link fails where a rename would replace what is there.
-                    os.link(
-                        self._name,
-                        last,
-                        src_dir_fd=incoming,
-                        dst_dir_fd=descriptors[-1],
-                        follow_symlinks=False,
-                    )
-                    folders.sync(descriptors)
-                    os.unlink(self._name, dir_fd=incoming)
-                os.close(self._descriptor)
-                return
+                self._link(path, last)
+                break
             except FileNotFoundError:
                 # Again if another process removes a folder that it finds empty.
-                folders.make(self._root, path)
-        raise OSError(errno.ENOENT, "the folder is removed again and again")
+                if attempt == ATTEMPTS:
+                    raise
+                with suppress(FileNotFoundError):
+                    folders.make(self._root, path)
+        os.close(self._descriptor)
+
+    def _link(self, path: Sequence[str], last: str) -> None:
+        with (
+            folders.opened(self._root, [INCOMING]) as (*_, incoming),
+            folders.opened(self._root, path) as descriptors,
+        ):
+            # A link fails where a rename would replace what is there.
+            os.link(
+                self._name,
+                last,
+                src_dir_fd=incoming,
+                dst_dir_fd=descriptors[-1],
+                follow_symlinks=False,
+            )
+            folders.sync(descriptors)
+            os.unlink(self._name, dir_fd=incoming)
 
     def discard(self) -> None:
         """Remove the file and close it."""

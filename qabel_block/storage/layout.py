@@ -32,6 +32,8 @@ def key_of(names: tuple[str, ...]) -> str:
 
     :raises ValueError: if no blob is ever in such a file.
     """
+    if len(names) < 2:
+        raise ValueError(f"not a blob's file: {'/'.join(names)!r}")
     prefix, *folders, last = names
     key = "/".join((prefix, *(folder.removesuffix("~") for folder in folders), last))
     if file_of(key) != names:

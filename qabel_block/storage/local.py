@@ -29,6 +29,8 @@ PIECE = 256 * 1024
 """Bytes read at a time: enough that handing them over costs little, and little
 enough that many downloads fit into memory."""
 
+NO_SPACE = "there is no space left"
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
 
@@ -89,7 +91,7 @@ class LocalStorage:
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`."""
-        await self._threads.run(self._check)
+        await self._threads.run(self._check_room)
 
     async def close(self) -> None:
         """See :meth:`IStorageBackend.close`."""
@@ -120,12 +122,18 @@ class LocalStorage:
             if not self._prepared:
                 self._prepare()
             if os.statvfs(self._root).f_bavail == 0:
-                raise Unavailable("storage", "there is no space left")
+                raise StorageFull
             probe = IncomingFile(self._root)
             try:
                 probe.write(b"\0")
             finally:
                 probe.discard()
+
+    def _check_room(self) -> None:
+        try:
+            self._check()
+        except StorageFull as error:
+            raise Unavailable("storage", NO_SPACE) from error
 
 
 def _make_durably(parent: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import BlobNotFound, BlockError, StorageFull, Unavailable
 from qabel_block.interfaces import IStorageBackend
-from qabel_block.names import parse_blob_key
+from qabel_block.names import parse_blob_key, time_of
 from qabel_block.storage.s3_client import Connect, S3Client
 from qabel_block.storage.s3_reader import S3Reader
 from qabel_block.storage.s3_writer import S3Writer, part_size
@@ -124,7 +124,9 @@ class S3Storage:
         client = self._client()
         count = 0
         for key, upload, started in client.uploads():
-            if now - started > LEFT_OVER_SECONDS and _is_ours(key):
+            begun = _begun(key)
+            # Some stores tell the same time for all uploads.
+            if begun and now - max(begun, started) > LEFT_OVER_SECONDS:
                 try:
                     client.abort(key, upload)
                 except BlockError as error:
@@ -134,8 +136,10 @@ class S3Storage:
         return count
 
 
-def _is_ours(key: Any) -> bool:
+def _begun(key: str) -> float | None:
+    """Return when the upload of a blob began; ``None`` if it is none of ours."""
     try:
-        return parse_blob_key(key)[1] is not None
+        version = parse_blob_key(key)[1]
     except ValueError:
-        return False
+        return None
+    return time_of(version) if version else None

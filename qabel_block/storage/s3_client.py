@@ -68,9 +68,10 @@ class S3Client:
         connections: int,
     ) -> None:
         self._bucket = bucket
+        session = boto3.session.Session()
 
         def connect(attempts: int) -> Any:
-            return boto3.session.Session().client(
+            return session.client(
                 "s3",
                 endpoint_url=endpoint_url,
                 region_name=region or (endpoint_url and "us-east-1") or None,

@@ -11,6 +11,7 @@ from qabel_block.names import (
     Versions,
     blob_key,
     parse_blob_key,
+    time_of,
 )
 
 prefixes = st.from_regex(PREFIX_PATTERN, fullmatch=True)
@@ -42,9 +43,10 @@ def test_versions_never_go_back(times: list[float], random: object) -> None:
 
 
 def test_version_tells_its_time() -> None:
-    """The first ten characters are the milliseconds since 1970 (ULID)."""
+    """Its first ten characters are the milliseconds since 1970 (ULID)."""
     early = Versions(lambda: 1_469_918_176.385, lambda _bits: 0).next()
     assert early == "01ARYZ6S41" + "0" * 16
+    assert time_of(early) == 1_469_918_176.385
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""Each storage there is, on the real thing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import pytest_twisted
+from attrs import field, frozen
+from twisted.internet import reactor
+
+from qabel_block.interfaces import IStorageBackend
+from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.s3 import S3Storage
+from qabel_block.storage.s3_client import S3Client
+from qabel_block.storage.temporary import TemporaryStorage
+from qabel_block.threads import Threads
+from tests.support.s3 import STORES, Bucket, store_named
+
+IMPLEMENTATIONS = {
+    "local": LocalStorage,
+    "temporary": TemporaryStorage,
+    **dict.fromkeys(STORES, S3Storage),
+}
+SHARED = tuple(name for name in IMPLEMENTATIONS if name != "temporary")
+"""Those of which several processes may use one store."""
+
+TRANSFERS = 4
+LARGEST = 2 * 2**30
+_buckets: dict[str, Bucket] = {}
+
+
+@frozen
+class Place:
+    """Where blobs are kept, whoever looks.
+
+    :ivar make: returns a storage that is not started, as another process has
+        it.
+    """
+
+    make: Callable[[], IStorageBackend] = field(repr=False)
+
+
+@contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables of this process for a while."""
+    with patch.dict(os.environ, variables):
+        yield
+
+
+def s3_storage(
+    bucket: Bucket, threads: Threads, largest: int = LARGEST, clock: Any = reactor
+) -> S3Storage:
+    """Return a storage in a bucket, with boto3's own look for credentials."""
+
+    def connect() -> S3Client:
+        with environment(bucket.store.environment):
+            return S3Client(bucket.name, bucket.store.endpoint_url, None, TRANSFERS)
+
+    return S3Storage(connect, threads, clock, largest)
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    threads = Threads(reactor, TRANSFERS, "test")
+    threads.start()
+    yield threads
+    threads.stop()
+
+
+def bucket_named(name: str, request: pytest.FixtureRequest) -> Bucket:
+    """Return the bucket that all tests of a store share."""
+    if name not in _buckets:
+        _buckets[name] = store_named(name, request).new_bucket()
+    return _buckets[name]
+
+
+@pytest.fixture(params=STORES)
+def bucket(request: pytest.FixtureRequest) -> Bucket:
+    """A bucket in each store; tests share it, each with keys of its own."""
+    return bucket_named(request.param, request)
+
+
+def place_named(
+    name: str, request: pytest.FixtureRequest, threads: Threads, tmp_path: Path
+) -> Place:
+    if name == "local":
+        return Place(lambda: LocalStorage(tmp_path / "objects", threads))
+    if name == "temporary":
+        return Place(lambda: TemporaryStorage(threads))
+    bucket = bucket_named(name, request)
+    return Place(lambda: s3_storage(bucket, threads))
+
+
+@pytest_twisted.async_yield_fixture(params=IMPLEMENTATIONS)
+async def storage(
+    request: pytest.FixtureRequest, threads: Threads, tmp_path: Path
+) -> AsyncIterator[IStorageBackend]:
+    """Each storage, started."""
+    storage = place_named(request.param, request, threads, tmp_path).make()
+    await storage.start()
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture(params=SHARED)
+def place(request: pytest.FixtureRequest, threads: Threads, tmp_path: Path) -> Place:
+    """Where several processes keep blobs."""
+    return place_named(request.param, request, threads, tmp_path)
