@@ -41,7 +41,7 @@ from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
-from qabel_block.listening import Listeners
+from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.names import Versions
 from qabel_block.operations import Operations
 from qabel_block.push.hub import Hub
@@ -76,12 +76,17 @@ class Parts:
     authenticator: IAuthenticator
     traffic: TrafficMeter
     collector: Collector
+    readiness: Readiness
     site: BlockSite
     listeners: Listeners
 
 
-def compose(config: Config, reactor: Any) -> Parts:
-    """Make the parts that ``config`` describes. Nothing is started yet."""
+def compose(config: Config, reactor: Any, inherited: Inherited | None = None) -> Parts:
+    """Make the parts that ``config`` describes. Nothing is started yet.
+
+    :param inherited: sockets to use instead of those of ``config.endpoints``.
+    :raises CannotListen: if an endpoint is wrongly described.
+    """
     threads = Threads(reactor, config.transfers, "transfers")
     storage = _storage(config, reactor, threads)
     database, prepare = _database(config, reactor)
@@ -136,8 +141,9 @@ def compose(config: Config, reactor: Any) -> Parts:
         authenticator,
         traffic,
         Collector(ledger, storage, reactor),
+        readiness,
         site,
-        Listeners(reactor, config.endpoints, site),
+        Listeners(reactor, config.endpoints, site, inherited),
     )
 
 

@@ -23,6 +23,10 @@ from qabel_block.config import (
 from qabel_block.option_values import SQLITE
 from qabel_block.options import Options
 
+BACKLOG = 1024
+"""Connections that may wait for a moment in which the server is busy; the kernel
+may allow fewer (net.core.somaxconn)."""
+
 
 def configure(options: Options) -> Config:
     """Return what these options, already checked, mean."""
@@ -81,7 +85,7 @@ def _accounts(options: Mapping[str, Any]) -> AccountingServer | DummyUser:
 
 def _endpoint(options: Mapping[str, Any]) -> str:
     address = options["address"].replace(":", r"\:")
-    return f"tcp:{options['port']}:interface={address}"
+    return f"tcp:{options['port']}:interface={address}:backlog={BACKLOG}"
 
 
 def _log(options: Options) -> LogConfig:

@@ -13,9 +13,7 @@ from psycopg2.extensions import parse_dsn
 SQLITE = "sqlite:///"
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
-_ENDPOINTS = frozenset(
-    {"tcp", "tcp6", "ssl", "tls", "unix", "systemd", "haproxy", "fd"}
-)
+_ENDPOINTS = frozenset({"tcp", "tcp6", "ssl", "tls", "unix", "systemd", "haproxy"})
 
 
 def text(value: str) -> str:
@@ -137,12 +135,15 @@ def database(value: str) -> str:
 def endpoint(value: str) -> str:
     """A Twisted server endpoint description.
 
-    Only its kind is looked at: whether it works shows when listening begins,
-    which is before anything else does.
+    Only its kind is looked at: the rest is when the parts are made, which is
+    before anything starts.
     """
     kind, colon, rest = value.partition(":")
     if kind not in _ENDPOINTS or not colon or not rest:
         raise ValueError(f"{value!r} is no endpoint such as tcp:8888 or unix:/path")
+    if kind == "haproxy" and rest.startswith(("ssl:", "tls:")):
+        # Twisted would expect the PROXY protocol within TLS, where nobody sends it.
+        raise ValueError(f"{value!r}: the PROXY protocol goes with tcp and unix only")
     return value
 
 

@@ -7,23 +7,23 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import TimeoutError as TimedOut
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from qabel_block.composition import Parts, compose
-from qabel_block.config import Config
-from qabel_block.listening import CannotListen
+from qabel_block.composition import Parts
+from qabel_block.control import Commands, Control
+from qabel_block.listening.plan import CannotListen
 from qabel_block.shielding import shielded
-from qabel_block.signals import handle_signals
 
 log = Logger()
 
+START_SECONDS = 3.0
+"""How long connections wait at the start for what their requests need. After
+that they are accepted, whatever is missing."""
+
 CLOSE_SECONDS = 10.0
 """How long each part may take to end after the requests under way."""
-
-
-def make_service(config: Config, reactor: Any) -> Service:
-    """Return the server that ``config`` describes."""
-    return BlockService(compose(config, reactor), config.drain, reactor)
 
 
 class BlockService(Service):
@@ -32,10 +32,22 @@ class BlockService(Service):
     :param drain: seconds for which requests under way may go on at the end.
     """
 
-    def __init__(self, parts: Parts, drain: float, reactor: Any) -> None:
+    def __init__(
+        self, parts: Parts, control: Control, drain: float, reactor: Any
+    ) -> None:
         self._parts = parts
+        self._control = control
         self._drain = drain
         self._reactor = reactor
+        self._accepting = False
+
+    def privilegedStartService(self) -> None:
+        """Open the sockets while ``twistd`` still has its privileges.
+
+        :raises SystemExit: with one line, if that can't be done.
+        """
+        super().privilegedStartService()
+        self._open()
 
     def startService(self) -> None:
         """Listen and start the parts, none of which needs to be reachable.
@@ -44,30 +56,45 @@ class BlockService(Service):
             listen where it should.
         """
         super().startService()
-        handle_signals(self._reactor, self._hurry, self._reload)
+        self._control.start(Commands(self._hurry, self._parts.listeners.reload))
+        self._open()
         self._parts.prepare()
         self._parts.threads.start()
-        try:
-            self._parts.listeners.start()
-        except CannotListen as error:
-            self._parts.threads.stop()
-            raise SystemExit(f"qabel-block: {error}") from error
         Deferred.fromCoroutine(self._start()).addErrback(_broken)
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, let requests under way finish within a limit, and
         end the parts, each after those that need it."""
         super().stopService()
+        self._control.stopping()
         return Deferred.fromCoroutine(self._stop())
 
+    def _open(self) -> None:
+        try:
+            self._parts.listeners.open()
+        except CannotListen as error:
+            raise SystemExit(f"qabel-block: {error}") from error
+
     async def _start(self) -> None:
-        await self._parts.cache.start()
-        await self._parts.storage.start()
-        await self._parts.database.start()
-        self._parts.hub.start()
-        self._parts.sockets.start()
-        self._parts.traffic.start()
-        self._parts.collector.start()
+        starting = shielded(self._start_parts())
+        await starting.addTimeout(START_SECONDS, self._reactor).addErrback(_not_yet)
+        self._accepting = True
+        if self.running:
+            self._parts.listeners.start()
+            self._control.ready()
+
+    async def _start_parts(self) -> None:
+        parts = self._parts
+        parts.hub.start()
+        parts.sockets.start()
+        parts.traffic.start()
+        await parts.cache.start()
+        await parts.database.start()
+        await parts.storage.start()
+        if self.running:
+            parts.collector.start()
+        while not self._accepting and await parts.readiness.failures():
+            await deferLater(self._reactor, 0.05)
 
     async def _stop(self) -> None:
         parts = self._parts
@@ -99,9 +126,6 @@ class BlockService(Service):
         log.warn("told again to stop: requests under way are cut off")
         self._parts.site.abandon()
 
-    def _reload(self) -> None:
-        """Nothing in this process is read again."""
-
     def _within(
         self, seconds: float, work: Coroutine[Deferred[Any], Any, Any]
     ) -> Deferred[Any]:
@@ -112,6 +136,13 @@ class BlockService(Service):
 
 def _broken(failure: Any) -> None:
     log.failure("a part did not start", failure=failure)
+
+
+def _not_yet(failure: Any) -> None:
+    if failure.check(TimedOut):
+        log.warn("not everything is there yet that requests need; see /readyz")
+    else:
+        log.failure("a part did not start", failure=failure)
 
 
 def _unfinished(failure: Any) -> None:

@@ -29,7 +29,11 @@ def makeService(options: Options) -> IService:
     # be read first to know which one.
     from twisted.internet import reactor
 
-    from qabel_block.service import make_service
+    from qabel_block.application import make_service
+    from qabel_block.listening.plan import CannotListen
 
-    service: IService = make_service(config, reactor)
-    return service
+    try:
+        return make_service(config, reactor)
+    except CannotListen as error:
+        sys.stderr.write(f"qabel-block: {error}\n")
+        raise SystemExit(USAGE_ERROR) from None

@@ -33,6 +33,10 @@ class BlockSite(Site):
         self._channels: set[StreamingChannel] = set()
         self._waiting: list[Deferred[None]] = []
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """Called for TLS: this is the only protocol here (RFC 7301)."""
+        return [b"http/1.1"]
+
     def opened(self, channel: StreamingChannel) -> None:
         """Take note of a new connection."""
         self._channels.add(channel)

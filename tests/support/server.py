@@ -22,6 +22,7 @@ class ServerProcess:
     :param options: command line options besides address and port.
     :param environment: variables to add to the test's own.
     :param command: how to run the plugin; from the checkout by default.
+    :ivar descriptors: files that the process inherits.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ServerProcess:
             "PYTHONPATH": str(CHECKOUT),
             **(environment or {}),
         }
+        self.descriptors: tuple[int, ...] = ()
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="qabel-block-")
@@ -71,6 +73,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                pass_fds=self.descriptors,
                 cwd=tempfile.gettempdir(),
             )
         deadline = time.monotonic() + START_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from types import TracebackType
 
 from attrs import define, field
@@ -21,14 +22,23 @@ class Answer:
 
 
 class Wire:
-    """A connection to a server on 127.0.0.1."""
+    """A connection to a server on 127.0.0.1.
 
-    def __init__(self, port: int, receive_buffer: int | None = None) -> None:
+    :param wrap: what to do with the socket once it is connected.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        receive_buffer: int | None = None,
+        wrap: Callable[[socket.socket], socket.socket] = lambda plain: plain,
+    ) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(TIMEOUT)
         self.socket.connect(("127.0.0.1", port))
+        self.socket = wrap(self.socket)
         self._received = self.socket.makefile("rb")
 
     def __enter__(self) -> Wire:

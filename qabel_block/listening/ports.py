@@ -1,0 +1,108 @@
+"""Accepts connections from sockets that other processes may share.
+
+This module leans on the insides of :class:`twisted.internet.tcp.Port`:
+``_fromListeningDescriptor``, ``_preexistingSocket``, ``numberAccepts``,
+``disconnecting``, and the steps of ``startListening``.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Protocol
+
+from twisted.internet import tcp, unix
+from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
+
+PATIENCE_SECONDS = 0.005
+"""How long a connection is left to processes that have fewer; then whoever sees
+it takes it."""
+
+
+class Turns(Protocol):
+    """Knows whether others should go first."""
+
+    def is_ahead(self) -> bool:
+        """Say whether another process has fewer connections than this one."""
+
+
+class TcpPort(tcp.Port):
+    """Accepts TCP connections, and lets others go first whose turn it is.
+
+    The kernel wakes every process that waits for a connection. Without turns
+    the one that happens to be quicker gets them all.
+    """
+
+    reactor: Any
+    turns: Turns | None = None
+    _leaving: IDelayedCall | None = None
+
+    def doRead(self) -> None:
+        if self.turns is None:
+            super().doRead()
+        elif self.turns.is_ahead():
+            self.stopReading()
+            self._leaving = self.reactor.callLater(PATIENCE_SECONDS, self._take)
+        else:
+            self._accept_one()
+
+    def empty(self) -> None:
+        """Accept all connections that wait."""
+        self.numberAccepts = 10_000
+        super().doRead()
+
+    def connectionLost(self, reason: Any) -> None:
+        if self._leaving is not None and self._leaving.active():
+            self._leaving.cancel()
+        super().connectionLost(reason)
+
+    def _take(self) -> None:
+        if not self.disconnecting:
+            self._accept_one()
+            self.startReading()
+
+    def _accept_one(self) -> None:
+        self.numberAccepts = 1
+        super().doRead()
+
+
+class UnixPort(TcpPort, unix.Port):
+    """The same for a socket in the file system.
+
+    Neither its file nor the permissions of that are touched: they belong to
+    whoever has made it.
+    """
+
+    def startListening(self) -> None:
+        self.factory.doStart()  # type: ignore[union-attr]
+        self.connected = True
+        self.socket = self._preexistingSocket
+        self._preexistingSocket = None
+        self._shouldShutdown = False
+        self.fileno = self.socket.fileno  # type: ignore[method-assign, union-attr]
+        self.numberAccepts = 100
+        self.startReading()
+
+    def connectionLost(self, reason: Any) -> None:
+        self._bindPath = b"\0"  # which has no file
+        super().connectionLost(reason)
+
+
+def accept_from(
+    reactor: Any,
+    listener: socket.socket,
+    factory: IProtocolFactory,
+    turns: Turns | None,
+) -> TcpPort:
+    """Begin to accept connections; return what does.
+
+    :param listener: is duplicated, so closing it changes nothing.
+    """
+    port: TcpPort
+    descriptor, family = listener.fileno(), listener.family
+    if family == socket.AF_UNIX:
+        port = UnixPort._fromListeningDescriptor(reactor, descriptor, factory)
+    else:
+        port = TcpPort._fromListeningDescriptor(reactor, descriptor, family, factory)
+    port.turns = turns
+    port.startListening()
+    return port
