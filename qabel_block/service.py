@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.error import TimeoutError as TimedOut
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 

@@ -1,0 +1,33 @@
+"""What is missing for requests to be served."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from qabel_block.errors import Unavailable
+from qabel_block.readiness import LIMIT, Readiness
+
+
+async def _works() -> None:
+    pass
+
+
+async def _fails() -> None:
+    raise Unavailable("cache", "it is gone")
+
+
+async def _hangs() -> None:
+    await Deferred()
+
+
+def test_failures() -> None:
+    """What does not answer in time is named like what fails, with the reason."""
+    clock = Clock()
+    checks = {"database": _works, "cache": _fails, "storage": _hangs}
+    found: list[dict[str, str]] = []
+    asking = Deferred.fromCoroutine(Readiness(checks, clock).failures())
+    asking.addCallback(found.append)
+    clock.advance(LIMIT - 1)
+    assert found == []
+    clock.advance(1)
+    reason = "does not answer within 5 s"
+    assert found == [{"cache": "it is gone", "storage": reason}]
