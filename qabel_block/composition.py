@@ -128,7 +128,8 @@ def compose(config: Config, reactor: Any, inherited: Inherited | None = None) ->
         Downloads(operations, reactor),
         sockets,
     )
-    site = BlockSite(api.app.resource(), reactor)
+    counted = [inherited.turns.count] if inherited and inherited.turns else []
+    site = BlockSite(api.app.resource(), reactor, *counted)
     return Parts(
         prepare,
         threads,

@@ -115,6 +115,7 @@ class Config:
     :ivar transfers: storage operations that run in threads at a time.
     :ivar usage_log: whether to print usage events.
     :ivar metrics_port: where to serve metrics, if anywhere.
+    :ivar processes: how many of them serve; with one, that is this one.
     :ivar drain: seconds for which requests under way may go on at the end.
     """
 
@@ -127,5 +128,6 @@ class Config:
     transfers: int = 10
     usage_log: bool = False
     metrics_port: int | None = None
+    processes: int = 1
     drain: float = 30.0
     log: LogConfig = LogConfig()

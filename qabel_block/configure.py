@@ -40,6 +40,7 @@ def configure(options: Options) -> Config:
         transfers=options["transfers"],
         usage_log=options["dummy-log"],
         metrics_port=options["prometheus-port"],
+        processes=options["processes"],
         drain=float(options["drain"]),
         log=_log(options),
     )

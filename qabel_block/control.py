@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from attrs import frozen
+from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
+from twisted.logger import Logger
 
 from qabel_block.signals import handle_signals
 from qabel_block.systemd import Notifier
+
+log = Logger()
 
 
 @frozen
@@ -16,11 +20,11 @@ class Commands:
     """What a server can be told once it runs.
 
     :ivar hurry: cut off what is under way; only while it stops.
-    :ivar reload: read again what may change while it runs.
+    :ivar reload: take on what has changed since it was started.
     """
 
     hurry: Callable[[], None]
-    reload: Callable[[], None]
+    reload: Callable[[], Coroutine[Deferred[Any], Any, None]]
 
 
 class Control(Protocol):
@@ -42,14 +46,16 @@ class SignalControl:
     def __init__(self, reactor: Any, notifier: Notifier) -> None:
         self._reactor = reactor
         self._notifier = notifier
+        self._one_reload = DeferredLock()
 
     def start(self, commands: Commands) -> None:
         """See :meth:`Control.start`."""
 
         def reload() -> None:
-            self._notifier.reloading()
-            commands.reload()
-            self._notifier.ready()
+            if self._one_reload.waiting:
+                return  # the one that waits sees what there is to see
+            reloading = self._one_reload.run(ensureDeferred, self._reload(commands))
+            reloading.addErrback(_broken)
 
         handle_signals(self._reactor, commands.hurry, reload)
 
@@ -60,3 +66,12 @@ class SignalControl:
     def stopping(self) -> None:
         """See :meth:`Control.stopping`."""
         self._notifier.stopping()
+
+    async def _reload(self, commands: Commands) -> None:
+        self._notifier.reloading()
+        await commands.reload()
+        self._notifier.ready()
+
+
+def _broken(failure: Any) -> None:
+    log.failure("not everything is reloaded", failure=failure)

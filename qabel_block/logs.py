@@ -15,7 +15,7 @@ from twisted.python import usage
 from qabel_block.config import LogConfig
 from qabel_block.log_observer import PythonLogObserver
 
-FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s %(message)s"
 TIME = "%Y-%m-%dT%H:%M:%S%z"
 
 _COLOURS = {
@@ -35,28 +35,38 @@ _TALKATIVE = {
 """Libraries that say too much below a level: Alembic all that it loads, the
 others whole requests, credentials included."""
 
-_RUNNERS_OWN = {
-    "TwistOptions": ("logFile", sys.stdout),
-    "ServerOptions": ("logfile", None),
-}
+
+def claim_log(runner: Any, level: str, explicit: bool) -> None:
+    """Tell ``twistd`` that its log is ours, unless it is not.
+
+    This has to be while options are read: after that ``twistd`` makes its log.
+
+    :param level: that of ``--logging``.
+    :param explicit: whether any logging option was given.
+    """
+    if type(runner).__name__ == "ServerOptions" and _is_ours(runner, level, explicit):
+        runner["logger"] = f"{PythonLogObserver.__module__}.PythonLogObserver"
 
 
-def set_up_logging(config: LogConfig, runner: Any) -> None:
+def set_up_logging(config: LogConfig, runner: Any) -> bool:
     """Send all log events where the operator wants them.
 
     ``twist`` and ``twistd`` have logs of their own. They stay in charge with
-    ``--logging=none``, and if theirs was chosen and none of our options was.
+    ``--logging=none``, and without any of our options also if theirs was chosen or
+    ``twistd`` becomes a daemon.
 
     :param runner: the runner's options, if there is a runner.
+    :returns: whether the log is ours now.
     :raises UsageError: if a log can't be opened.
     """
-    if config.level == "none" or (_chosen(runner) and not config.explicit):
-        return
+    if not _is_ours(runner, config.level, config.explicit):
+        return False
     try:
         _configure(config)
     except (OSError, ValueError, ImportError, AttributeError, TypeError) as error:
         raise usage.UsageError(f"can't log as configured: {error}") from error
     _take_over(runner)
+    return True
 
 
 def _configure(config: LogConfig) -> None:
@@ -119,21 +129,25 @@ class _Coloured(logging.Formatter):
         )
 
 
-def _chosen(runner: Any) -> bool:
-    """Say whether the runner was told where to log."""
+def _is_ours(runner: Any, level: str, explicit: bool) -> bool:
+    return level != "none" and (explicit or not _has_its_own(runner))
+
+
+def _has_its_own(runner: Any) -> bool:
+    """Say whether the runner was told where to log, or is a daemon, which has no
+    terminal."""
     kind = type(runner).__name__
     if kind == "TwistOptions":
         return runner["logFile"] is not sys.stdout
     if kind == "ServerOptions":
-        return bool(runner["logfile"] or runner["logger"] or runner.get("syslog"))
+        other = runner["logger"] not in (None, PythonLogObserver)
+        own = runner["logfile"] or other or runner.get("syslog")
+        return bool(own or not runner["nodaemon"])
     return False
 
 
 def _take_over(runner: Any) -> None:
-    """Make the runner log to Python's logging, and to nothing else."""
-    kind = type(runner).__name__
-    if kind == "TwistOptions":
+    """Make ``twist`` log to Python's logging, and to nothing else."""
+    if type(runner).__name__ == "TwistOptions":
         runner["fileLogObserverFactory"] = lambda _file: PythonLogObserver()
         runner["logLevel"] = LogLevel.debug
-    elif kind == "ServerOptions":
-        runner["logger"] = PythonLogObserver

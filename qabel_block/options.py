@@ -16,6 +16,7 @@ from twisted.python import usage
 
 from qabel_block import __version__
 from qabel_block import option_values as values
+from qabel_block.logs import claim_log
 
 USAGE_ERROR = 64
 """The exit status for a wrong command line (EX_USAGE of sysexits.h)."""
@@ -70,6 +71,12 @@ OPTIONS = (
         " instead of --address and --port. Repeatable; separate several by spaces"
         " in the environment.",
         repeatable=True,
+    ),
+    Option(
+        "processes",
+        values.positive,
+        "1",
+        "Processes that serve on the same sockets.",
     ),
     Option(
         "drain",
@@ -175,6 +182,7 @@ class Options(usage.Options):
     """Reads command line and environment into values by option name.
 
     :ivar given: names of the options that did not keep their default.
+    :ivar arguments: the command line as it was typed.
     """
 
     synopsis = "[options]"
@@ -211,9 +219,12 @@ class Options(usage.Options):
     def parseOptions(self, options: Any = None) -> None:
         """Read the command line.
 
+        :param options: its words; by default those of this process.
+
         :raises SystemExit: with one line on stderr, if it is wrong. ``twist``
             would print all its help after a ``UsageError``.
         """
+        self.arguments = list(sys.argv[1:] if options is None else options)
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
@@ -229,6 +240,8 @@ class Options(usage.Options):
         for option in OPTIONS:
             self[option.name] = self._value(option)
         self._check_combinations()
+        explicit = any(name.startswith("log") for name in self.given)
+        claim_log(self.parent, self["logging"], explicit)
         if self["asyncio"]:
             _install_asyncio_reactor()
 
@@ -259,6 +272,20 @@ class Options(usage.Options):
             self._contradict(chosen[0], chosen[1])
         if self["standalone"] and "psql-dsn" in self.given:
             self._contradict("standalone", "psql-dsn")
+        if self["processes"] > 1:
+            self._check_processes()
+
+    def _check_processes(self) -> None:
+        """Refuse what several processes can't share."""
+        for name in ("standalone", "dummy", "dummy-cache"):
+            if self[name]:
+                self._contradict("processes", name)
+        if self["psql-dsn"].startswith(values.SQLITE):
+            raise usage.UsageError(
+                "--processes: --psql-dsn names SQLite, for one process"
+            )
+        if self["logging"] == "none":
+            raise usage.UsageError("--processes: not with --logging none")
 
     def _contradict(self, one: str, other: str) -> None:
         raise usage.UsageError(f"--{one} and --{other} exclude each other")

@@ -56,7 +56,7 @@ class BlockService(Service):
             listen where it should.
         """
         super().startService()
-        self._control.start(Commands(self._hurry, self._parts.listeners.reload))
+        self._control.start(Commands(self._hurry, self._reload))
         self._open()
         self._parts.prepare()
         self._parts.threads.start()
@@ -125,6 +125,9 @@ class BlockService(Service):
         """Stop waiting for what is under way; the rest ends in good order."""
         log.warn("told again to stop: requests under way are cut off")
         self._parts.site.abandon()
+
+    async def _reload(self) -> None:
+        self._parts.listeners.reload()
 
     def _within(
         self, seconds: float, work: Coroutine[Deferred[Any], Any, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from twisted.application.service import IService
@@ -10,6 +11,7 @@ from twisted.python.usage import UsageError
 from qabel_block.configure import configure
 from qabel_block.logs import set_up_logging
 from qabel_block.options import USAGE_ERROR, Options
+from qabel_block.processes.order import Order
 
 __all__ = ["Options", "makeService"]
 
@@ -20,8 +22,12 @@ def makeService(options: Options) -> IService:
     :raises SystemExit: with one line on stderr, if it can't be made.
     """
     config = configure(options)
+    order = Order.from_environment(os.environ)
+    if order is not None:
+        config = order.adapt(config)
     try:
-        set_up_logging(config.log, options.parent)
+        if not set_up_logging(config.log, options.parent) and config.processes > 1:
+            raise UsageError("--processes needs a log option, such as --log-to-stderr")
     except UsageError as error:
         sys.stderr.write(f"qabel-block: {error}\n")
         raise SystemExit(USAGE_ERROR) from None
@@ -33,7 +39,7 @@ def makeService(options: Options) -> IService:
     from qabel_block.listening.plan import CannotListen
 
     try:
-        return make_service(config, reactor)
+        return make_service(config, options.arguments, order, reactor)
     except CannotListen as error:
         sys.stderr.write(f"qabel-block: {error}\n")
         raise SystemExit(USAGE_ERROR) from None

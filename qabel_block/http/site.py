@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,6 +20,7 @@ class BlockSite(Site):
 
     :param resource: a leaf; it finds its way from ``request.postpath``.
     :param reactor: for time and timeouts.
+    :param counted: told how many connections there are whenever that changes.
     """
 
     protocol = StreamingChannel  # type: ignore[assignment]
@@ -28,8 +30,14 @@ class BlockSite(Site):
     draining = False
     noisy = False
 
-    def __init__(self, resource: IResource, reactor: Any) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: Any,
+        counted: Callable[[int], None] = lambda _: None,
+    ) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
+        self._counted = counted
         self._channels: set[StreamingChannel] = set()
         self._waiting: list[Deferred[None]] = []
 
@@ -40,10 +48,12 @@ class BlockSite(Site):
     def opened(self, channel: StreamingChannel) -> None:
         """Take note of a new connection."""
         self._channels.add(channel)
+        self._counted(len(self._channels))
 
     def closed(self, channel: StreamingChannel) -> None:
         """Take note that a connection is no more."""
         self._channels.discard(channel)
+        self._counted(len(self._channels))
         if not self._channels:
             waiting, self._waiting = self._waiting, []
             for deserted in waiting:

@@ -86,7 +86,10 @@ class Listeners:
             factory = self._behind_tls(one)
             port = accept_from(self._reactor, listener.socket, factory, turns)
             self._ports.append(port)
-        self.announce()
+        if turns is None:
+            self.announce()
+        else:
+            turns.join()
 
     def announce(self) -> None:
         """Log where connections are accepted."""
@@ -112,6 +115,8 @@ class Listeners:
         for port, listener in zip(ports, self._sockets, strict=False):
             if listener.ours:
                 port.empty()  # nobody else would serve who waits there
+        if self._inherited is not None and self._inherited.turns is not None:
+            self._inherited.turns.leave()
         stopping: list[Deferred[object]] = [port.stopListening() for port in ports]
         await gatherResults(stopping)
         self.close()

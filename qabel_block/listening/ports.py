@@ -13,13 +13,25 @@ from typing import Any, Protocol
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
 
-PATIENCE_SECONDS = 0.005
-"""How long a connection is left to processes that have fewer; then whoever sees
-it takes it."""
+PATIENCE_SECONDS = 0.001
+"""How long a connection is left to processes that have fewer. If it is still
+there then they are busy, and whoever sees it takes it."""
+
+AFTER_WAITING = 4
+"""How many connections are taken then, at most: more will be waiting."""
 
 
 class Turns(Protocol):
-    """Knows whether others should go first."""
+    """Shares connections among processes."""
+
+    def join(self) -> None:
+        """Take part from now on."""
+
+    def leave(self) -> None:
+        """Take part no more."""
+
+    def count(self, connections: int) -> None:
+        """Take note of how many connections this process has now."""
 
     def is_ahead(self) -> bool:
         """Say whether another process has fewer connections than this one."""
@@ -43,12 +55,11 @@ class TcpPort(tcp.Port):
             self.stopReading()
             self._leaving = self.reactor.callLater(PATIENCE_SECONDS, self._take)
         else:
-            self._accept_one()
+            self._accept(1)
 
     def empty(self) -> None:
         """Accept all connections that wait."""
-        self.numberAccepts = 10_000
-        super().doRead()
+        self._accept(10_000)
 
     def connectionLost(self, reason: Any) -> None:
         if self._leaving is not None and self._leaving.active():
@@ -57,11 +68,11 @@ class TcpPort(tcp.Port):
 
     def _take(self) -> None:
         if not self.disconnecting:
-            self._accept_one()
+            self._accept(AFTER_WAITING)
             self.startReading()
 
-    def _accept_one(self) -> None:
-        self.numberAccepts = 1
+    def _accept(self, limit: int) -> None:
+        self.numberAccepts = limit
         super().doRead()
 
 

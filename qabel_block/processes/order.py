@@ -1,0 +1,65 @@
+"""What a worker is told when it is started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from attrs import asdict, evolve, frozen
+
+from qabel_block.config import Config
+
+VARIABLE = "QABEL_BLOCK_WORKER"
+
+REPORTS = 3
+COMMANDS = 4
+"""The worker's ends of two pipes, to the supervisor and from it."""
+
+DRAIN = b"d"
+CUT = b"c"
+"""Commands: stop; stop waiting for what is under way. The end of the pipe means
+the end of the supervisor, and to stop."""
+
+READY = b"r"
+"""A report: connections are accepted."""
+
+
+@frozen
+class Order:
+    """A worker's place among the others.
+
+    :ivar number: from 1; a successor has the same.
+    :ivar table: descriptor of the table of connections.
+    :ivar slot: the worker's own line in it.
+    :ivar sockets: descriptors of the listening sockets, one for each endpoint.
+    """
+
+    number: int
+    table: int
+    slot: int
+    sockets: tuple[int, ...]
+
+    def to_environment(self) -> dict[str, str]:
+        """Return what has to be in the worker's environment."""
+        return {VARIABLE: json.dumps(asdict(self))}
+
+    @classmethod
+    def from_environment(cls, environment: MutableMapping[str, str]) -> Order | None:
+        """Return the order, if this process is a worker, and take it out of the
+        environment: it is not for processes that the worker may start."""
+        given = environment.pop(VARIABLE, None)
+        if given is None:
+            return None
+        values = json.loads(given)
+        return cls(**{**values, "sockets": tuple(values["sockets"])})
+
+    def adapt(self, config: Config) -> Config:
+        """Return what differs for one worker: two can't rotate one log file."""
+        file = config.log.file
+        if file is None:
+            return config
+        return evolve(config, log=evolve(config.log, file=self._numbered(file)))
+
+    def _numbered(self, file: Path) -> Path:
+        return file.with_name(f"{file.stem}-{self.number}{file.suffix}")

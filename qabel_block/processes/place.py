@@ -1,0 +1,114 @@
+"""Keeps one worker running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from qabel_block.processes.child import Child
+from qabel_block.processes.flag import Flag
+
+log = Logger()
+
+SHORTEST_DELAY = 0.25
+LONGEST_DELAY = 30.0
+STABLE_SECONDS = 60.0
+"""A worker that has lived so long did not fail at its start: if it ends, the
+delays begin anew."""
+
+
+class Place:
+    """One of the workers' places: there is a worker in it, or will be soon.
+
+    :param start: starts a worker for a number.
+    :ivar ready: whether there has been a worker that was ready.
+    """
+
+    def __init__(self, number: int, start: Callable[[int], Child], clock: Any) -> None:
+        self.number = number
+        self.ready = Flag()
+        self._start = start
+        self._clock = clock
+        self._children: set[Child] = set()
+        self._current: Child | None = None
+        self._next: IDelayedCall | None = None
+        self._delay = SHORTEST_DELAY
+        self._stopping = False
+
+    def fill(self) -> None:
+        """Start a worker."""
+        self._current = self._spawn()
+
+    async def replace(self) -> None:
+        """Put a new worker in the place of the one that is there, which drains
+        when the new one is ready, and return when it is gone. A new one that does
+        not get ready changes nothing."""
+        if self._stopping:
+            return
+        old, new = self._current, self._spawn()
+        await _first(new.ready, new.gone)
+        if new.gone.up:
+            log.error("worker {number} stays: its successor failed", number=self.number)
+            return
+        self._cancel()
+        # The old one may have crashed meanwhile, and have got a successor.
+        old, self._current = self._current, new
+        if old is not None:
+            old.drain()
+            await old.gone.wait()
+
+    async def stop(self) -> None:
+        """Let the worker drain; return when it is gone, and start no other."""
+        self._stopping = True
+        self._cancel()
+        for child in tuple(self._children):
+            child.drain()
+        for child in tuple(self._children):
+            await child.gone.wait()
+
+    def hurry(self) -> None:
+        """Let nothing that is under way hold up the end."""
+        for child in self._children:
+            child.cut()
+
+    def _spawn(self) -> Child:
+        child = self._start(self.number)
+        self._children.add(child)
+        Deferred.fromCoroutine(self._watch(child))
+        return child
+
+    async def _watch(self, child: Child) -> None:
+        await _first(child.ready, child.gone)
+        if child.ready.up:
+            self.ready.put_up()
+        await child.gone.wait()
+        self._children.discard(child)
+        if child is self._current and not self._stopping:
+            self._current = None
+            self._fill_later(child)
+
+    def _fill_later(self, ended: Child) -> None:
+        if self._clock.seconds() - ended.began > STABLE_SECONDS:
+            self._delay = SHORTEST_DELAY
+        log.error(
+            "worker {number} has ended ({status}); the next starts in {delay} s",
+            number=self.number,
+            status=ended.status,
+            delay=self._delay,
+        )
+        self._next = self._clock.callLater(self._delay, self.fill)
+        self._delay = min(self._delay * 2, LONGEST_DELAY)
+
+    def _cancel(self) -> None:
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+
+
+async def _first(one: Flag, other: Flag) -> None:
+    """Return when one of two things has happened."""
+    waiting = [Deferred.fromCoroutine(flag.wait()) for flag in (one, other)]
+    await DeferredList(waiting, fireOnOneCallback=True)
