@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -80,28 +81,23 @@ def test_workers_serve_one_store(shared_options: tuple[str, ...]) -> None:
 
 
 def test_even_load(shared_options: tuple[str, ...]) -> None:
-    """Two workers serve within 10 % as many connections and requests."""
+    """Of 4,000 requests on 40 connections that are opened at a time, two workers
+    serve as many, give or take 10 %."""
     with ServerProcess(*shared_options, "--processes", "2") as server:
         _put(server)
-        with _load(server.port, clients=16) as load:
-            wait_for(lambda: load.sent > 4000)
-        assert load.failures == []
+        wires = [Wire(server.port) for _ in range(40)]
+
+        def read_often(wire: Wire) -> None:
+            for _ in range(100):
+                wire.head("GET", OBJECT)
+                assert wire.answer().body == b"x"
+            wire.close()
+
+        with ThreadPoolExecutor(40) as pool:
+            list(pool.map(read_often, wires))
+        wait_for(lambda: sum(_served(server).values()) == 4001)
         one, other = _served(server).values()
         assert abs(one - other) <= 0.1 * max(one, other)
-
-
-def test_new_connections_are_shared(shared_options: tuple[str, ...]) -> None:
-    """Of 40 connections that are open at a time each of two workers has 20."""
-    with ServerProcess(*shared_options, "--processes", "2") as server:
-        wires = [Wire(server.port) for _ in range(40)]
-        for wire in wires:
-            wire.head("GET", "/healthz")
-        assert [wire.answer().status for wire in wires] == [200] * 40
-        wait_for(lambda: sum(_served(server).values()) == 40)
-        one, other = _served(server).values()
-        assert abs(one - other) <= 2
-        for wire in wires:
-            wire.close()
 
 
 def test_crash(shared_options: tuple[str, ...]) -> None:
