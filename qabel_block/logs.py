@@ -30,10 +30,10 @@ _TALKATIVE = {
     "boto3": logging.INFO,
     "botocore": logging.INFO,
     "s3transfer": logging.INFO,
-    "urllib3": logging.INFO,
+    "urllib3": logging.ERROR,
 }
-"""Libraries that say too much below a level: Alembic all that it loads, the
-others whole requests, credentials included."""
+"""Libraries that say too much below a level: Alembic all that it loads, urllib3
+each connection above those it keeps, all whole requests, credentials included."""
 
 
 def claim_log(runner: Any, level: str, explicit: bool) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -12,17 +11,16 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from qabel_block.errors import BlobNotFound, BlockError, StorageFull, Unavailable
+from qabel_block.errors import BlockError
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.names import parse_blob_key, time_of
 from qabel_block.storage.s3_client import Connect, S3Client
 from qabel_block.storage.s3_reader import S3Reader
+from qabel_block.storage.s3_turns import Turns
 from qabel_block.storage.s3_writer import S3Writer, part_size
 from qabel_block.threads import Threads
 
 log = Logger()
-P = ParamSpec("P")
-T = TypeVar("T")
 
 BATCH = 1000
 """Keys that S3 deletes with one request."""
@@ -51,8 +49,8 @@ class S3Storage:
         max_body_size: int,
     ) -> None:
         self._connect = connect
-        self._threads = threads
         self._clock = clock
+        self._run = Turns(threads, clock).run
         self._part_size = part_size(max_body_size)
         self._lock = threading.Lock()
         self._connected: S3Client | None = None
@@ -103,16 +101,11 @@ class S3Storage:
     def _delete(self, keys: Sequence[str]) -> None:
         self._client().delete(keys)
 
-    async def _run(
-        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._threads.run(function, *args, **kwargs)
-
     async def _sweep(self) -> None:
         """Abort our own multipart uploads that a crash has left."""
         try:
             count = await self._run(self._abort_left_overs, self._clock.seconds())
-        except (Unavailable, StorageFull, BlobNotFound) as error:
+        except BlockError as error:
             log.warn("can't look for abandoned uploads: {error}", error=str(error))
         except Exception:
             log.failure("can't look for abandoned uploads")

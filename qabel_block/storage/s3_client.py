@@ -8,6 +8,8 @@ what was stored is looked at again.
 
 from __future__ import annotations
 
+import re
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import md5
@@ -15,39 +17,37 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
 
-from qabel_block.errors import BlobNotFound, StorageFull, Unavailable
+from qabel_block.errors import BlobNotFound, Unavailable
+from qabel_block.storage.s3_errors import (
+    FAILURES,
+    NO_SUCH_BUCKET,
+    NO_SUCH_KEY,
+    code_of,
+    status_of,
+    translate,
+    translated,
+)
+from qabel_block.storage.s3_parcel import Parcel
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 4.0
 ATTEMPTS = 3
-"""A store that is down costs at the most ATTEMPTS times READ_SECONDS, and a
-little waiting between the attempts."""
+"""A store that is down costs at the most ATTEMPTS times READ_SECONDS, and up to
+three seconds of waiting between the attempts."""
+
+COMPLETE_SECONDS = 12.0
+"""For a store that is putting parts together. Those for which this takes longer
+send spaces meanwhile, at the latest after ten seconds."""
 
 PAGES = 10_000
 """The longest listing that is followed: a store that answers the same page again
 and again is not followed for ever."""
 
-_NO_SUCH_KEY = frozenset({"NoSuchKey", "NotFound", "404"})
-_FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"})
+TOO_SHORT = "a blob is shorter than it should be"
+
 _NOT_IMPLEMENTED = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
-_REFUSED = frozenset(
-    {
-        "AccessDenied",
-        "403",
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "InvalidToken",
-        "ExpiredToken",
-    }
-)
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class S3Client:
@@ -68,16 +68,18 @@ class S3Client:
         connections: int,
     ) -> None:
         self._bucket = bucket
-        session = boto3.session.Session()
+        with translated():
+            session = boto3.session.Session()
 
-        def connect(attempts: int) -> Any:
+        def connect(attempts: int, seconds: float) -> Any:
             return session.client(
                 "s3",
                 endpoint_url=endpoint_url,
-                region_name=region or (endpoint_url and "us-east-1") or None,
+                # Where the operator names none, AWS tells the right one.
+                region_name=region or session.region_name or "us-east-1",
                 config=Config(
                     connect_timeout=CONNECT_SECONDS,
-                    read_timeout=READ_SECONDS,
+                    read_timeout=seconds,
                     retries={"mode": "standard", "total_max_attempts": attempts},
                     max_pool_connections=connections,
                     request_checksum_calculation="when_required",
@@ -86,10 +88,11 @@ class S3Client:
                 ),
             )
 
-        with _errors():
-            self._client = connect(ATTEMPTS)
+        with translated():
+            self._client = connect(ATTEMPTS, READ_SECONDS)
             # Some stores answer 500 where nothing is left to do.
-            self._impatient = connect(1)
+            self._impatient = connect(1, READ_SECONDS)
+            self._patient = connect(1, COMPLETE_SECONDS)
         self._client.meta.events.register(
             "before-call.s3.DeleteObjects", _add_content_md5
         )
@@ -98,65 +101,78 @@ class S3Client:
         """Find out whether the bucket is there and we may use it."""
         try:
             self._client.head_bucket(Bucket=self._bucket)
-        except ClientError as error:
-            code = _code(error)
-            if code in {*_NO_SUCH_KEY, "NoSuchBucket"}:
-                raise Unavailable("storage", "the bucket does not exist") from error
-            raise _translate(error) from error
-        except (BotoCoreError, HTTPClientError) as error:
-            raise _translate(error) from error
+        except FAILURES as error:
+            if code_of(error) in NO_SUCH_KEY:
+                raise Unavailable("storage", NO_SUCH_BUCKET) from error
+            raise translate(error) from error
 
     def put(self, key: str, body: bytearray) -> None:
         """Store a whole blob."""
-        with _errors():
+        parcel = Parcel(body, time.monotonic)
+        with translated():
             answer = self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=body, ContentMD5=_md5(body)
+                Bucket=self._bucket,
+                Key=key,
+                Body=parcel,
+                ContentMD5=_base64(parcel.digest),
             )
-        _check_etag(answer, body)
+        if not _checked(answer, parcel.digest):
+            self._check_size(key, len(body), None)
 
     def begin(self, key: str) -> str:
         """Begin a multipart upload and return its ID."""
-        with _errors():
+        with translated():
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
         return str(answer["UploadId"])
 
     def put_part(self, key: str, upload: str, number: int, body: bytearray) -> str:
         """Store a part, numbered from 1, and return its ETag."""
-        with _errors():
+        parcel = Parcel(body, time.monotonic)
+        with translated():
             answer = self._client.upload_part(
                 Bucket=self._bucket,
                 Key=key,
                 UploadId=upload,
                 PartNumber=number,
-                Body=body,
-                ContentMD5=_md5(body),
+                Body=parcel,
+                ContentMD5=_base64(parcel.digest),
             )
-        _check_etag(answer, body)
-        return str(answer["ETag"])
+        _checked(answer, parcel.digest)
+        return str(answer.get("ETag") or f'"{parcel.digest.hex()}"')
 
     def complete(self, key: str, upload: str, etags: Sequence[str], size: int) -> None:
         """Make the parts a blob of ``size`` bytes, and see that it is one."""
+        failure = self._complete(key, upload, etags)
+        self._check_size(key, size, failure)
+
+    def _complete(
+        self, key: str, upload: str, etags: Sequence[str]
+    ) -> Exception | None:
+        """Complete an upload as far as can be told by what S3 answers.
+
+        Not repeated is what was not answered: it may still be at work.
+        """
         parts = [
             {"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)
         ]
         failure: Exception | None = None
-        try:
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=key,
-                UploadId=upload,
-                MultipartUpload={"Parts": parts},
-            )
-        except (ClientError, BotoCoreError, HTTPClientError) as error:
-            # The answer may have been lost, and a repetition not understood.
-            failure = error
-        try:
-            stored = self.size(key)
-        except BlobNotFound:
-            reason = failure or Unavailable("storage", "the upload was not kept")
-            raise _translate(reason) from failure
-        if stored != size:
-            raise Unavailable("storage", "the stored size is not that of the upload")
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(attempt)
+            try:
+                self._patient.complete_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=key,
+                    UploadId=upload,
+                    MultipartUpload={"Parts": parts},
+                )
+            except FAILURES as error:
+                failure = error
+                if status_of(error) < 500:
+                    break
+            else:
+                return None
+        return failure
 
     def abort(self, key: str, upload: str) -> None:
         """Forget a multipart upload; it is no error if it is not there."""
@@ -164,18 +180,16 @@ class S3Client:
             self._impatient.abort_multipart_upload(
                 Bucket=self._bucket, Key=key, UploadId=upload
             )
-        except ClientError as error:
-            if _code(error) != "NoSuchUpload":
-                raise _translate(error) from error
-        except (BotoCoreError, HTTPClientError) as error:
-            raise _translate(error) from error
+        except FAILURES as error:
+            if code_of(error) != "NoSuchUpload":
+                raise translate(error) from error
 
     def uploads(self) -> Iterator[tuple[str, str, float]]:
         """Return key, ID and start (seconds since 1970) of the multipart
         uploads that are under way."""
         marker: dict[str, str] = {}
         for _ in range(PAGES):
-            with _errors():
+            with translated():
                 page = self._client.list_multipart_uploads(
                     Bucket=self._bucket, **marker
                 )
@@ -190,29 +204,26 @@ class S3Client:
                 return
             marker = following
 
-    def size(self, key: str) -> int:
-        """Return a blob's size in bytes.
-
-        :raises BlobNotFound: if there is none.
-        """
-        with _errors(missing=key):
-            answer = self._client.head_object(Bucket=self._bucket, Key=key)
-        return int(answer["ContentLength"])
-
     def open(self, key: str, start: int, length: int) -> Any:
         """Begin to read bytes of a blob; return botocore's ``StreamingBody``.
 
         :raises BlobNotFound: if there is no such blob.
         """
         end = start + length - 1
-        with _errors(missing=key):
+        try:
             answer = self._client.get_object(
                 Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end}"
             )
+        except FAILURES as error:
+            if status_of(error) == 416:
+                raise Unavailable("storage", TOO_SHORT) from error
+            if code_of(error) in NO_SUCH_KEY:
+                raise BlobNotFound(key) from error
+            raise translate(error) from error
         served = str(answer.get("ContentRange", "")).partition("/")[0]
         if served != f"bytes {start}-{end}":
             answer["Body"].close()
-            raise Unavailable("storage", "the blob is not as long as it should be")
+            raise Unavailable("storage", TOO_SHORT)
         return answer["Body"]
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -222,86 +233,66 @@ class S3Client:
                 Bucket=self._bucket,
                 Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
             )
-        except ClientError as error:
-            if _code(error) not in _NOT_IMPLEMENTED:
-                raise _translate(error) from error
+        except FAILURES as error:
+            if code_of(error) not in _NOT_IMPLEMENTED:
+                raise translate(error) from error
             for key in keys:
-                with _errors():
+                with translated():
                     self._client.delete_object(Bucket=self._bucket, Key=key)
             return
-        except (BotoCoreError, HTTPClientError) as error:
-            raise _translate(error) from error
         for failed in answer.get("Errors", ()):
-            if failed.get("Code") not in _NO_SUCH_KEY:
+            if failed.get("Code") not in NO_SUCH_KEY:
                 raise Unavailable("storage", f"deleting: {failed.get('Code')}")
 
     def close(self) -> None:
         """Close idle connections."""
-        self._client.close()
-        self._impatient.close()
+        for client in (self._client, self._impatient, self._patient):
+            client.close()
+
+    def _check_size(self, key: str, size: int, failure: Exception | None) -> None:
+        """See whether a blob is there, and as large as it should be.
+
+        :param failure: what went wrong before, if it is not there.
+        """
+        try:
+            answer = self._client.head_object(Bucket=self._bucket, Key=key)
+        except FAILURES as error:
+            if code_of(error) not in NO_SUCH_KEY:
+                raise translate(error) from error
+            if failure is not None:
+                raise translate(failure) from failure
+            raise Unavailable("storage", "the upload was not kept") from error
+        if answer["ContentLength"] != size:
+            raise Unavailable("storage", "the stored size is not that of the upload")
 
 
-class _errors:  # noqa: N801
-    """Translates what boto3 raises.
-
-    :param missing: the key of a blob that may not be there.
-    """
-
-    def __init__(self, missing: str | None = None) -> None:
-        self._missing = missing
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
-        if isinstance(error, ClientError):
-            if self._missing is not None and _code(error) in _NO_SUCH_KEY:
-                raise BlobNotFound(self._missing) from error
-            raise _translate(error) from error
-        if isinstance(error, BotoCoreError | HTTPClientError):
-            raise _translate(error) from error
-
-
-def _translate(error: Exception) -> Exception:
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return Unavailable("storage", "there are no credentials for S3")
-    if not isinstance(error, ClientError):
-        return Unavailable("storage", f"S3 does not answer ({type(error).__name__})")
-    code = _code(error)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    if code in _FULL or status == 507:
-        return StorageFull()
-    if code in _REFUSED:
-        return Unavailable("storage", f"S3 refuses our credentials ({code})")
-    if code == "NoSuchBucket":
-        return Unavailable("storage", "the bucket does not exist")
-    return Unavailable("storage", f"S3 answers {code}")
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "unknown"))
-
-
-def _md5(body: bytes | bytearray) -> str:
-    # For the transport only, by stores that know no other; nothing relies on
-    # its strength.
-    digest = md5(body, usedforsecurity=False).digest()
+def _base64(digest: bytes) -> str:
     return b64encode(digest).decode("ascii")
 
 
-def _check_etag(answer: Mapping[str, Any], body: bytearray) -> None:
-    """Compare what was stored, where the ETag is an MD5: it is none under
-    encryption with keys of the store's key management."""
-    if answer.get("ServerSideEncryption", "AES256") != "AES256":
-        return
-    etag = str(answer.get("ETag", "")).strip('"')
-    if len(etag) == 32 and etag != md5(body, usedforsecurity=False).hexdigest():
+def _checked(answer: Mapping[str, Any], digest: bytes) -> bool:
+    """Compare what was stored, if the ETag is an MD5.
+
+    It is none where the store's key management encrypts, and need not be one at
+    all.
+
+    :return: whether it could be compared.
+    :raises Unavailable: if it is something else than was sent.
+    """
+    etag = str(answer.get("ETag", "")).strip('"').lower()
+    if answer.get("ServerSideEncryption", "AES256") != "AES256" or not _MD5.fullmatch(
+        etag
+    ):
+        return False
+    if etag != digest.hex():
         raise Unavailable("storage", "S3 stored other bytes than it was sent")
+    return True
 
 
 def _add_content_md5(params: dict[str, Any], **_context: object) -> None:
     # Stores of some years ago want it here, and botocore sends it no more.
-    params["headers"]["Content-MD5"] = _md5(params["body"])
+    digest = md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = _base64(digest)
 
 
 Connect = Callable[[], S3Client]

@@ -67,8 +67,9 @@ class S3Reader:
 
     async def close(self) -> None:
         """See :meth:`IBlobReader.close`."""
-        if self._body is not None:
-            await self._run(self._drop)
+        # On the spot: to close a socket does not block, and to wait for a thread
+        # would keep the connection.
+        self._drop()
 
     def _open(self) -> None:
         self._body = self._client().open(self._key, self._next, self._end - self._next)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from qabel_block.errors import StorageFull, Unavailable
+from qabel_block.errors import BlockError
 from qabel_block.interfaces import IBlobWriter
 from qabel_block.storage.s3_client import S3Client
 
@@ -85,15 +85,17 @@ class S3Writer:
         self._part = bytearray()
         try:
             await self._sent()
-        except (Unavailable, StorageFull) as error:
+        except Exception as error:
             log.debug("aborting after {error}", error=str(error))
         upload, self._upload = self._upload, None
         if upload is None:
             return
         try:
             await self._run(lambda: self._client().abort(self._key, upload))
-        except (Unavailable, StorageFull) as error:
+        except BlockError as error:
             log.info("left to the sweep: {key}: {error}", key=self._key, error=error)
+        except Exception:
+            log.failure("left to the sweep: {key}", key=self._key)
 
     def _send(self) -> None:
         """Begin to send the part that was collected."""
