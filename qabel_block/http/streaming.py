@@ -232,10 +232,11 @@ class StreamingRequest(Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Take note that the body is complete. Called by the channel."""
+        answered = self.finished
         self.queued = False
         self.channel.body_paused = False
-        self.body.end()
-        if self.finished:
+        self.body.end()  # which may be all that the answer has waited for
+        if answered:
             self._end_patience()
             self._cleanup()
 
