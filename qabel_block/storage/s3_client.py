@@ -17,6 +17,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
 
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.storage.s3_errors import (
@@ -148,9 +149,9 @@ class S3Client:
     def _complete(
         self, key: str, upload: str, etags: Sequence[str]
     ) -> Exception | None:
-        """Complete an upload as far as can be told by what S3 answers.
+        """Complete an upload; return what went wrong as far as S3 tells.
 
-        Not repeated is what was not answered: it may still be at work.
+        What takes too long is not repeated: the store may be at work still.
         """
         parts = [
             {"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)
@@ -168,7 +169,7 @@ class S3Client:
                 )
             except FAILURES as error:
                 failure = error
-                if status_of(error) < 500:
+                if isinstance(error, ReadTimeoutError) or 0 < status_of(error) < 500:
                     break
             else:
                 return None

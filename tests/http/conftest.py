@@ -1,30 +1,38 @@
-"""A server on each database, with everything real around it."""
+"""A server on each database and storage, with everything real around it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from qabel_block.ledger.migrate import upgrade
+from tests.http.settings import SETTINGS, Setting, StoredFiles, StoredObjects
 from tests.http.world import World
 from tests.support.accounting import AccountingDouble
+from tests.support.s3 import store_named
 from tests.support.server import ServerProcess
 
 
-@pytest.fixture(scope="session", params=["postgresql", "sqlite"])
-def ledger_dsn(
+@pytest.fixture(scope="session", params=SETTINGS)
+def setting(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> str:
-    """A migrated database of each kind."""
-    if request.param == "sqlite":
+) -> Setting:
+    """A migrated database and a storage."""
+    ledger, storage = request.param.split(", ")
+    if ledger == "sqlite":
         dsn = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.sqlite'}"
     else:
         new: Callable[[], str] = request.getfixturevalue("new_postgres_database")
         dsn = new()
     upgrade(dsn)
-    return dsn
+    if storage == "local":
+        directory = tmp_path_factory.mktemp("objects")
+        options = ("--local-storage", str(directory))
+        return Setting(dsn, options, {}, StoredFiles(directory))
+    bucket = store_named(storage, request).new_bucket()
+    environment = bucket.store.environment
+    return Setting(dsn, bucket.options(), environment, StoredObjects(bucket))
 
 
 @pytest.fixture(scope="session")
@@ -35,16 +43,13 @@ def accounting() -> Iterator[AccountingDouble]:
 
 @pytest.fixture(scope="session")
 def server_options(
-    ledger_dsn: str,
-    accounting: AccountingDouble,
-    redis_address: tuple[str, int],
-    tmp_path_factory: pytest.TempPathFactory,
+    setting: Setting, accounting: AccountingDouble, redis_address: tuple[str, int]
 ) -> tuple[str, ...]:
     """The options of all processes that share one database and storage."""
     host, port = redis_address
     return (
-        *("--psql-dsn", ledger_dsn),
-        *("--local-storage", str(tmp_path_factory.mktemp("objects"))),
+        *("--psql-dsn", setting.dsn),
+        *setting.options,
         *("--redis-host", host, "--redis-port", str(port)),
         *("--accounting-host", accounting.url, "--apisecret", accounting.secret),
     )
@@ -52,18 +57,19 @@ def server_options(
 
 @pytest.fixture(scope="session")
 def world(
-    ledger_dsn: str, accounting: AccountingDouble, server_options: tuple[str, ...]
+    setting: Setting, accounting: AccountingDouble, server_options: tuple[str, ...]
 ) -> Iterator[World]:
     """A running server; tests share it, each with users of its own."""
-    with ServerProcess(*server_options) as server:
-        storage = server_options[server_options.index("--local-storage") + 1]
-        yield World(server, accounting, ledger_dsn, Path(storage))
+    with ServerProcess(*server_options, environment=setting.environment) as server:
+        yield World(server, accounting, setting)
 
 
 @pytest.fixture(scope="session")
-def second_server(server_options: tuple[str, ...]) -> Iterator[ServerProcess]:
+def second_server(
+    setting: Setting, server_options: tuple[str, ...]
+) -> Iterator[ServerProcess]:
     """Another process beside the first."""
-    with ServerProcess(*server_options) as server:
+    with ServerProcess(*server_options, environment=setting.environment) as server:
         yield server
 
 

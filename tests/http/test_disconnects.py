@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.http.settings import without_storage
 from tests.http.world import User, World
 from tests.support.wire import Wire
 
@@ -85,7 +86,7 @@ def test_client_leaves(world: World, kind: str, leave: Callable[[Wire], None]) -
         if cut == len(request):
             time.sleep(chance.random() * 0.02)
         leave(wire)
-    assert _wait_for(lambda: world.temporary_files() == [])
+    assert _wait_for(lambda: world.unfinished_uploads() == [])
     assert _wait_for(lambda: user.size == user.sum_of_objects)
     for path in ("a", "new"):
         answer = user.download(path)
@@ -104,14 +105,29 @@ def test_cut_off_upload_changes_nothing(world: World) -> None:
     """An upload that the client cuts off leaves the old version in place."""
     user = world.user()
     etag = user.upload("a", b"old").headers["etag"]
-    files = len(world.files(user.prefix))
+    files = len(world.stored(user.prefix))
     for length in ({"Content-Length": "1000000"}, {"Transfer-Encoding": "chunked"}):
         with user.wire() as wire:
             wire.head("POST", user.url("a"), {**user.authorization, **length})
             wire.send(b"80000\r\n" + b"x" * 0x80000)
-    assert _wait_for(lambda: len(world.files(user.prefix)) == files)
+    assert _wait_for(lambda: len(world.stored(user.prefix)) == files)
     assert user.head("a").headers["etag"] == etag
     assert user.size == 3
+
+
+def test_cut_off_large_upload(world: World) -> None:
+    """An upload that is cut off when parts of it are stored leaves nothing."""
+    user = world.user()
+    user.prefix  # noqa: B018
+    with user.wire() as wire:
+        headers = {**user.authorization, "Transfer-Encoding": "chunked"}
+        wire.head("POST", user.url("a"), headers)
+        for _ in range(24):
+            wire.chunk(b"x" * 2**19)
+        _wait_for(lambda: world.unfinished_uploads() != [])
+        assert world.unfinished_uploads() != []
+    assert _wait_for(lambda: world.stored(user.prefix) == [])
+    assert user.download("a").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -128,7 +144,7 @@ def test_malformed_chunks(world: World, body: bytes) -> None:
         assert wire.answer().status == 400
         assert wire.at_end()
     assert user.download("a").status_code == 404
-    assert _wait_for(lambda: world.temporary_files() == [])
+    assert _wait_for(lambda: world.unfinished_uploads() == [])
 
 
 @pytest.mark.parametrize(
@@ -147,6 +163,7 @@ def test_malformed_chunks(world: World, body: bytes) -> None:
         "Content-Length : 3\r\n",
     ],
 )
+@without_storage
 def test_ambiguous_framing(world: World, fields: str) -> None:
     """A request whose length is ambiguous is 400, once, and does nothing."""
     user = world.user()

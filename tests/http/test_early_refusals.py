@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.http.settings import without_storage
 from tests.http.world import User, World
 
 MEBIBYTE = b"x" * 2**20
@@ -36,6 +37,7 @@ def _head(user: User, status: int, length: int) -> tuple[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("status", REFUSALS)
+@without_storage
 def test_answer_comes_before_the_body(user: User, status: int) -> None:
     """What the head shows is refused before a byte of the body is sent."""
     url, headers = _head(user, status, 2**20 if status == 412 else 2**21)
@@ -45,6 +47,7 @@ def test_answer_comes_before_the_body(user: User, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [402, 403, 412])
+@without_storage
 def test_client_that_writes_first_reads_the_answer(user: User, status: int) -> None:
     """A client that sends all of a refused body first gets the answer, and
     keeps its connection."""
@@ -61,6 +64,7 @@ def test_client_that_writes_first_reads_the_answer(user: User, status: int) -> N
 
 
 @pytest.mark.parametrize("status", [402, 403, 412])
+@without_storage
 def test_chunked_client_reads_the_answer(user: User, status: int) -> None:
     """The same holds for 64 MiB in chunks of 4,096 bytes."""
     url, headers = _head(user, status, 0)
@@ -107,6 +111,7 @@ def test_room_made_meanwhile_counts(user: User) -> None:
 
 
 @pytest.mark.parametrize("status", REFUSALS)
+@without_storage
 def test_refusal_instead_of_continue(user: User, status: int) -> None:
     """With Expect the refusal comes instead of 100 Continue; then the
     connection ends, since nobody knows whether a body will follow."""
@@ -151,6 +156,7 @@ def test_no_continue_once_the_body_comes(user: User) -> None:
         assert wire.answer().body == b"hello"
 
 
+@without_storage
 def test_endless_refused_body_is_cut(user: User) -> None:
     """A refused body is read within limits only."""
     with user.wire() as wire:

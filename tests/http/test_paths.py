@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.http.settings import without_storage
 from tests.http.world import World
 
 GOOD = ["a", "A-_9", "a/b/c", "x" * 200, "/".join(["y" * 179] * 5), "blocks/a"]
@@ -48,11 +49,12 @@ def test_paths_of_the_grammar(world: World, path: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", BAD)
+@without_storage
 def test_anything_else_is_not_found(world: World, path: str, method: str) -> None:
     """Any other path is 404 and touches nothing."""
     user = world.user()
     user.upload("a/b", b"untouched")
-    before = len(world.files(user.prefix))
+    before = len(world.stored(user.prefix))
     with user.wire() as wire:
         target = f"/api/v0/files/{user.prefix}/{path}".encode().decode("latin-1")
         wire.head(method, target, {**user.authorization, "Content-Length": "0"})
@@ -61,12 +63,13 @@ def test_anything_else_is_not_found(world: World, path: str, method: str) -> Non
         assert answer.status in (400, 404)
     else:
         assert answer.status == 404
-    assert len(world.files(user.prefix)) == before
+    assert len(world.stored(user.prefix)) == before
     assert user.download("a/b").content == b"untouched"
 
 
 @pytest.mark.parametrize("prefix", ["a.b", "..", "x" * 37, "%61", "", "a~b"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@without_storage
 def test_prefixes_of_another_grammar(world: World, prefix: str, method: str) -> None:
     """A prefix that can't exist is 404."""
     user = world.user()
@@ -102,6 +105,7 @@ def test_object_and_folder_of_the_same_name(world: World) -> None:
         ("BREW", "/healthz", "GET, HEAD"),
     ],
 )
+@without_storage
 def test_other_methods(world: World, method: str, path: str, allowed: str) -> None:
     """A method that a resource does not have is 405 with `Allow`."""
     answer = world.user().client.request(method, path)
@@ -110,6 +114,7 @@ def test_other_methods(world: World, method: str, path: str, allowed: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/", "/api", "/api/v0/", "/api/v0/files/p", "//"])
+@without_storage
 def test_nothing_there(world: World, path: str) -> None:
     """What is no resource is 404."""
     with world.user().wire() as wire:

@@ -98,7 +98,7 @@ def test_refusals_store_nothing(world: World) -> None:
     """An upload that is refused leaves no file behind, at whatever point."""
     user: User = world.user(quota=100_000)
     user.upload("x", b"x")
-    files = sorted(world.files(user.prefix))
+    files = sorted(world.stored(user.prefix))
 
     def chunks() -> object:
         yield from (b"z" * 4096 for _ in range(50))
@@ -106,5 +106,5 @@ def test_refusals_store_nothing(world: World) -> None:
     assert _refused(user.upload("a", b"y" * 100_001))
     assert _refused(user.upload("a", chunks()))
     assert user.upload("x", b"y" * 90_000, If_Match='"no"').status_code == 412
-    assert sorted(world.files(user.prefix)) == files
-    assert world.temporary_files() == []
+    assert sorted(world.stored(user.prefix)) == files
+    assert world.unfinished_uploads() == []

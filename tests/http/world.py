@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 from attrs import define, field
 
+from tests.http.settings import Setting
 from tests.support.accounting import AccountingDouble
 from tests.support.database import query
 from tests.support.server import ServerProcess
@@ -94,16 +94,11 @@ def _dashed(headers: dict[str, str]) -> dict[str, str]:
 
 @define
 class World:
-    """A running server and everything around it.
-
-    :ivar dsn: the ledger's database, as ``--psql-dsn`` takes it.
-    :ivar storage: the directory of its local storage.
-    """
+    """A running server and everything around it."""
 
     server: ServerProcess
     accounting: AccountingDouble
-    dsn: str
-    storage: Path
+    setting: Setting
 
     def user(
         self,
@@ -144,16 +139,15 @@ class World:
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask the ledger's database behind the server's back."""
-        return query(self.dsn, sql)
+        return query(self.setting.dsn, sql)
 
-    def files(self, prefix: str) -> list[Path]:
-        """Return all files that storage has for a prefix, and temporary ones."""
-        folder = self.storage / prefix
-        files = [path for path in folder.rglob("*") if path.is_file()]
-        return files + self.temporary_files()
+    def stored(self, prefix: str) -> list[str]:
+        """Return all that storage has for a prefix, unfinished uploads included."""
+        return self.setting.stored.blobs(prefix) + self.unfinished_uploads()
 
-    def temporary_files(self) -> list[Path]:
-        return list((self.storage / ".incoming").iterdir())
+    def unfinished_uploads(self) -> list[str]:
+        """Return what is left of uploads: temporary files or parts."""
+        return self.setting.stored.unfinished()
 
 
 def problem(answer: httpx.Response) -> dict[str, Any]:

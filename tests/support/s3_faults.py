@@ -1,0 +1,103 @@
+"""What may go wrong with a request to S3; for :class:`S3Proxy`'s orders."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+
+from tests.support.s3_proxy import Behaviour, Exchange
+
+
+def refuse(status: int, code: str) -> Behaviour:
+    """Answer with an error instead."""
+    return partial(Exchange.refuse, status=status, code=code)
+
+
+def hang(until: threading.Event) -> Behaviour:
+    """Answer nothing before the event, and nothing after it."""
+
+    def behave(exchange: Exchange) -> None:
+        until.wait(120)
+        exchange.cut()
+
+    return behave
+
+
+def late(seconds: float) -> Behaviour:
+    """Answer later."""
+
+    def behave(exchange: Exchange) -> None:
+        time.sleep(seconds)
+        exchange.answer(*exchange.forward())
+
+    return behave
+
+
+def cut_request(exchange: Exchange) -> None:
+    """Break off in the middle of the request's body (to be ordered early)."""
+    exchange.handler.rfile.read(int(exchange.headers["Content-Length"]) // 2)
+    exchange.cut()
+
+
+def cut_answer(exchange: Exchange) -> None:
+    """Break off in the middle of the answer's body."""
+    status, headers, body = exchange.forward()
+    exchange.begin_answer(status, headers, len(body))
+    exchange.handler.wfile.write(body[: len(body) // 2])
+    exchange.handler.close_connection = True
+
+
+def lose_answer(exchange: Exchange) -> None:
+    """Do what is asked, but never say so."""
+    exchange.forward()
+    exchange.cut()
+
+
+def do_and_refuse(status: int, code: str) -> Behaviour:
+    """Do what is asked, and say that it failed."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.forward()
+        exchange.refuse(status, code)
+
+    return behave
+
+
+def corrupt_request(exchange: Exchange) -> None:
+    """Change a byte of what is stored, and check no digest."""
+    body = bytearray(exchange.body)
+    body[len(body) // 2] ^= 1
+    exchange.body = bytes(body)
+    exchange.headers = {
+        name: value
+        for name, value in exchange.headers.items()
+        if name.lower() not in ("content-md5", "x-amz-content-sha256", "authorization")
+    }
+    exchange.answer(*exchange.forward())
+
+
+def without(*names: str) -> Behaviour:
+    """Leave out fields of the answer's head."""
+
+    def behave(exchange: Exchange) -> None:
+        status, headers, body = exchange.forward()
+        kept = {n: v for n, v in headers.items() if n.lower() not in names}
+        exchange.answer(status, kept, body)
+
+    return behave
+
+
+def drip(pieces: int, seconds: float) -> Behaviour:
+    """Send the answer's body slowly."""
+
+    def behave(exchange: Exchange) -> None:
+        status, headers, body = exchange.forward()
+        exchange.begin_answer(status, headers, len(body))
+        size = -(-len(body) // pieces)
+        for at in range(0, len(body), size):
+            exchange.handler.wfile.write(body[at : at + size])
+            exchange.handler.wfile.flush()
+            time.sleep(seconds)
+
+    return behave
