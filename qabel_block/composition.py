@@ -54,6 +54,7 @@ from qabel_block.storage.s3_client import S3Client
 from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
 from qabel_block.threads import Threads
 from qabel_block.traffic import TrafficMeter
+from qabel_block.turns import Turns
 from qabel_block.uploads import Uploads
 from qabel_block.usage_log import no_usage_log, standard_output, usage_log
 
@@ -98,13 +99,15 @@ def compose(config: Config, reactor: Any, inherited: Inherited | None = None) ->
     ledger = Ledger(database, now)
     traffic = TrafficMeter(ledger.add_traffic, reactor)
     hub = Hub(notifier)
+    turns = Turns(reactor)
     operations = Operations(
-        ledger, storage, authenticator, traffic, hub.publish, now, record_usage
+        ledger, storage, authenticator, traffic, turns, hub.publish, now, record_usage
     )
     uploads = Uploads(
         ledger,
         storage,
         Versions(now),
+        turns,
         threads,
         config.max_body_size,
         hub.publish,

@@ -18,6 +18,7 @@ from qabel_block.model import Account, Found, ObjectName, Target
 from qabel_block.policy import month_of, traffic_exhausted
 from qabel_block.push.events import ChangeEvent
 from qabel_block.traffic import TrafficMeter
+from qabel_block.turns import Turns
 from qabel_block.usage_log import UsageEvent
 
 log = Logger()
@@ -35,6 +36,7 @@ def check_owner(account: Account, owner_id: int) -> None:
 class Operations:
     """Everything but uploads, which are in :mod:`qabel_block.uploads`.
 
+    :param turns: keep events about one object in the order of its changes.
     :param publish: tells other devices of a change that is durable.
     :param now: seconds since 1970.
     :param record_usage: told what was stored, freed and downloaded.
@@ -46,6 +48,7 @@ class Operations:
         storage: IStorageBackend,
         authenticator: IAuthenticator,
         traffic: TrafficMeter,
+        turns: Turns,
         publish: Callable[[ChangeEvent], None],
         now: Callable[[], float],
         record_usage: Callable[[UsageEvent], None],
@@ -54,6 +57,7 @@ class Operations:
         self._storage = storage
         self._authenticator = authenticator
         self._traffic = traffic
+        self._turns = turns
         self._publish = publish
         self._now = now
         self._record_usage = record_usage
@@ -138,7 +142,10 @@ class Operations:
             conditions.check_change(target.etag)
 
         try:
-            change = await self._ledger.delete(name, decide)
+            async with self._turns.of(name):
+                change = await self._ledger.delete(name, decide)
+                if change is not None:
+                    self._publish(ChangeEvent(name, None))
         except NotOwner:
             if not account.any_prefix:
                 raise
@@ -147,7 +154,6 @@ class Operations:
             conditions.check_change(None)
             return
         if change is not None:
-            self._publish(ChangeEvent(name, None))
             self._record_usage(
                 UsageEvent(change.owner_id, name.prefix, freed=-change.grown)
             )

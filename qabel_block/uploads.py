@@ -32,6 +32,7 @@ from qabel_block.operations import check_owner
 from qabel_block.policy import storage_allowance
 from qabel_block.push.events import ChangeEvent
 from qabel_block.threads import Threads
+from qabel_block.turns import Turns
 from qabel_block.usage_log import UsageEvent
 
 log = Logger()
@@ -88,6 +89,7 @@ class _Received:
 class Uploads:
     """Takes uploads.
 
+    :param turns: keep events about one object in the order of its changes.
     :param threads: where large pieces are hashed.
     :param max_body_size: bytes.
     :param publish: tells other devices of a change that is durable.
@@ -99,6 +101,7 @@ class Uploads:
         ledger: Ledger,
         storage: IStorageBackend,
         versions: Versions,
+        turns: Turns,
         threads: Threads,
         max_body_size: int,
         publish: Callable[[ChangeEvent], None],
@@ -107,6 +110,7 @@ class Uploads:
         self._ledger = ledger
         self._storage = storage
         self._versions = versions
+        self._turns = turns
         self._threads = threads
         self._max_body_size = max_body_size
         self._publish = publish
@@ -147,7 +151,8 @@ class Uploads:
             await writer.abort()
             raise
         blob = NotedBlob(key, received.size, f'"{version}"', received.sha256, noted)
-        await self._commit(upload, blob)
+        async with self._turns.of(upload.name):
+            await self._commit(upload, blob)
         return blob.etag
 
     async def _target(self, upload: Upload) -> Target:

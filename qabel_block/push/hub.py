@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from qabel_block.errors import fresh
 from qabel_block.interfaces import IListener, INotifier
 from qabel_block.push.events import ChangeEvent, path_of
 
@@ -46,10 +48,12 @@ class _Room:
     """Those who listen to one prefix.
 
     :ivar joined: whether the notifier brings the prefix's messages.
+    :ivar waiting: those who came while it was asked to.
     """
 
     subscribers: set[Subscriber] = field(factory=set)
     joined: bool = False
+    waiting: list[Deferred[None]] = field(factory=list)
 
 
 @implementer(IListener)
@@ -78,15 +82,31 @@ class Hub:
 
         :raises Unavailable: if that can't be had now.
         """
-        room = self._rooms.setdefault(subscriber.prefix, _Room())
+        room = self._rooms.get(subscriber.prefix)
+        if room is None:
+            room = self._rooms[subscriber.prefix] = _Room({subscriber})
+            await self._join(room, subscriber.prefix)
+            return
         room.subscribers.add(subscriber)
         if not room.joined:
-            try:
-                await self._notifier.join(subscriber.prefix)
-            except BaseException:
-                await self.remove(subscriber)
-                raise
-            room.joined = True
+            joined: Deferred[None] = Deferred()
+            room.waiting.append(joined)
+            await joined
+
+    async def _join(self, room: _Room, prefix: str) -> None:
+        """Have a prefix's messages brought, for all who wait for that."""
+        try:
+            await self._notifier.join(prefix)
+        except Exception as error:
+            if self._rooms.get(prefix) is room:
+                del self._rooms[prefix]
+                await self._notifier.leave(prefix)
+            for waiting in room.waiting:
+                waiting.errback(fresh(error))
+            raise
+        room.joined = True
+        for waiting in room.waiting:
+            waiting.callback(None)
 
     async def remove(self, subscriber: Subscriber) -> None:
         """Tell a subscriber nothing more. May be repeated."""
