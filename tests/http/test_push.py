@@ -12,9 +12,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tests.http.settings import without_storage
 from tests.http.world import User, World, problem
 from tests.support.server import ServerProcess
 from tests.support.wire import Wire
+
+pytestmark = without_storage
 
 V0 = Subprotocol("v0.ws.block.qabel.de")
 OTHER = Subprotocol("other")

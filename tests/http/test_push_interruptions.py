@@ -11,6 +11,7 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from qabel_block.ledger.migrate import upgrade
+from tests.http.settings import Setting, StoredFiles
 from tests.http.test_push import event, listen
 from tests.http.world import User, World
 from tests.support.accounting import AccountingDouble
@@ -31,7 +32,8 @@ def world_of_its_own(
         *("--redis-host", "127.0.0.1", "--redis-port", str(own_valkey.port)),
         *("--accounting-host", accounting.url, "--apisecret", accounting.secret),
     )
-    return World(server, accounting, dsn, tmp_path / "objects")
+    setting = Setting(dsn, (), {}, StoredFiles(tmp_path / "objects"))
+    return World(server, accounting, setting)
 
 
 def _is_ready(user: User) -> Callable[[], bool]:
