@@ -95,7 +95,7 @@ class S3Client:
             self._impatient = connect(1, READ_SECONDS)
             self._patient = connect(1, COMPLETE_SECONDS)
         self._client.meta.events.register(
-            "before-call.s3.DeleteObjects", _add_content_md5
+            "before-sign.s3.DeleteObjects", _use_content_md5
         )
 
     def check(self) -> None:
@@ -290,10 +290,14 @@ def _checked(answer: Mapping[str, Any], digest: bytes) -> bool:
     return True
 
 
-def _add_content_md5(params: dict[str, Any], **_context: object) -> None:
-    # Stores of some years ago want it here, and botocore sends it no more.
-    digest = md5(params["body"], usedforsecurity=False).digest()
-    params["headers"]["Content-MD5"] = _base64(digest)
+def _use_content_md5(request: Any, **_context: object) -> None:
+    # Stores of some years ago want it here; botocore sends what they don't know.
+    for name in list(request.headers):
+        if name.lower().startswith(("x-amz-checksum-", "x-amz-sdk-checksum-")):
+            del request.headers[name]
+    digest = md5(request.data, usedforsecurity=False).digest()
+    del request.headers["Content-MD5"]
+    request.headers["Content-MD5"] = _base64(digest)
 
 
 Connect = Callable[[], S3Client]

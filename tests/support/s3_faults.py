@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from functools import partial
@@ -77,13 +78,27 @@ def corrupt_request(exchange: Exchange) -> None:
     exchange.answer(*exchange.forward())
 
 
-def without(*names: str) -> Behaviour:
-    """Leave out fields of the answer's head."""
+def head(**fields: str | None) -> Behaviour:
+    """Change fields of the answer's head, or leave them out."""
 
     def behave(exchange: Exchange) -> None:
         status, headers, body = exchange.forward()
-        kept = {n: v for n, v in headers.items() if n.lower() not in names}
-        exchange.answer(status, kept, body)
+        changed = {name.lower(): value for name, value in headers.items()}
+        for name, value in fields.items():
+            changed.pop(name.replace("_", "-"), None)
+            if value is not None:
+                changed[name.replace("_", "-")] = value
+        exchange.answer(status, changed, body)
+
+    return behave
+
+
+def instead(pattern: bytes, replacement: bytes) -> Behaviour:
+    """Replace what matches in the answer's body."""
+
+    def behave(exchange: Exchange) -> None:
+        status, headers, body = exchange.forward()
+        exchange.answer(status, headers, re.sub(pattern, replacement, body, flags=re.S))
 
     return behave
 

@@ -7,14 +7,17 @@ a test has ordered something else.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+import trustme
 from attrs import define, field
 
 from tests.support.s3 import Store
@@ -105,10 +108,17 @@ class Order:
 class S3Proxy:
     """Passes requests on, and does what is ordered with some.
 
+    :param authority: issues a certificate for https, if it is to be spoken.
+    :param ca_bundle: the file with the authority's own.
     :ivar seen: the requests so far.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        authority: trustme.CA | None = None,
+        ca_bundle: Path | None = None,
+    ) -> None:
         address = urlsplit(store.endpoint_url)
         assert address.hostname
         assert address.port
@@ -117,10 +127,16 @@ class S3Proxy:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self.seen: list[Exchange] = []
+        self._tls: ssl.SSLContext | None = None
+        environment = store.environment
+        if authority is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("127.0.0.1").configure_cert(self._tls)
+            environment = {**environment, "AWS_CA_BUNDLE": str(ca_bundle)}
         self._server = self._listen(0)
-        self.store = Store(
-            f"http://127.0.0.1:{self._server.server_port}", store.environment
-        )
+        scheme = "https" if self._tls else "http"
+        url = f"{scheme}://127.0.0.1:{self._server.server_port}"
+        self.store = Store(url, environment)
 
     def __enter__(self) -> Self:
         return self
@@ -240,6 +256,10 @@ class S3Proxy:
             request_queue_size = 100
 
         server = Server(("127.0.0.1", port), Handler)
+        if self._tls is not None:
+            server.socket = self._tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         return server
 
