@@ -11,6 +11,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from qabel_block import __version__
 from qabel_block.composition import Parts
 from qabel_block.control import Commands, Control
 from qabel_block.listening.plan import CannotListen
@@ -56,6 +57,11 @@ class BlockService(Service):
             listen where it should.
         """
         super().startService()
+        log.info(
+            "qabel-block {version} on {reactor}",
+            version=__version__,
+            reactor=type(self._reactor).__name__,
+        )
         self._control.start(Commands(self._hurry, self._reload))
         self._open()
         self._parts.prepare()

@@ -1,0 +1,262 @@
+"""Options from the command line and the environment (PROTOCOL section 6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qabel_block.config import (
+    AccountingServer,
+    Config,
+    DummyUser,
+    InProcess,
+    LocalDirectory,
+    LogConfig,
+    PostgresLedger,
+    RedisServer,
+    S3Bucket,
+    SqliteLedger,
+    TemporaryDirectory,
+    TemporaryLedger,
+)
+from qabel_block.configure import configure
+from qabel_block.options import OPTIONS, USAGE_ERROR, Options
+
+SECRET = "pa55word"
+
+
+def parsed(*arguments: str, **environment: str) -> Config:
+    """Read a command line and an environment."""
+    options = Options(
+        {f"QABEL_BLOCK_{name}": value for name, value in environment.items()}
+    )
+    options.parseOptions(list(arguments))
+    return configure(options)
+
+
+def refused(
+    capsys: pytest.CaptureFixture[str], *arguments: str, **environment: str
+) -> str:
+    """Read what is wrong; return the one line that says so."""
+    with pytest.raises(SystemExit) as caught:
+        parsed(*arguments, **environment)
+    assert caught.value.code == USAGE_ERROR
+    written = capsys.readouterr()
+    assert written.out == ""
+    (line,) = written.err.splitlines()
+    assert line.startswith("qabel-block: ")
+    return line
+
+
+def test_defaults() -> None:
+    """Without any option, the defaults are those of the manual."""
+    config = parsed()
+    assert config.storage == S3Bucket("qabel", None, None)
+    assert config.ledger == PostgresLedger(
+        "postgresql://postgres:postgres@localhost/qabel-block"
+    )
+    assert config.cache == RedisServer("localhost", 6379)
+    assert config.accounts == AccountingServer("http://localhost:8000", "secret")
+    assert config.endpoints == ("tcp:8888:interface=localhost:backlog=1024",)
+    assert config.max_body_size == 2147483648
+    assert config.transfers == 10
+    assert config.usage_log is False
+    assert config.metrics_port is None
+    assert config.log == LogConfig(
+        "info", None, 100_000_000, 10, "size", "midnight", 1, None, None, False
+    )
+
+
+CASES: list[tuple[list[str], str, Any]] = [
+    (
+        ["--address", "::1", "--port", "0"],
+        "endpoints",
+        (r"tcp:0:interface=\:\:1:backlog=1024",),
+    ),
+    (["--listen", "tcp:1", "--listen", "unix:/x"], "endpoints", ("tcp:1", "unix:/x")),
+    (["--dummy"], "storage", TemporaryDirectory()),
+    (["--dummy"], "ledger", TemporaryLedger()),
+    (["--dummy", "--psql-dsn", "dbname=x"], "ledger", PostgresLedger("dbname=x")),
+    (["--psql-dsn", "postgres://u@h/d"], "ledger", PostgresLedger("postgres://u@h/d")),
+    (
+        ["--psql-dsn", "sqlite:////tmp/x.db"],
+        "ledger",
+        SqliteLedger(Path("/tmp/x.db"), migrate=False),
+    ),
+    (["--local-storage", "/tmp/x"], "storage", LocalDirectory(Path("/tmp/x"))),
+    (["--standalone", "/tmp/x"], "storage", LocalDirectory(Path("/tmp/x/objects"))),
+    (
+        ["--standalone", "/tmp/x"],
+        "ledger",
+        SqliteLedger(Path("/tmp/x/ledger.sqlite"), migrate=True),
+    ),
+    (["--standalone", "/tmp/x"], "cache", InProcess()),
+    (
+        ["--s3-bucket", "b", "--s3-endpoint-url", "http://h:1/", "--s3-region", "r"],
+        "storage",
+        S3Bucket("b", "http://h:1", "r"),
+    ),
+    (["--redis-host", "h", "--redis-port", "1"], "cache", RedisServer("h", 1)),
+    (["--dummy-cache"], "cache", InProcess()),
+    (
+        ["--accounting-host", "https://h/x/", "--apisecret", "s"],
+        "accounts",
+        AccountingServer("https://h/x", "s"),
+    ),
+    (["--dummy-auth", "T"], "accounts", DummyUser("T")),
+    (["--max-body-size", "1"], "max_body_size", 1),
+    (["--transfers", "3"], "transfers", 3),
+    (["--dummy-log"], "usage_log", True),
+    (["--prometheus-port", "9"], "metrics_port", 9),
+    (["--debug"], "log", LogConfig("debug")),
+    (["--logging", "none"], "log", LogConfig("none", explicit=True)),
+    (
+        ["--log-file-prefix", "/tmp/x.log", "--log-rotate-mode", "time"],
+        "log",
+        LogConfig(file=Path("/tmp/x.log"), rotate_mode="time", explicit=True),
+    ),
+    (
+        ["--log-rotate-when", "W0", "--log-rotate-interval", "2"],
+        "log",
+        LogConfig(rotate_when="W0", rotate_interval=2, explicit=True),
+    ),
+    (
+        ["--log-file-max-size", "5", "--log-file-num-backups", "0"],
+        "log",
+        LogConfig(max_size=5, backups=0, explicit=True),
+    ),
+    (["--log-to-stderr"], "log", LogConfig(stderr=True, explicit=True)),
+]
+
+
+@pytest.mark.parametrize(("arguments", "field", "expected"), CASES)
+def test_command_line(arguments: list[str], field: str, expected: object) -> None:
+    """Each option has its effect."""
+    assert getattr(parsed(*arguments), field) == expected
+
+
+def _as_environment(arguments: list[str]) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    remaining = list(arguments)
+    flags = {option.name for option in OPTIONS if option.is_flag}
+    while remaining:
+        name = remaining.pop(0).removeprefix("--")
+        value = "true" if name in flags else remaining.pop(0)
+        variable = name.upper().replace("-", "_")
+        before = variables.get(variable)
+        variables[variable] = f"{before} {value}" if before else value
+    return variables
+
+
+@pytest.mark.parametrize(("arguments", "field", "expected"), CASES)
+def test_environment(arguments: list[str], field: str, expected: object) -> None:
+    """Each option may come from the environment, with the same effect."""
+    assert getattr(parsed(**_as_environment(arguments)), field) == expected
+
+
+def test_every_option_is_tested() -> None:
+    """The cases above leave no option out but those with tests of their own."""
+    tested = {name for arguments, _, _ in CASES for name in arguments}
+    names = {f"--{option.name}" for option in OPTIONS}
+    assert names - tested == {
+        "--asyncio",
+        "--drain",
+        "--logging-config",
+        "--processes",
+    }
+
+
+def test_command_line_wins() -> None:
+    """What is typed wins over the environment; what is empty there is not set."""
+    assert parsed("--port", "1", PORT="2").endpoints == (
+        "tcp:1:interface=localhost:backlog=1024",
+    )
+    assert parsed(PORT="").endpoints == ("tcp:8888:interface=localhost:backlog=1024",)
+    assert parsed(DUMMY="false").storage == S3Bucket("qabel", None, None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "x"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--port", ""],
+        ["--redis-port", "1.5"],
+        ["--prometheus-port", "\u0664"],
+        ["--max-body-size", "0"],
+        ["--transfers", "0"],
+        ["--transfers", "many"],
+        ["--address", ""],
+        ["--listen", "8888"],
+        ["--listen", "carrier-pigeon:1"],
+        ["--accounting-host", "localhost:8000"],
+        ["--accounting-host", "ftp://h"],
+        ["--s3-endpoint-url", "h"],
+        ["--local-storage", "/dev/null"],
+        ["--local-storage", "/nowhere/at/all"],
+        ["--standalone", "/nowhere/at/all"],
+        ["--standalone", ""],
+        ["--logging", "loud"],
+        ["--log-rotate-mode", "never"],
+        ["--log-rotate-when", "W7"],
+        ["--log-file-max-size", "0"],
+        ["--log-file-num-backups", "-1"],
+        ["--log-file-prefix", "/tmp"],
+        ["--log-file-prefix", "/nowhere/at/all"],
+        ["--logging-config", "/nowhere"],
+        ["--logging-config", "/dev/null"],
+        ["--psql-dsn", "mysql://h/d"],
+        ["--psql-dsn", "no equals sign"],
+        ["--psql-dsn", "sqlite:////nowhere/at/all"],
+        ["--psql-dsn", ""],
+        ["--apisecret", ""],
+        ["--dummy-auth", ""],
+    ],
+)
+def test_wrong_values(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """A wrong value is one line that names the option, typed or not."""
+    option = arguments[0]
+    assert option in refused(capsys, *arguments)
+    if arguments[1]:
+        variable = option.removeprefix("--").upper().replace("-", "_")
+        line = refused(capsys, **{variable: arguments[1]})
+        assert f"QABEL_BLOCK_{variable}" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nonsense"],
+        ["--port"],
+        ["argument"],
+        ["--dummy", "--local-storage", "/tmp"],
+        ["--standalone", "/tmp/x", "--dummy"],
+        ["--standalone", "/tmp/x", "--psql-dsn", "dbname=x"],
+        ["--local-storage", "/tmp", "--s3-bucket", "b"],
+    ],
+)
+def test_wrong_command_lines(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """What is not known, not complete or contradicts itself is one line."""
+    refused(capsys, *arguments)
+
+
+def test_secrets_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    """No password is in an error, nor in what a configuration looks like."""
+    for dsn in (f"mysql://u:{SECRET}@h/d", f"host=h password='{SECRET}"):
+        assert SECRET not in refused(capsys, "--psql-dsn", dsn)
+    config = parsed(
+        *("--psql-dsn", f"postgresql://u:{SECRET}@h/d", "--apisecret", SECRET)
+    )
+    assert SECRET not in repr(config)
+    assert SECRET not in repr(parsed("--dummy-auth", SECRET))
+
+
+def test_flags_in_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    """A flag is set there by true or false, and nothing else."""
+    assert parsed(DUMMY="yes").storage == TemporaryDirectory()
+    assert "QABEL_BLOCK_DUMMY" in refused(capsys, DUMMY="perhaps")

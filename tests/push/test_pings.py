@@ -1,0 +1,95 @@
+"""Peers that are gone, and peers that do not read, seen from their socket."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from qabel_block.http.websocket import (
+    MISSED_PINGS,
+    PING_SECONDS,
+    UNREAD_BYTES,
+    Socket,
+    Sockets,
+)
+from qabel_block.push.hub import Hub
+from qabel_block.push.memory import MemoryNotifier
+
+PING, PONG = b"\x89\x00", b"\x8a\x80\0\0\0\0"
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+class Opened:
+    """An open socket on a transport in memory."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        hub = Hub(MemoryNotifier())
+        hub.start()
+        self.sockets = Sockets(hub, self.clock)
+        self.sockets.start()
+        self.socket = Socket(hub, "p", None)
+        self.socket.factory = self.sockets._factory
+        self.transport = StringTransport()
+        Deferred.fromCoroutine(hub.add(self.socket))
+        self.socket.makeConnection(self.transport)
+        self.socket.dataReceived(HANDSHAKE)
+        self.transport.clear()
+
+    def sent(self) -> bytes:
+        data: bytes = self.transport.value()
+        self.transport.clear()
+        return data
+
+
+@pytest.fixture
+def opened() -> Opened:
+    return Opened()
+
+
+def test_pings(opened: Opened) -> None:
+    """A peer is asked for a sign of life every 30 seconds, and stays as long as
+    it gives one."""
+    for _ in range(10):
+        opened.clock.advance(PING_SECONDS)
+        assert opened.sent() == PING
+        opened.socket.dataReceived(PONG)
+    assert not opened.transport.disconnecting
+
+
+def test_missed_pings(opened: Opened) -> None:
+    """A peer that answers none of two is dropped."""
+    for _ in range(MISSED_PINGS):
+        opened.clock.advance(PING_SECONDS)
+        assert not opened.transport.disconnected
+    opened.clock.advance(PING_SECONDS)
+    assert opened.transport.disconnected
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_bound(opened: Opened, paused: bool) -> None:
+    """What waits for a peer that does not read is bounded; one that reads may be
+    told any amount."""
+    if paused:
+        opened.socket.pauseProducing()
+    message = b"x" * 1000
+    for _ in range(UNREAD_BYTES // len(message) + 1):
+        opened.socket.tell(message)
+    closed = b"\x88" in opened.sent()[-30:]
+    assert closed == paused
+
+
+def test_told_in_order_after_a_pause(opened: Opened) -> None:
+    """What waited is sent, in order, as soon as the peer takes it."""
+    opened.socket.pauseProducing()
+    for message in (b"1", b"2"):
+        opened.socket.tell(message)
+    assert opened.sent() == b""
+    opened.socket.resumeProducing()
+    opened.socket.tell(b"3")
+    assert opened.sent() == b"\x81\x011\x81\x012\x81\x013"

@@ -1,0 +1,68 @@
+"""No implementation of an interface goes without its behaviour suite."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections import defaultdict
+
+from zope.interface import implementedBy
+from zope.interface.interface import InterfaceClass
+
+import qabel_block
+from qabel_block import interfaces
+from qabel_block.http.body import RequestBody
+from qabel_block.ledger.postgres import PostgresDatabase
+from qabel_block.ledger.sqlite import SqliteDatabase
+from qabel_block.push.hub import Hub
+from tests.accounts import test_behaviour as accounts
+from tests.caches import test_behaviour as caches
+from tests.push import test_notifiers as notifiers
+from tests.storage.conftest import IMPLEMENTATIONS as STORAGES
+
+TESTED: dict[str, set[type]] = {
+    "IAuthenticator": set(accounts.IMPLEMENTATIONS.values()),
+    "ICache": set(caches.IMPLEMENTATIONS.values()),
+    "INotifier": set(notifiers.IMPLEMENTATIONS.values()),
+    "IStorageBackend": set(STORAGES.values()),
+    # tests/ledger/test_database.py, on the databases of tests/ledger/conftest.py
+    "IDatabase": {PostgresDatabase, SqliteDatabase},
+    # One implementation each, with tests of its own
+    "IBody": {RequestBody},
+    "IListener": {Hub},
+}
+"""The classes that the suite of each interface runs on."""
+
+PARTS = {"IBlobReader", "IBlobWriter", "ITransaction"}
+"""What storages and databases hand out; their suites test these too."""
+
+
+def _implementers() -> dict[str, set[type]]:
+    """Find every class that declares one of our interfaces."""
+    found: dict[str, set[type]] = defaultdict(set)
+    ours = {
+        value
+        for value in vars(interfaces).values()
+        if isinstance(value, InterfaceClass)
+    }
+    for module in pkgutil.walk_packages(qabel_block.__path__, "qabel_block."):
+        if "migrations" in module.name or module.name.endswith("__main__"):
+            continue
+        try:
+            members = vars(importlib.import_module(module.name))
+        except SystemExit:
+            continue
+        for value in members.values():
+            if inspect.isclass(value) and value.__module__.startswith("qabel_block"):
+                for interface in ours.intersection(implementedBy(value)):
+                    found[interface.__name__].add(value)
+    return found
+
+
+def test_every_implementation_has_its_suite() -> None:
+    """Each class that declares an interface is run by the suite of it."""
+    found = _implementers()
+    assert set(found) == TESTED.keys() | PARTS
+    for name, classes in TESTED.items():
+        assert found[name] == classes, name
