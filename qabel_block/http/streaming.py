@@ -107,6 +107,9 @@ class StreamingChannel(HTTPChannel):
         if not self._refused:
             super().rawDataReceived(data)
 
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._respondToBadRequestAndDisconnect()
+
     def requestDone(self, request: Any) -> None:
         super().requestDone(request)
         if self.site.draining and self.persistent and not self.requests:
