@@ -13,12 +13,14 @@ from typing import Any, Protocol
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
 
-PATIENCE_SECONDS = 0.001
-"""How long a connection is left to processes that have fewer. If it is still
-there then they are busy, and whoever sees it takes it."""
+PATIENCE_SECONDS = 0.002
+LONGEST_PATIENCE_SECONDS = 0.02
+"""How long a connection is left to the process that has the fewest, for each that
+it has less. If that has taken none by then it is busy, and others serve."""
 
-AFTER_WAITING = 4
-"""How many connections are taken then, at most: more will be waiting."""
+MOST_AT_A_TIME = 64
+"""How many connections are taken, at most, when waiting was in vain again and
+again: a process that hangs must not hold up the others."""
 
 
 class Turns(Protocol):
@@ -33,8 +35,12 @@ class Turns(Protocol):
     def count(self, connections: int) -> None:
         """Take note of how many connections this process has now."""
 
-    def is_ahead(self) -> bool:
-        """Say whether another process has fewer connections than this one."""
+    def lead(self) -> int:
+        """Return how many connections this process has more than it should, other
+        processes having fewer."""
+
+    def lowest(self) -> int:
+        """Return how many connections the process has that has the fewest."""
 
 
 class TcpPort(tcp.Port):
@@ -46,15 +52,19 @@ class TcpPort(tcp.Port):
 
     reactor: Any
     turns: Turns | None = None
+    _vain = 1
     _leaving: IDelayedCall | None = None
 
     def doRead(self) -> None:
         if self.turns is None:
             super().doRead()
-        elif self.turns.is_ahead():
+        elif lead := self.turns.lead():
+            patience = min(lead * PATIENCE_SECONDS, LONGEST_PATIENCE_SECONDS)
             self.stopReading()
-            self._leaving = self.reactor.callLater(PATIENCE_SECONDS, self._take)
+            lowest = self.turns.lowest()
+            self._leaving = self.reactor.callLater(patience, self._resume, lowest)
         else:
+            self._vain = 1
             self._accept(1)
 
     def empty(self) -> None:
@@ -66,9 +76,14 @@ class TcpPort(tcp.Port):
             self._leaving.cancel()
         super().connectionLost(reason)
 
-    def _take(self) -> None:
+    def _resume(self, lowest: int) -> None:
+        assert self.turns is not None
         if not self.disconnecting:
-            self._accept(AFTER_WAITING)
+            if self.turns.lowest() <= lowest:
+                self._accept(self._vain)
+                self._vain = min(self._vain * 2, MOST_AT_A_TIME)
+            else:
+                self._vain = 1
             self.startReading()
 
     def _accept(self, limit: int) -> None:

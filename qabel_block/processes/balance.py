@@ -15,6 +15,10 @@ ABSENT = -1
 
 BYTES = 8
 
+TOLERANCE = 16
+"""A worker may have one connection more for so many that another has: where they
+come and go, evening that out would cost more than it gives."""
+
 
 class Table:
     """The memory that is shared: one number for each slot.
@@ -73,6 +77,12 @@ class Share:
         if self._present:
             self._table[self._slot] = connections
 
-    def is_ahead(self) -> bool:
-        """Say whether another worker has fewer connections."""
-        return self._connections > self._table.lowest()
+    def lead(self) -> int:
+        """Return how many connections this worker has more than it should: than the
+        worker that has the fewest, and the tolerance."""
+        lowest = self.lowest()
+        return max(0, self._connections - lowest - lowest // TOLERANCE)
+
+    def lowest(self) -> int:
+        """Return how many connections the worker has that has the fewest."""
+        return self._table.lowest()

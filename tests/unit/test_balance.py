@@ -9,16 +9,28 @@ def _shares(count: int) -> list[Share]:
 
 
 def test_who_has_more_is_ahead() -> None:
-    """Only who has more than another is ahead; equals are not."""
+    """Who has more than another leads by the difference; equals don't."""
     one, other = _shares(2)
     one.join()
     other.join()
-    assert not one.is_ahead()
+    assert one.lead() == 0
     one.count(1)
-    assert one.is_ahead()
-    assert not other.is_ahead()
+    assert one.lead() == 1
+    assert other.lead() == 0
     other.count(1)
-    assert not one.is_ahead()
+    assert one.lead() == 0
+
+
+def test_tolerance() -> None:
+    """A small difference between large numbers is none."""
+    one, other = _shares(2)
+    one.join()
+    other.join()
+    other.count(160)
+    one.count(170)
+    assert one.lead() == 0
+    one.count(171)
+    assert one.lead() == 1
 
 
 def test_nobody_waits_for_the_absent() -> None:
@@ -26,12 +38,12 @@ def test_nobody_waits_for_the_absent() -> None:
     one, other = _shares(2)
     one.join()
     one.count(5)
-    assert not one.is_ahead()
+    assert one.lead() == 0
     other.join()
-    assert one.is_ahead()
+    assert one.lead() == 5
     other.leave()
     other.count(0)
-    assert not one.is_ahead()
+    assert one.lead() == 0
 
 
 def test_what_was_counted_before_joining_counts() -> None:
@@ -40,4 +52,4 @@ def test_what_was_counted_before_joining_counts() -> None:
     other.count(3)
     other.join()
     one.join()
-    assert other.is_ahead()
+    assert other.lead() == 3
