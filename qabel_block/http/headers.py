@@ -23,7 +23,11 @@ def conditions(request: StreamingRequest) -> Conditions:
 
 def json_answer(request: StreamingRequest, status: int, value: object) -> bytes:
     """Prepare an answer in JSON and return its body."""
-    body = json.dumps(value).encode("ascii")
+    return json_body(request, status, json.dumps(value).encode("ascii"))
+
+
+def json_body(request: StreamingRequest, status: int, body: bytes) -> bytes:
+    """Prepare an answer that is JSON already and return its body."""
     request.setResponseCode(status)
     request.setHeader(b"Content-Type", b"application/json")
     request.setHeader(b"Content-Length", b"%d" % len(body))

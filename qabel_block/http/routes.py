@@ -17,8 +17,9 @@ from twisted.python.failure import Failure
 from qabel_block.digests import expected_digests
 from qabel_block.errors import BadRequest, MethodRefused, NoAuthorization
 from qabel_block.http.converters import PathConverter, PrefixConverter
+from qabel_block.http.description.document import BODY
 from qabel_block.http.downloads import Downloads
-from qabel_block.http.headers import conditions, field, json_answer
+from qabel_block.http.headers import conditions, field, json_answer, json_body
 from qabel_block.http.problems import answer_failure
 from qabel_block.http.streaming import StreamingRequest
 from qabel_block.http.websocket import Sockets, check_handshake
@@ -93,6 +94,11 @@ class BlockAPI:
         failures = await self._readiness.failures()
         status = 503 if failures else 200
         return json_answer(request, status, {"ready": not failures, **failures})
+
+    @app.route("/api/v0/openapi.json", methods=["GET"])
+    def describe(self, request: StreamingRequest) -> bytes:
+        """Tell in OpenAPI what can be asked here."""
+        return json_body(request, 200, BODY)
 
     @app.route("/api/v0/prefix", methods=["GET"])
     @_to_the_end
