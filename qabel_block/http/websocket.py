@@ -49,8 +49,9 @@ def check_handshake(request: StreamingRequest) -> None:
     :raises UpgradeRequired: if it is none.
     :raises BadRequest: if it is wrong, or offers only other subprotocols.
     """
-    upgrade = _tokens(field(request, "Upgrade"))
-    if "websocket" not in upgrade or field(request, "Sec-WebSocket-Version") != "13":
+    asked = "websocket" in _tokens(field(request, "Upgrade"))
+    version = field(request, "Sec-WebSocket-Version")
+    if request.method != b"GET" or not asked or version != "13":
         raise UpgradeRequired
     if "upgrade" not in _tokens(field(request, "Connection")):
         raise BadRequest("the handshake lacks Connection: Upgrade")

@@ -22,6 +22,12 @@ pytestmark = without_storage
 V0 = Subprotocol("v0.ws.block.qabel.de")
 OTHER = Subprotocol("other")
 PATIENCE = 60
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
 @pytest.fixture
@@ -162,6 +168,10 @@ def test_no_handshake(user: User) -> None:
     assert answer.headers["upgrade"] == "websocket"
     assert problem(answer)["status"] == 426
     assert user.client.post(url).status_code == 405
+    with user.wire() as wire:
+        for _ in range(2):
+            wire.head("HEAD", f"{url}/a", HANDSHAKE)
+            assert wire.answer("HEAD").status == 426
     assert user.quota()["size"] == 0
 
 
@@ -169,13 +179,7 @@ def test_no_handshake(user: User) -> None:
 def test_broken_handshakes(user: User, missing: str) -> None:
     """A handshake that lacks something RFC 6455 asks for is refused, and the
     connection goes on."""
-    headers = {
-        **user.authorization,
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
+    headers = {**user.authorization, **HANDSHAKE}
     kept = {name: headers[name] for name in headers if not name.endswith(missing)}
     with user.wire() as wire:
         for _ in range(2):
@@ -256,13 +260,7 @@ def test_stuck_subscriber(user: User) -> None:
         stuck.head(
             "GET",
             f"/api/v0/websocket/{user.prefix}",
-            {
-                **user.authorization,
-                "Connection": "Upgrade",
-                "Upgrade": "websocket",
-                "Sec-WebSocket-Version": "13",
-                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-            },
+            {**user.authorization, **HANDSHAKE},
         )
         # More than its bound, and what the kernel takes beside.
         count = 6000

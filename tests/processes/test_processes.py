@@ -18,6 +18,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.support.activation import activated
+from tests.support.certificates import make_certificate, shown_by
 from tests.support.load import Load, get_and_put
 from tests.support.server import CHECKOUT, ServerProcess
 from tests.support.waiting import wait_for
@@ -168,6 +169,44 @@ def test_sighup_lets_transfers_finish(shared_options: tuple[str, ...]) -> None:
             assert wire.answer().status == 204
         wait_for(lambda: not before & _workers(server))
         assert httpx.get(f"{server.url}{OBJECT}").content == b"xy"
+
+
+def test_one_after_the_other(shared_options: tuple[str, ...]) -> None:
+    """SIGHUP starts the second worker's successor when the first worker has ended,
+    and not before."""
+    with ServerProcess(*shared_options, "--processes", "2") as server:
+        (first,) = re.findall(r"worker 1 is process (\d+)", server.log())
+        wires = [_begin_upload(server) for _ in range(6)]
+        os.kill(server.pid, signal.SIGHUP)
+        _wait_for_log(server, "requests under way have")
+        for wire in wires:
+            wire.send(b"xy")
+            assert wire.answer().status == 204
+            wire.close()
+        _wait_for_log(server, "all workers have been replaced")
+        lines = server.log().splitlines()
+        said = [n for n, line in enumerate(lines) if f"[{first}]" in line]
+        began = [n for n, line in enumerate(lines) if "worker 2 is process" in line]
+        assert len(began) == 2
+        assert said[-1] < began[1]
+
+
+def test_certificate_of_workers(
+    shared_options: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Successors read the certificate again."""
+    certificate, key = make_certificate(tmp_path, "old")
+    listen = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+    options = (*shared_options, "--listen", listen, "--processes", "2")
+    with ServerProcess(*options) as server:
+        assert shown_by(server.port) == "old"
+        for made, kept in zip(
+            make_certificate(tmp_path, "new"), (certificate, key), strict=True
+        ):
+            kept.write_bytes(made.read_bytes())
+        os.kill(server.pid, signal.SIGHUP)
+        _wait_for_log(server, "all workers have been replaced")
+        assert {shown_by(server.port) for _ in range(10)} == {"new"}
 
 
 def test_all_drain(shared_options: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from attrs import frozen
 from websockets.sync.client import connect
 
-from tests.support.certificates import make_certificate
+from tests.support.certificates import make_certificate, shown_by
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
@@ -160,20 +160,6 @@ def test_missing_proxy_header(tmp_path: Path) -> None:
         assert wire.at_end()
 
 
-def _names(port: int) -> str:
-    """Return the common name in the certificate that a server shows now."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
-        context.wrap_socket(plain) as secure,
-    ):
-        shown = secure.getpeercert(binary_form=True)
-    assert shown is not None
-    return "new" if b"new" in shown else "old" if b"old" in shown else "?"
-
-
 def test_certificate_reload(tmp_path: Path) -> None:
     """SIGHUP reads the certificate again: new connections see it, open ones stay
     as they are. One that is broken changes nothing."""
@@ -181,7 +167,7 @@ def test_certificate_reload(tmp_path: Path) -> None:
     listen = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
     options = ("--standalone", str(tmp_path / "home"), "--dummy-auth", "T")
     with ServerProcess(*options, "--listen", listen) as server:
-        assert _names(server.port) == "old"
+        assert shown_by(server.port) == "old"
         with Wire(server.port, wrap=_encrypts(certificate)) as wire:
             wire.head("POST", OBJECT, {**TOKEN, "Transfer-Encoding": "chunked"})
             wire.chunk(b"before ")
@@ -189,11 +175,11 @@ def test_certificate_reload(tmp_path: Path) -> None:
             certificate.write_bytes(fresh.read_bytes())
             key.write_bytes(fresh_key.read_bytes())
             os.kill(server.pid, signal.SIGHUP)
-            wait_for(lambda: _names(server.port) == "new")
+            wait_for(lambda: shown_by(server.port) == "new")
             key.write_bytes(b"not a key")
             os.kill(server.pid, signal.SIGHUP)
             wait_for(lambda: "the old certificate stays" in server.log())
-            assert _names(server.port) == "new"
+            assert shown_by(server.port) == "new"
             wire.chunk(b"and after")
             wire.chunk(b"")
             assert wire.answer().status == 204

@@ -1,7 +1,9 @@
-"""A certificate for 127.0.0.1 that signs itself."""
+"""Certificates for 127.0.0.1 that sign themselves."""
 
 from __future__ import annotations
 
+import socket
+import ssl
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
@@ -43,3 +45,18 @@ def make_certificate(folder: Path, name: str = "test") -> tuple[Path, Path]:
         )
     )
     return certificate_file, key_file
+
+
+def shown_by(port: int) -> str:
+    """Return the common name in the certificate that a server shows now."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
+        context.wrap_socket(plain) as secure,
+    ):
+        shown = secure.getpeercert(binary_form=True)
+    assert shown is not None
+    name = x509.load_der_x509_certificate(shown).subject
+    return str(name.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
