@@ -107,10 +107,9 @@ class S3Client:
                 raise Unavailable("storage", NO_SUCH_BUCKET) from error
             raise translate(error) from error
 
-    def put(self, key: str, body: bytearray) -> None:
+    def put(self, key: str, body: memoryview) -> None:
         """Store a whole blob."""
-        parcel = Parcel(body, time.monotonic)
-        with translated():
+        with Parcel(body, time.monotonic) as parcel, translated():
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
@@ -126,10 +125,9 @@ class S3Client:
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
         return str(answer["UploadId"])
 
-    def put_part(self, key: str, upload: str, number: int, body: bytearray) -> str:
+    def put_part(self, key: str, upload: str, number: int, body: memoryview) -> str:
         """Store a part, numbered from 1, and return its ETag."""
-        parcel = Parcel(body, time.monotonic)
-        with translated():
+        with Parcel(body, time.monotonic) as parcel, translated():
             answer = self._client.upload_part(
                 Bucket=self._bucket,
                 Key=key,

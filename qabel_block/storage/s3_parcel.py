@@ -28,7 +28,7 @@ class Parcel(io.RawIOBase):
         Nothing relies on its strength.
     """
 
-    def __init__(self, data: bytes | bytearray, now: Callable[[], float]) -> None:
+    def __init__(self, data: bytes | memoryview, now: Callable[[], float]) -> None:
         super().__init__()
         self._data = memoryview(data)
         self._at = 0
@@ -38,6 +38,12 @@ class Parcel(io.RawIOBase):
 
     def __len__(self) -> int:
         return len(self._data)
+
+    def close(self) -> None:
+        """Let go of the bytes: botocore's request, which keeps the parcel, stays
+        for as long as the garbage collector pleases."""
+        self._data = memoryview(b"")
+        super().close()
 
     def readable(self) -> bool:
         """Return ``True``."""

@@ -72,22 +72,27 @@ class Turns:
 
 
 class _Turn:
-    """A call that begins or is given up, but not both."""
+    """A call that begins or is given up, but not both.
+
+    Either way it lets go of the function, and with it of what may be megabytes:
+    the closures that wait refer to each other, and stay until the garbage
+    collector comes.
+    """
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        self._function = function
+        self._function: Callable[[], Any] | None = function
         self._lock = threading.Lock()
-        self._settled = False
 
     def take(self) -> Any:
         """Call the function, unless it was given up; in a thread."""
-        return self._function() if self._settle() else None
+        function = self._settle()
+        return None if function is None else function()
 
     def give_up(self) -> bool:
         """Say that nobody waits any more; return whether that was in time."""
-        return self._settle()
+        return self._settle() is not None
 
-    def _settle(self) -> bool:
+    def _settle(self) -> Callable[[], Any] | None:
         with self._lock:
-            first, self._settled = not self._settled, True
-        return first
+            function, self._function = self._function, None
+        return function

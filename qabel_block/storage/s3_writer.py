@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -46,7 +47,8 @@ class S3Writer:
         self._run = run
         self._client = client
         self._part_size = size
-        self._part = bytearray()
+        self._part: memoryview | None = None
+        self._filled = 0
         self._stored = 0
         self._upload: str | None = None
         self._etags: list[str] = []
@@ -56,10 +58,17 @@ class S3Writer:
         """See :meth:`IBlobWriter.write`."""
         view = memoryview(data)
         while view:
-            room = self._part_size - len(self._part)
-            self._part += view[:room]
-            view = view[room:]
-            if len(self._part) == self._part_size:
+            if self._part is None:
+                # Not from the heap: that keeps what it once had, and it would
+                # be moved about while a part grows.
+                self._part = memoryview(
+                    mmap(-1, self._part_size, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+                )
+            piece = view[: self._part_size - self._filled]
+            self._part[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            view = view[len(piece) :]
+            if self._filled == self._part_size:
                 await self._sent()
                 self._send()
 
@@ -70,7 +79,7 @@ class S3Writer:
             part = self._take()
             await self._run(lambda: self._client().put(self._key, part))
             return
-        if self._part:
+        if self._filled:
             self._send()
             await self._sent()
         upload = self._upload
@@ -82,7 +91,7 @@ class S3Writer:
 
     async def abort(self) -> None:
         """See :meth:`IBlobWriter.abort`."""
-        self._part = bytearray()
+        self._part = None
         try:
             await self._sent()
         except Exception as error:
@@ -102,7 +111,7 @@ class S3Writer:
         part = self._take()
         self._sending = Deferred.fromCoroutine(self._send_part(part))
 
-    async def _send_part(self, part: bytearray) -> None:
+    async def _send_part(self, part: memoryview) -> None:
         if self._upload is None:
             self._upload = await self._run(lambda: self._client().begin(self._key))
         upload, number = self._upload, len(self._etags) + 1
@@ -118,7 +127,8 @@ class S3Writer:
         if sending is not None:
             await sending
 
-    def _take(self) -> bytearray:
-        part, self._part = self._part, bytearray()
+    def _take(self) -> memoryview:
+        part = memoryview(b"") if self._part is None else self._part[: self._filled]
+        self._part, self._filled = None, 0
         self._stored += len(part)
         return part
