@@ -1,1 +1,1 @@
-"""Benchmarks: what is fast, and what is large."""
+"""Benchmarks: figures, never assertions. What counts are ratios in one run."""

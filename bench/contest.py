@@ -1,0 +1,192 @@
+"""Us against the others, by turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define, field
+
+from bench import transfers, wrk
+from bench.processes import cpu_seconds, watched
+from bench.rivals import Rival
+from bench.rows import Figure, Row, Sample
+from bench.services import TOKEN, Services
+from bench.wrk import Load
+from tests.support.server import ServerProcess
+
+AUTHORIZATION = {"Authorization": f"Token {TOKEN}"}
+GIB = 2**30
+MIB = 2**20
+SMALL = 1_000
+LARGE = 8
+
+
+@define
+class Contest:
+    """One server of ours and its rivals.
+
+    :ivar seconds: how long a round of load takes.
+    :ivar large: a file of 1 GiB.
+    """
+
+    services: Services
+    server: ServerProcess
+    nginx: Rival
+    bare: Rival
+    rounds: int
+    seconds: int
+    large: Path
+    etag: str = ""
+    figures: list[Figure] = field(factory=list)
+
+    @property
+    def us(self) -> Rival:
+        """Our server, as one of them."""
+        return Rival(f"{self.server.url}/api/v0/files", self.server.pid)
+
+    def get_small(self) -> Row:
+        """GET of 1 KiB objects."""
+        load = small_objects(64)
+        return self._load(
+            Row("GET 1 KiB, 64 connections", "bare Klein route", "requests/s", 0.45),
+            lambda: self._wrk(self.us, load),
+            lambda: self._wrk(self.bare, load),
+        )
+
+    def get_unchanged(self) -> Row:
+        """GET answered 304."""
+        paths = ["/api/v0/files/small/0"]
+        load = Load(paths=paths, headers={"If-None-Match": self.etag})
+        return self._load(
+            Row("GET answered 304", "bare Klein route", "requests/s", 0.50),
+            lambda: self._wrk(self.us, load),
+            lambda: self._wrk(self.bare, Load(paths=paths)),
+        )
+
+    def post_small(self) -> Row:
+        """Durable uploads of 1 KiB."""
+        ours = Load(
+            "POST",
+            32,
+            prefix="/api/v0/files/small/new/",
+            body_size=1024,
+            headers=AUTHORIZATION,
+        )
+        theirs = Load("PUT", 32, prefix="/dav/new/", body_size=1024)
+        return self._load(
+            Row(
+                "POST 1 KiB durable, 32 connections",
+                "nginx DAV PUT, not synced",
+                "requests/s",
+                0.30,
+            ),
+            lambda: self._wrk(self.us, ours),
+            lambda: self._wrk(self.nginx, theirs),
+        )
+
+    def get_large(self) -> Row:
+        """GET of 4 MiB objects."""
+        ours = Load(
+            connections=8, paths=[f"/api/v0/files/large/{n}" for n in range(LARGE)]
+        )
+        files = self.services.blob_files("large")
+        theirs = Load(connections=8, paths=[f"/{name}" for name in files])
+        return self._load(
+            Row("GET 4 MiB, 8 connections", "nginx sendfile", "bytes/s", 0.50),
+            lambda: self._wrk(self.us, ours, bandwidth=True),
+            lambda: self._wrk(self.nginx, theirs, bandwidth=True),
+        )
+
+    def upload_large(self) -> Row:
+        """1 GiB in."""
+        ours = f"{self.us.url}/huge/upload"
+        headers = [f"Authorization: Token {TOKEN}"]
+
+        def upload() -> Sample:
+            with watched(self.server.pid) as growth:
+                before = cpu_seconds(self.server.pid)
+                took = transfers.upload(ours, self.large, headers)
+                used = cpu_seconds(self.server.pid) - before
+            self._grown("upload of 1 GiB", growth.grown)
+            return Sample(GIB / took, cpu=used)
+
+        return self._load(
+            Row("upload 1 GiB", "nginx DAV, not synced", "bytes/s", 0.75),
+            upload,
+            lambda: Sample(
+                GIB / transfers.upload(f"{self.nginx.url}/dav/huge", self.large)
+            ),
+        )
+
+    def download_large(self) -> Row:
+        """1 GiB out."""
+        (file,) = self.services.blob_files("huge-download")
+
+        def download() -> Sample:
+            with watched(self.server.pid) as growth:
+                before = cpu_seconds(self.server.pid)
+                took = transfers.download(f"{self.us.url}/huge-download/0")
+                used = cpu_seconds(self.server.pid) - before
+            self._grown("download of 1 GiB", growth.grown)
+            return Sample(GIB / took, cpu=used)
+
+        return self._load(
+            Row("download 1 GiB", "nginx sendfile", "bytes/s", 0.40),
+            download,
+            lambda: Sample(GIB / transfers.download(f"{self.nginx.url}/{file}")),
+        )
+
+    def latency_during_uploads(self) -> Row:
+        """GET of small objects while eight uploads of 1 GiB run."""
+        load = small_objects(8)
+
+        def busy() -> Sample:
+            headers = [f"Authorization: Token {TOKEN}"]
+            uploads = [
+                transfers.start_upload(
+                    f"{self.us.url}/huge/{number}", self.large, headers
+                )
+                for number in range(8)
+            ]
+            try:
+                return self._p99(load)
+            finally:
+                for one in uploads:
+                    one.kill()
+                    one.wait()
+
+        return self._load(
+            Row("p99 of GET 1 KiB during 8 uploads of 1 GiB", "idle", "s", 5.0, True),
+            busy,
+            lambda: self._p99(load),
+        )
+
+    def _p99(self, load: Load) -> Sample:
+        seen = wrk.measure(self.server.url, self.server.pid, load, self.seconds)
+        return Sample(seen.p99, seen.p50, seen.p99, seen.cpu)
+
+    def _load(
+        self, row: Row, ours: Callable[[], Sample], theirs: Callable[[], Sample]
+    ) -> Row:
+        for _ in range(self.rounds):
+            row.ours.append(ours())
+            row.theirs.append(theirs())
+        return row
+
+    def _wrk(self, rival: Rival, load: Load, bandwidth: bool = False) -> Sample:
+        address = rival.url.removesuffix("/api/v0/files")
+        seen = wrk.measure(address, rival.pid, load, self.seconds)
+        score = seen.bandwidth if bandwidth else seen.rate
+        return Sample(score, seen.p50, seen.p99, seen.cpu)
+
+    def _grown(self, transfer: str, grown: int) -> None:
+        work = f"memory above idle, {transfer}"
+        self.figures = [one for one in self.figures if one.work != work]
+        self.figures.append(Figure(work, grown / MIB, 48, "MiB"))
+
+
+def small_objects(connections: int) -> Load:
+    """Return GETs of objects of 1 KiB."""
+    paths = [f"/api/v0/files/small/{number}" for number in range(SMALL)]
+    return Load(connections=connections, paths=paths)

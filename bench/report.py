@@ -1,0 +1,145 @@
+"""The result as text, as a picture and as a page of the documentation."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from bench.rows import Figure, Result, Row
+
+_BAR = 260
+_LINE = 30
+
+
+def _microseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1e6:,.0f}"
+
+
+def _score(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    if unit == "bytes/s":
+        return f"{value / 1e6:,.0f} MB/s"
+    if unit == "s":
+        return f"{value * 1e6:,.0f} µs"
+    return f"{value:,.0f}/s"
+
+
+def _goal(row: Row) -> str:
+    return f"{'≤' if row.at_most else '≥'} {row.goal:.2f}"
+
+
+def table(result: Result) -> list[list[str]]:
+    """Return the cells of the table, the head first."""
+    head = [
+        "work",
+        "against",
+        "ratio",
+        "goal",
+        "",
+        "ours",
+        "p50 µs",
+        "p99 µs",
+        "CPU µs",
+    ]
+    return [
+        head,
+        *(
+            [
+                row.work,
+                row.against,
+                f"{row.ratio:.2f}",
+                _goal(row),
+                "reached" if row.reached else "missed",
+                _score(row.median("score"), row.unit),
+                _microseconds(row.median("p50")),
+                _microseconds(row.median("p99")),
+                _microseconds(row.median("cpu")),
+            ]
+            for row in result.rows
+        ),
+        *(_figure(figure) for figure in result.figures),
+    ]
+
+
+def _figure(figure: Figure) -> list[str]:
+    return [
+        figure.work,
+        "",
+        f"{figure.value:,.0f} {figure.unit}",
+        f"≤ {figure.limit:,.0f}",
+        "reached" if figure.reached else "missed",
+        *[""] * 4,
+    ]
+
+
+def text(result: Result) -> str:
+    """Return the table for a terminal."""
+    cells = table(result)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in cells
+    )
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def markdown(result: Result) -> str:
+    """Return the table for a page."""
+    head, *rows = table(result)
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def picture(result: Result) -> str:
+    """Return an SVG: each ratio as a bar, each goal as a mark on it."""
+    left, height = 330, 40 + _LINE * len(result.rows)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + _BAR + 90}"'
+        f' height="{height}" font-family="sans-serif" font-size="13">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{left}" y="20">ratio to what it is compared with; the line is'
+        " the goal</text>",
+    ]
+    for number, row in enumerate(result.rows):
+        y = 34 + number * _LINE
+        scale = _BAR / max(row.ratio, row.goal) / 1.1
+        bar, mark = row.ratio * scale, left + row.goal * scale
+        colour = "#2a7f4f" if row.reached else "#c0562b"
+        parts += [
+            f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">'
+            f"{escape(row.work)}</text>",
+            f'<rect x="{left}" y="{y}" width="{bar:.1f}" height="18" fill="{colour}"/>',
+            f'<line x1="{mark:.1f}" x2="{mark:.1f}" y1="{y - 3}" y2="{y + 21}"'
+            ' stroke="black" stroke-width="2"/>',
+            f'<text x="{left + _BAR + 6}" y="{y + 14}">{row.ratio:.2f}'
+            f" ({escape(_goal(row))})</text>",
+        ]
+    return "\n".join([*parts, "</svg>\n"])
+
+
+_PAGE = """# Performance
+
+One process, PostgreSQL that waits for the disk, Valkey, an accounting server, and
+local storage with every file and directory synced, against nginx on the same files
+and a Klein route that does nothing, by turns in one run. Each figure is the median
+of {rounds} rounds. Only the ratios mean anything on another machine.
+
+    python -m bench
+
+prints this table and rewrites this page. It needs `wrk`, `curl` and `nginx` with its
+WebDAV module (`apt-get install wrk curl nginx-light`).
+
+![The ratios](performance.svg)
+
+{table}
+*CPU* is the server's own processor time for each request (for each transfer, where it
+is one of 1 GiB); *p50* and *p99* are times until the answer was whole.
+"""
+
+
+def write(result: Result, rounds: int, folder: Path) -> None:
+    """Write the page and its picture."""
+    (folder / "performance.svg").write_text(picture(result))
+    page = _PAGE.format(rounds=rounds, table=markdown(result))
+    (folder / "performance.md").write_text(page)
