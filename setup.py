@@ -40,6 +40,7 @@ setup(
         "klein>=24.8",
         "prometheus-client>=0.22",
         "psycopg2-binary>=2.9.10",
+        "rich>=14.0",
         "sqlalchemy>=2.0.40",
         "treq>=25.5",
         "twisted[tls]>=25.5",
@@ -48,6 +49,7 @@ setup(
         "werkzeug>=3.1",
         "zope.interface>=7.2",
     ],
+    entry_points={"console_scripts": ["qabel-block = qabel_block.tools.main:main"]},
     extras_require={
         "test": [
             "hypothesis>=6.130",

@@ -11,6 +11,7 @@ from twisted.internet.protocol import Factory
 from qabel_block.composition import compose
 from qabel_block.config import Config
 from qabel_block.control import SignalControl
+from qabel_block.ledger.first_look import look_at_schema
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.processes.balance import Share, Table
 from qabel_block.processes.launcher import Launcher
@@ -29,9 +30,11 @@ def make_service(
     :param arguments: the options as they were typed, for workers to read again.
     :param order: set in a worker.
     :raises CannotListen: if an endpoint is wrongly described.
+    :raises NotMigrated: if the database says that its schema is not ours.
     """
     if order is not None:
         return _worker(config, order, reactor)
+    look_at_schema(config.ledger)
     control = SignalControl(reactor, Notifier())
     if config.processes == 1:
         return BlockService(compose(config, reactor), control, config.drain, reactor)

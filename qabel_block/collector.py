@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -57,22 +59,28 @@ class Collector:
             self._loop.stop()
         await self._one_round.run(lambda: None)
 
-    async def collect(self, grace: float | None = None) -> int:
+    async def collect(
+        self,
+        grace: float | None = None,
+        told: Callable[[int], object] = lambda count: None,
+    ) -> int:
         """Delete all garbage that is old enough; return how many blobs.
 
         Rounds don't overlap: a second one waits for the first.
 
         :param grace: seconds, if not those that were given for all rounds.
+        :param told: called after each batch with the number of its blobs; the
+            round ends with what it raises.
         :raises Unavailable: if the ledger or the storage fails. What is not
             deleted by then stays noted.
         """
         await self._one_round.acquire()
         try:
-            return await self._collect(self._grace if grace is None else grace)
+            return await self._collect(self._grace if grace is None else grace, told)
         finally:
             self._one_round.release()
 
-    async def _collect(self, grace: float) -> int:
+    async def _collect(self, grace: float, told: Callable[[int], object]) -> int:
         collected = 0
         while not self._stopping and (
             keys := await self._ledger.claim_garbage(grace, BATCH)
@@ -80,6 +88,7 @@ class Collector:
             await self._storage.delete(keys)
             await self._ledger.forget_garbage(keys)
             collected += len(keys)
+            told(len(keys))
         return collected
 
     async def _try_to_collect(self) -> None:

@@ -1,6 +1,7 @@
 """The composition root: makes the parts and joins them.
 
-Nothing else names the concrete classes, and nobody else has the reactor from
+Nothing else names the concrete classes (of storage and database:
+:mod:`qabel_block.backends`), and nobody else has the reactor from
 anywhere but the arguments that are given here.
 """
 
@@ -14,6 +15,7 @@ from attrs import frozen
 from qabel_block.accounts.cached import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
 from qabel_block.accounts.server import AccountingAuthenticator
+from qabel_block.backends import make_database, make_storage
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.collector import Collector
@@ -21,10 +23,6 @@ from qabel_block.config import (
     Config,
     DummyUser,
     InProcess,
-    LocalDirectory,
-    PostgresLedger,
-    SqliteLedger,
-    TemporaryDirectory,
 )
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.routes import BlockAPI
@@ -38,9 +36,6 @@ from qabel_block.interfaces import (
     IStorageBackend,
 )
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.ledger.migrate import upgrade
-from qabel_block.ledger.postgres import PostgresDatabase
-from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.names import Versions
 from qabel_block.operations import Operations
@@ -48,10 +43,6 @@ from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from qabel_block.readiness import Readiness
-from qabel_block.storage.local import LocalStorage
-from qabel_block.storage.s3 import S3Storage
-from qabel_block.storage.s3_client import S3Client
-from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
 from qabel_block.threads import Threads
 from qabel_block.traffic import TrafficMeter
 from qabel_block.turns import Turns
@@ -89,8 +80,10 @@ def compose(config: Config, reactor: Any, inherited: Inherited | None = None) ->
     :raises CannotListen: if an endpoint is wrongly described.
     """
     threads = Threads(reactor, config.transfers, "transfers")
-    storage = _storage(config, reactor, threads)
-    database, prepare = _database(config, reactor)
+    storage = make_storage(
+        config.storage, config.transfers, config.max_body_size, threads, reactor
+    )
+    database, prepare = make_database(config.ledger, reactor)
     cache = _cache(config, reactor)
     notifier = _notifier(config, reactor)
     authenticator = _authenticator(config, reactor, cache)
@@ -149,39 +142,6 @@ def compose(config: Config, reactor: Any, inherited: Inherited | None = None) ->
         site,
         Listeners(reactor, config.endpoints, site, inherited),
     )
-
-
-def _storage(config: Config, reactor: Any, threads: Threads) -> IStorageBackend:
-    chosen = config.storage
-    if isinstance(chosen, LocalDirectory):
-        return LocalStorage(chosen.path, threads)
-    if isinstance(chosen, TemporaryDirectory):
-        return TemporaryStorage(threads)
-
-    def connect() -> S3Client:
-        return S3Client(
-            chosen.bucket, chosen.endpoint_url, chosen.region, config.transfers
-        )
-
-    return S3Storage(connect, threads, reactor, config.max_body_size)
-
-
-def _database(config: Config, reactor: Any) -> tuple[IDatabase, Callable[[], None]]:
-    """Return the database, and what must be done before it is used."""
-    chosen = config.ledger
-    if isinstance(chosen, PostgresLedger):
-        return PostgresDatabase(reactor, chosen.dsn), lambda: None
-    if isinstance(chosen, SqliteLedger):
-        path, migrate = chosen.path, chosen.migrate
-    else:
-        path, migrate = temporary_directory() / "ledger.sqlite", True
-
-    def prepare() -> None:
-        if migrate:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            upgrade(f"sqlite:///{path}")
-
-    return SqliteDatabase(reactor, str(path)), prepare
 
 
 def _cache(config: Config, reactor: Any) -> ICache:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ may allow fewer (net.core.somaxconn)."""
 def configure(options: Options) -> Config:
     """Return what these options, already checked, mean."""
     return Config(
-        storage=_storage(options),
-        ledger=_ledger(options),
+        storage=storage_of(options),
+        ledger=ledger_of(options, options.given),
         cache=_cache(options),
         accounts=_accounts(options),
         endpoints=options["listen"] or (_endpoint(options),),
@@ -46,9 +46,10 @@ def configure(options: Options) -> Config:
     )
 
 
-def _storage(
+def storage_of(
     options: Mapping[str, Any],
 ) -> LocalDirectory | TemporaryDirectory | S3Bucket:
+    """Return where blobs are kept."""
     if options["standalone"]:
         return LocalDirectory(options["standalone"] / "objects")
     if options["local-storage"]:
@@ -60,10 +61,16 @@ def _storage(
     )
 
 
-def _ledger(options: Options) -> PostgresLedger | SqliteLedger | TemporaryLedger:
+def ledger_of(
+    options: Mapping[str, Any], given: Container[str]
+) -> PostgresLedger | SqliteLedger | TemporaryLedger:
+    """Return where the ledger is kept.
+
+    :param given: names of the options that did not keep their default.
+    """
     if options["standalone"]:
         return SqliteLedger(options["standalone"] / "ledger.sqlite", migrate=True)
-    if options["dummy"] and "psql-dsn" not in options.given:
+    if options["dummy"] and "psql-dsn" not in given:
         # What forgets its blobs must forget what it knows of them.
         return TemporaryLedger()
     dsn: str = options["psql-dsn"]

@@ -99,6 +99,13 @@ class Unavailable(BlockError):
         self.reason = reason
 
 
+class NotMigrated(Unavailable):
+    """The database is there, but its schema is that of another version."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("database", reason)
+
+
 class OutcomeUnknown(Unavailable):
     """A dependency was lost in the middle of a change: it may have been made."""
 

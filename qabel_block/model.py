@@ -137,3 +137,16 @@ class TrafficCount:
     user_id: int
     month: str
     traffic: int
+
+
+@frozen
+class UserUsage:
+    """What a user costs.
+
+    :ivar stored: bytes of all objects.
+    :ivar downloaded: bytes of downloads in one month.
+    """
+
+    user_id: int
+    stored: int
+    downloaded: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -49,8 +49,25 @@ class Option:
     def is_flag(self) -> bool:
         return self.parse is values.flag
 
-    def read(self, source: str, value: str) -> Any:
-        """Read a value that came from the command line or the environment."""
+    def given(
+        self, typed: str | None, environment: Mapping[str, str]
+    ) -> Callable[[], Any] | None:
+        """Return what reads the value, from the command line or else from the
+        environment; ``None`` if it is in neither."""
+        if typed is not None:
+            return lambda: self._read(f"--{self.name}", typed)
+        found = environment.get(self.variable)
+        return (lambda: self._read(self.variable, found)) if found else None
+
+    def value_by_default(self) -> Any:
+        """Return the value of an option that is not given."""
+        if self.is_flag:
+            return False
+        if self.default is None:
+            return () if self.repeatable else None
+        return self.parse(self.default)
+
+    def _read(self, source: str, value: str) -> Any:
         try:
             if self.repeatable:
                 return tuple(self.parse(one) for one in value.split())
@@ -251,27 +268,14 @@ class Options(usage.Options):
             typed = " ".join(self._repeated.get(option.name, ())) or None
         if option.is_flag:
             typed = "true" if typed else None
-        from_environment = self._environment.get(option.variable)
-        if typed is not None:
-            self.given.add(option.name)
-            return option.read(f"--{option.name}", typed)
-        if from_environment:
-            self.given.add(option.name)
-            return option.read(option.variable, from_environment)
-        if option.is_flag:
-            return False
-        if option.default is None:
-            return () if option.repeatable else None
-        return option.parse(option.default)
+        given = option.given(typed, self._environment)
+        if given is None:
+            return option.value_by_default()
+        self.given.add(option.name)
+        return given()
 
     def _check_combinations(self) -> None:
-        s3 = [name for name in OPTIONS_OF_S3 if name in self.given]
-        storages = [n for n in ("standalone", "local-storage", "dummy") if self[n]]
-        chosen = [*storages, *s3[:1]]
-        if len(chosen) > 1:
-            self._contradict(chosen[0], chosen[1])
-        if self["standalone"] and "psql-dsn" in self.given:
-            self._contradict("standalone", "psql-dsn")
+        check_places(self, self.given)
         if self["processes"] > 1:
             self._check_processes()
 
@@ -279,7 +283,7 @@ class Options(usage.Options):
         """Refuse what several processes can't share."""
         for name in ("standalone", "dummy", "dummy-cache"):
             if self[name]:
-                self._contradict("processes", name)
+                _contradict("processes", name)
         if self["psql-dsn"].startswith(values.SQLITE):
             raise usage.UsageError(
                 "--processes: --psql-dsn names SQLite, for one process"
@@ -287,11 +291,26 @@ class Options(usage.Options):
         if self["logging"] == "none":
             raise usage.UsageError("--processes: not with --logging none")
 
-    def _contradict(self, one: str, other: str) -> None:
-        raise usage.UsageError(f"--{one} and --{other} exclude each other")
-
 
 OPTIONS_OF_S3 = ("s3-bucket", "s3-endpoint-url", "s3-region")
+
+
+def check_places(chosen: Mapping[str, Any], given: Container[str]) -> None:
+    """Refuse to keep objects, or the ledger, in two places.
+
+    :param given: names of the options that did not keep their default.
+    """
+    s3 = [name for name in OPTIONS_OF_S3 if name in given]
+    storages = [n for n in ("standalone", "local-storage", "dummy") if chosen[n]]
+    places = [*storages, *s3[:1]]
+    if len(places) > 1:
+        _contradict(places[0], places[1])
+    if chosen["standalone"] and "psql-dsn" in given:
+        _contradict("standalone", "psql-dsn")
+
+
+def _contradict(one: str, other: str) -> None:
+    raise usage.UsageError(f"--{one} and --{other} exclude each other")
 
 
 def _install_asyncio_reactor() -> None:

@@ -15,6 +15,9 @@ from qabel_block.processes.order import Order
 
 __all__ = ["Options", "makeService"]
 
+NOT_MIGRATED = 78
+"""The exit status for a database of another version (EX_CONFIG of sysexits.h)."""
+
 
 def makeService(options: Options) -> IService:
     """Return the service that the options describe.
@@ -36,6 +39,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from qabel_block.application import make_service
+    from qabel_block.errors import NotMigrated
     from qabel_block.listening.plan import CannotListen
 
     try:
@@ -43,3 +47,6 @@ def makeService(options: Options) -> IService:
     except CannotListen as error:
         sys.stderr.write(f"qabel-block: {error}\n")
         raise SystemExit(USAGE_ERROR) from None
+    except NotMigrated as error:
+        sys.stderr.write(f"qabel-block: {error}\n")
+        raise SystemExit(NOT_MIGRATED) from None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timezone
 
 from attrs import asdict
 
@@ -21,6 +20,7 @@ from qabel_block.ledger.batches import Batches
 from qabel_block.ledger.commits import Commit, Decision, commit_uploads
 from qabel_block.ledger.statements import Statement
 from qabel_block.ledger.targets import lock_targets, numbered, read_targets
+from qabel_block.ledger.timestamps import timestamp
 from qabel_block.model import (
     Change,
     Found,
@@ -174,7 +174,7 @@ class Ledger:
         :param grace: seconds since the blob was noted.
         :param limit: the largest number to return, and to look at.
         """
-        before, now = _timestamp(self._now() - grace), self._timestamp()
+        before, now = timestamp(self._now() - grace), self._timestamp()
 
         async def work(transaction: ITransaction) -> list[str]:
             while rows := await transaction.fetch(
@@ -245,13 +245,7 @@ class Ledger:
         return await self._database.transact(work, durable)
 
     def _timestamp(self) -> str:
-        return _timestamp(self._now())
-
-
-def _timestamp(seconds: float) -> str:
-    """Return a time in a form that sorts as text and that PostgreSQL casts."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.isoformat(timespec="microseconds")
+        return timestamp(self._now())
 
 
 async def _not_garbage(transaction: ITransaction, keys: set[str]) -> set[str]:

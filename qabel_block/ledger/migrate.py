@@ -1,8 +1,8 @@
 """The ledger's schema: bringing a database to it.
 
 The revisions are those of ``migrations/``, beside the package in a checkout and
-inside it once installed. ``alembic -x url=DSN upgrade head`` in a checkout and
-:func:`upgrade` do the same.
+inside it once installed. ``alembic -x url=DSN upgrade head`` in a checkout,
+``qabel-block migrate`` and :func:`upgrade` do the same.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg2
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
@@ -55,12 +56,28 @@ def downgrade(dsn: str, revision: str) -> None:
     command.downgrade(config, revision)
 
 
+def current(dsn: str) -> str | None:
+    """Return the revision that a database is at, ``None`` for an empty one; blocks.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: if the database can't be asked.
+    """
+    with connected(dsn) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
 @cache
 def head() -> str:
     """Return the newest revision there is."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None
     return revision
+
+
+@cache
+def revisions() -> frozenset[str]:
+    """Return all revisions there are."""
+    scripts = ScriptDirectory.from_config(_config())
+    return frozenset(script.revision for script in scripts.walk_revisions())
 
 
 @contextmanager

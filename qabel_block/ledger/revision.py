@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qabel_block.errors import Unavailable
+from qabel_block.errors import NotMigrated
 from qabel_block.interfaces import Row
-from qabel_block.ledger.migrate import head
+from qabel_block.ledger.migrate import head, revisions
 
 
-def not_migrated() -> Unavailable:
+def not_migrated() -> NotMigrated:
     """Return the error of a database whose tables aren't those of the ledger."""
-    return Unavailable(
-        "database",
-        f"its schema is not at revision {head()}; run: alembic -x url=DSN upgrade head",
+    return NotMigrated(
+        f"its schema is not at revision {head()}; run: qabel-block migrate"
     )
 
 
 def require_head(found: Sequence[Row]) -> None:
     """Compare what :data:`~qabel_block.ledger.statements.revision` returned.
 
-    :raises Unavailable: if it is not the newest revision.
+    :raises NotMigrated: if it is not the newest revision.
     """
-    if list(found) != [(head(),)]:
-        raise not_migrated()
+    if list(found) == [(head(),)]:
+        return
+    unknown = [name for (name,) in found if name not in revisions()]
+    if unknown:
+        raise NotMigrated(
+            f"its schema is at revision {unknown[0]}, which this version of"
+            " qabel-block does not know: a newer one has migrated it"
+        )
+    raise not_migrated()

@@ -233,7 +233,7 @@ async def test_not_migrated(empty_dsn: Callable[[], str], revision: str | None) 
     ):
         with pytest.raises(Unavailable) as caught:
             await attempt
-        assert "alembic -x url=DSN upgrade head" in caught.value.reason
+        assert "run: qabel-block migrate" in caught.value.reason
         assert head() in caught.value.reason
         assert caught.value.dependency == "database"
         assert dsn not in str(caught.value)

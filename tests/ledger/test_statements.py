@@ -11,12 +11,16 @@ import psycopg2
 import pytest
 from sqlalchemy import bindparam, literal, select
 
-from qabel_block.ledger import statements
+from qabel_block.ledger import inventory_statements, statements
 from qabel_block.ledger.dialects import Statement, statement
 
-NAMES = sorted(
-    name for name, value in vars(statements).items() if isinstance(value, Statement)
-)
+STATEMENTS: dict[str, Statement] = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": value
+    for module in (statements, inventory_statements)
+    for name, value in vars(module).items()
+    if isinstance(value, Statement)
+}
+NAMES = sorted(STATEMENTS)
 POSTGRES_PARAMETER = r"%\((\w+)\)s"
 SQLITE_PARAMETER = r":(\w+)"
 
@@ -28,7 +32,7 @@ def named(text: str, pattern: str) -> set[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters(name: str) -> None:
     """A statement takes the same parameters on both databases, all with names."""
-    it: Statement = getattr(statements, name)
+    it = STATEMENTS[name]
     assert it.sqlite
     assert it.postgres.count("%") == it.postgres.count("%(")
     assert named(it.postgres, POSTGRES_PARAMETER) == set.union(
@@ -39,7 +43,7 @@ def test_parameters(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_sqlite_understands(name: str, migrated_sqlite: Path) -> None:
     """SQLite can prepare every statement."""
-    it: Statement = getattr(statements, name)
+    it = STATEMENTS[name]
     with closing(sqlite3.connect(migrated_sqlite)) as connection:
         for text in it.sqlite:
             parameters = dict.fromkeys(named(text, SQLITE_PARAMETER), 1)
@@ -49,7 +53,7 @@ def test_sqlite_understands(name: str, migrated_sqlite: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_postgres_understands(name: str, migrated_postgres: str) -> None:
     """PostgreSQL can plan every statement."""
-    it: Statement = getattr(statements, name)
+    it = STATEMENTS[name]
     with closing(psycopg2.connect(migrated_postgres)) as connection:
         for text in it.postgres.split("; "):
             parameters = dict.fromkeys(named(text, POSTGRES_PARAMETER))

@@ -60,6 +60,12 @@ def test_help_from_a_wheel(environment: Path) -> None:
     assert "--standalone" in _run(environment / "bin/twistd", "qabel-block", "--help")
 
 
+def test_command_from_a_wheel(environment: Path, tmp_path: Path) -> None:
+    """The console command is installed, and finds the migrations."""
+    command = environment / "bin/qabel-block"
+    assert "is at revision" in _run(command, "migrate", "--standalone", tmp_path / "h")
+
+
 def test_wheel_holds_no_tests(environment: Path) -> None:
     """The wheel installs the package, the plugin and nothing else."""
     (wheel,) = environment.parent.glob("*.whl")

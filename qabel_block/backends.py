@@ -1,0 +1,72 @@
+"""The part of the composition root that the server and the tools share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qabel_block.config import (
+    LocalDirectory,
+    PostgresLedger,
+    S3Bucket,
+    SqliteLedger,
+    TemporaryDirectory,
+    TemporaryLedger,
+)
+from qabel_block.interfaces import IDatabase, IStorageBackend
+from qabel_block.ledger.migrate import upgrade
+from qabel_block.ledger.postgres import PostgresDatabase
+from qabel_block.ledger.sqlite import SqliteDatabase
+from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.s3 import S3Storage
+from qabel_block.storage.s3_client import S3Client
+from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
+from qabel_block.threads import Threads
+
+
+def make_storage(
+    chosen: LocalDirectory | TemporaryDirectory | S3Bucket,
+    transfers: int,
+    max_body_size: int,
+    threads: Threads,
+    reactor: Any,
+) -> IStorageBackend:
+    """Return the storage, not started.
+
+    :param transfers: storage operations that run in threads at a time.
+    :param max_body_size: bytes of the largest upload.
+    """
+    if isinstance(chosen, LocalDirectory):
+        return LocalStorage(chosen.path, threads)
+    if isinstance(chosen, TemporaryDirectory):
+        return TemporaryStorage(threads)
+
+    def connect() -> S3Client:
+        return S3Client(chosen.bucket, chosen.endpoint_url, chosen.region, transfers)
+
+    return S3Storage(connect, threads, reactor, max_body_size)
+
+
+def make_database(
+    chosen: PostgresLedger | SqliteLedger | TemporaryLedger,
+    reactor: Any,
+    deadline: float = 10.0,
+) -> tuple[IDatabase, Callable[[], None]]:
+    """Return the database, and what must be done before it is used; that may
+    block.
+
+    :param deadline: seconds that any call may take, on PostgreSQL.
+    """
+    if isinstance(chosen, PostgresLedger):
+        return PostgresDatabase(reactor, chosen.dsn, deadline=deadline), lambda: None
+    if isinstance(chosen, SqliteLedger):
+        path, migrate = chosen.path, chosen.migrate
+    else:
+        path, migrate = temporary_directory() / "ledger.sqlite", True
+
+    def prepare() -> None:
+        if migrate:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            upgrade(f"sqlite:///{path}")
+
+    return SqliteDatabase(reactor, str(path)), prepare

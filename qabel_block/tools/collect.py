@@ -1,0 +1,44 @@
+"""``qabel-block collect``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from qabel_block.collector import Collector
+from qabel_block.tools.arguments import at_least
+from qabel_block.tools.job import Job, opened
+from qabel_block.tools.running import ALL_WELL
+
+HELP = "Delete garbage once, now: blobs that were replaced or deleted."
+GRACE = 3600
+"""Seconds for which the server keeps garbage; no download may last longer."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what only this command has."""
+    add_grace(parser, "Delete only what has been garbage for so long")
+
+
+def add_grace(parser: ArgumentParser, what: str) -> None:
+    """Add the option that says how long a blob stays."""
+    parser.add_argument(
+        "--grace",
+        type=at_least(0),
+        default=GRACE,
+        metavar="SECONDS",
+        help=f"{what} [default: {GRACE}, as the server]. With less, downloads that"
+        " began before may break off.",
+    )
+
+
+async def collect(job: Job) -> int:
+    """Do what the server's collector does from time to time."""
+    grace = job.arguments.grace
+    async with opened(job) as parts:
+        total = await parts.inventory.count_garbage(grace)
+        job.progress.begin("collect", "blobs", total)
+        collector = Collector(parts.ledger, parts.storage, job.reactor, grace)
+        count = await collector.collect(told=job.advance)
+        job.progress.end()
+        job.report.say("collected", f"{count:,} blobs deleted", blobs=count)
+    return ALL_WELL

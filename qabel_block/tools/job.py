@@ -1,0 +1,93 @@
+"""What a command is given to do its work."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from attrs import frozen
+
+from qabel_block.backends import make_database, make_storage
+from qabel_block.errors import Unavailable
+from qabel_block.interfaces import IDatabase, IStorageBackend
+from qabel_block.ledger.inventory import Inventory
+from qabel_block.ledger.ledger import Ledger
+from qabel_block.shielding import shielded
+from qabel_block.threads import Threads
+from qabel_block.tools.arguments import Places
+from qabel_block.tools.progress import Progress
+from qabel_block.tools.reports import Report
+from qabel_block.tools.running import Interruption
+
+PATIENCE = 120.0
+"""Seconds that a question to PostgreSQL may take. No client waits for it."""
+
+FIRST_ANSWER = 15.0
+"""Seconds after which a database that says nothing counts as down."""
+
+PART_SIZE_FOR = 2**31
+"""Bytes of the largest upload; the tools upload nothing."""
+
+
+@frozen
+class Job:
+    """One call of a command.
+
+    :ivar arguments: its own; see its ``add_arguments``.
+    """
+
+    places: Places
+    arguments: Namespace
+    report: Report
+    progress: Progress
+    interruption: Interruption
+    reactor: Any
+
+    def advance(self, count: int) -> None:
+        """So many more are done, and what was done is safe.
+
+        :raises Interrupted: if that shall be all.
+        """
+        self.progress.advance(count)
+        self.interruption.check()
+
+
+@frozen
+class Parts:
+    """A ledger and its storage, in use."""
+
+    database: IDatabase
+    ledger: Ledger
+    inventory: Inventory
+    storage: IStorageBackend
+
+
+@asynccontextmanager
+async def opened(job: Job) -> AsyncIterator[Parts]:
+    """Give the parts that a command works on, and close them at the end.
+
+    :raises Unavailable: if the database can't be used, or is not migrated.
+    """
+    places, reactor = job.places, job.reactor
+    threads = Threads(reactor, places.transfers, "transfers")
+    storage = make_storage(
+        places.storage, places.transfers, PART_SIZE_FOR, threads, reactor
+    )
+    database, _ = make_database(places.ledger, reactor, PATIENCE)
+    now = reactor.seconds
+    threads.start()
+    await database.start()
+    try:
+        await shielded(database.check()).addTimeout(FIRST_ANSWER, reactor, _silent)
+        yield Parts(database, Ledger(database, now), Inventory(database, now), storage)
+    finally:
+        job.progress.end()
+        await storage.close()
+        await database.close()
+        threads.stop()
+
+
+def _silent(_result: object, seconds: float) -> None:
+    raise Unavailable("database", f"no answer within {seconds:g} seconds")

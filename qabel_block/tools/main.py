@@ -1,0 +1,80 @@
+"""The entry point of ``qabel-block``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NoReturn
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.python.usage import UsageError
+
+from qabel_block.tools import collect, migrate, usage
+from qabel_block.tools.arguments import Syntax, read_arguments, read_places
+from qabel_block.tools.job import Job
+from qabel_block.tools.progress import BarProgress, LineProgress, NoProgress, Progress
+from qabel_block.tools.reports import JsonReport, TextReport
+from qabel_block.tools.running import FAILED, Interruption, run, say
+
+Work = Callable[[Job], Coroutine[Deferred[Any], Any, int]]
+
+
+@frozen
+class Command:
+    """One command."""
+
+    syntax: Syntax
+    work: Work
+
+
+def _command(name: str, module: Any) -> Command:
+    return Command(
+        Syntax(name, module.HELP, module.add_arguments), getattr(module, name)
+    )
+
+
+COMMANDS = {
+    name: _command(name, module)
+    for name, module in (
+        ("migrate", migrate),
+        ("collect", collect),
+        ("usage", usage),
+    )
+}
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit.
+
+    :param words: the command line, that of this process by default.
+    """
+    try:
+        arguments = read_arguments(
+            [command.syntax for command in COMMANDS.values()],
+            list(sys.argv[1:] if words is None else words),
+        )
+        places = read_places(arguments, os.environ)
+    except UsageError as error:
+        say(" ".join(str(error).split()))
+        raise SystemExit(FAILED) from None
+    from twisted.internet import reactor
+
+    interruption = Interruption()
+    interruption.install()
+    report = (JsonReport if arguments.json else TextReport)(lambda: sys.stdout)
+    job = Job(
+        places, arguments, report, _progress(arguments.quiet), interruption, reactor
+    )
+    work = COMMANDS[arguments.command].work
+    raise SystemExit(run(lambda: work(job), reactor))
+
+
+def _progress(quiet: bool) -> Progress:
+    if quiet:
+        return NoProgress()
+    if sys.stderr.isatty():
+        return BarProgress(sys.stderr, sys.stdout.isatty())
+    return LineProgress(sys.stderr, time.monotonic)

@@ -1,0 +1,54 @@
+"""``qabel-block usage``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from attrs import astuple
+
+from qabel_block.model import UserUsage
+from qabel_block.policy import month_of
+from qabel_block.tools.arguments import at_least
+from qabel_block.tools.job import Job, opened
+from qabel_block.tools.reports import Column, in_bytes
+from qabel_block.tools.running import ALL_WELL
+
+HELP = "List the users who store most, and from whom most is downloaded."
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what only this command has."""
+    parser.add_argument(
+        "--top",
+        type=at_least(1),
+        default=20,
+        metavar="N",
+        help="How many users [default: 20].",
+    )
+
+
+async def usage(job: Job) -> int:
+    """Print two tables: by storage, and by the traffic of this month (UTC)."""
+    month = month_of(job.reactor.seconds())
+    columns = (
+        Column("user", "user"),
+        Column("stored", "stored", in_bytes),
+        Column("downloaded", f"downloaded in {month[:7]}", in_bytes),
+    )
+
+    def table(kind: str, title: str, users: list[UserUsage]) -> None:
+        job.report.table(kind, title, columns, [astuple(user) for user in users])
+
+    async with opened(job) as parts:
+        top = job.arguments.top
+        table(
+            "by-storage",
+            "Users by storage",
+            await parts.inventory.top_by_storage(month, top),
+        )
+        table(
+            "by-traffic",
+            f"Users by traffic in {month[:7]}",
+            await parts.inventory.top_by_traffic(month, top),
+        )
+    return ALL_WELL
