@@ -25,6 +25,7 @@ from qabel_block.config import (
     InProcess,
 )
 from qabel_block.http.downloads import Downloads
+from qabel_block.http.handover import Handover
 from qabel_block.http.routes import BlockAPI
 from qabel_block.http.site import BlockSite
 from qabel_block.http.websocket import Sockets
@@ -43,6 +44,7 @@ from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from qabel_block.readiness import Readiness
+from qabel_block.storage.layout import file_of
 from qabel_block.threads import Threads
 from qabel_block.traffic import TrafficMeter
 from qabel_block.turns import Turns
@@ -121,7 +123,7 @@ def compose(config: Config, reactor: Any, inherited: Inherited | None = None) ->
         authenticator,
         operations,
         uploads,
-        Downloads(operations, reactor),
+        Downloads(operations, reactor, _handover(config)),
         sockets,
     )
     counted = [inherited.turns.count] if inherited and inherited.turns else []
@@ -142,6 +144,13 @@ def compose(config: Config, reactor: Any, inherited: Inherited | None = None) ->
         site,
         Listeners(reactor, config.endpoints, site, inherited),
     )
+
+
+def _handover(config: Config) -> Handover | None:
+    prefix = config.x_accel_redirect
+    if prefix is None:
+        return None
+    return Handover(lambda key: "/".join((prefix, *file_of(key))))
 
 
 def _cache(config: Config, reactor: Any) -> ICache:

@@ -111,6 +111,9 @@ class Config:
     """Everything that the composition root needs to know.
 
     :ivar endpoints: descriptions of Twisted server endpoints.
+    :ivar x_accel_redirect: beginning, without a slash at its end, of the URIs
+        under which nginx has the files of local storage; ``None`` to send them
+        here.
     :ivar max_body_size: bytes.
     :ivar transfers: storage operations that run in threads at a time.
     :ivar usage_log: whether to print usage events.
@@ -124,6 +127,7 @@ class Config:
     cache: RedisServer | InProcess
     accounts: AccountingServer | DummyUser
     endpoints: tuple[str, ...]
+    x_accel_redirect: str | None = None
     max_body_size: int = 2_147_483_648
     transfers: int = 10
     usage_log: bool = False

@@ -36,6 +36,7 @@ def configure(options: Options) -> Config:
         cache=_cache(options),
         accounts=_accounts(options),
         endpoints=options["listen"] or (_endpoint(options),),
+        x_accel_redirect=options["x-accel-redirect"],
         max_body_size=options["max-body-size"],
         transfers=options["transfers"],
         usage_log=options["dummy-log"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ SQLITE = "sqlite:///"
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 _ENDPOINTS = frozenset({"tcp", "tcp6", "ssl", "tls", "unix", "systemd", "haproxy"})
+
+_URI_PREFIX = re.compile(r"(/[A-Za-z0-9_~-]+)+")
 
 
 def text(value: str) -> str:
@@ -79,6 +82,14 @@ def url(value: str) -> str:
     if not usable:
         raise ValueError("not an http or https URL")
     return value.rstrip("/")
+
+
+def uri_prefix(value: str) -> str:
+    """The beginning of the paths of URIs; without the slash at its end."""
+    prefix = value.removesuffix("/")
+    if not _URI_PREFIX.fullmatch(prefix):
+        raise ValueError(f"{value!r} is no prefix of URIs such as /blobs")
+    return prefix
 
 
 def directory(value: str) -> Path:

@@ -110,6 +110,13 @@ OPTIONS = (
         " Redis or S3 is needed.",
     ),
     Option("local-storage", values.directory, None, "Directory to store files in."),
+    Option(
+        "x-accel-redirect",
+        values.uri_prefix,
+        None,
+        "Let nginx send files of local storage, which it has below this prefix of"
+        " internal URIs (such as /blobs). Nobody but nginx may reach the server then.",
+    ),
     Option("dummy", values.flag, None, "Use temporary storage, forgotten at exit."),
     Option("s3-bucket", values.text, "qabel", "Bucket to store files in."),
     Option("s3-endpoint-url", values.url, None, "URL of an S3 other than AWS."),
@@ -276,6 +283,9 @@ class Options(usage.Options):
 
     def _check_combinations(self) -> None:
         check_places(self, self.given)
+        local = self["standalone"] or self["local-storage"]
+        if self["x-accel-redirect"] and not local:
+            raise usage.UsageError("--x-accel-redirect needs --local-storage")
         if self["processes"] > 1:
             self._check_processes()
 

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from qabel_block.conditions import if_range_holds
 from qabel_block.digests import format_digest
 from qabel_block.errors import BlobNotFound
+from qabel_block.http.handover import Handover
 from qabel_block.http.headers import conditions, field
 from qabel_block.http.sending import send_blob
 from qabel_block.http.streaming import StreamingRequest
@@ -29,11 +30,18 @@ class Downloads:
     """Sends objects.
 
     :param clock: limits how long a client may stall.
+    :param handover: what nginx sends instead, if there is one in front.
     """
 
-    def __init__(self, operations: Operations, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        clock: IReactorTime,
+        handover: Handover | None = None,
+    ) -> None:
         self._operations = operations
         self._clock = clock
+        self._handover = handover
 
     async def answer(self, request: StreamingRequest, name: ObjectName) -> None:
         """Send an object, a part of it, or only its head.
@@ -55,6 +63,12 @@ class Downloads:
         found = await self._operations.find(name, request.request_id)
         part = _decide(request, found)
         if part is None or request.method == b"HEAD" or part.length == 0:
+            return
+        if self._handover and self._handover.suits(request, found.stored.etag):
+            # nginx does not tell how much of it the client took.
+            self._operations.count_traffic(found.owner_id, part.length)
+            self._operations.record_download(found.owner_id, name.prefix, part.length)
+            self._handover.announce(request, found.stored.blob_key)
             return
         reader = await self._operations.open(found, part.start, part.length)
         await self._send(request, reader, part.length, name.prefix, found.owner_id)

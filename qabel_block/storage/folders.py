@@ -33,10 +33,11 @@ def opened(root: str, names: Sequence[str]) -> Iterator[list[int]]:
 
 
 def make(root: str, names: Sequence[str]) -> None:
-    """Make folders below the root that are not there yet."""
+    """Make folders below the root that are not there yet. Like files, a group may
+    read them if the umask lets it: nginx may be in it."""
     for depth, name in enumerate(names):
         with opened(root, names[:depth]) as descriptors, suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=descriptors[-1])
+            os.mkdir(name, 0o750, dir_fd=descriptors[-1])
 
 
 def sync(descriptors: Sequence[int]) -> None:

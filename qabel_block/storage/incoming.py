@@ -33,7 +33,7 @@ class IncomingFile:
         while True:
             self._name = token_hex(16)
             with folders.opened(root, [INCOMING]) as (*_, folder):
-                self._descriptor = os.open(self._name, _NEW, 0o600, dir_fd=folder)
+                self._descriptor = os.open(self._name, _NEW, 0o640, dir_fd=folder)
                 # A sweep may have been between the two.
                 if _lock(self._descriptor) and _is_there(self._descriptor):
                     return

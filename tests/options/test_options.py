@@ -106,6 +106,11 @@ CASES: list[tuple[list[str], str, Any]] = [
         AccountingServer("https://h/x", "s"),
     ),
     (["--dummy-auth", "T"], "accounts", DummyUser("T")),
+    (
+        ["--local-storage", "/tmp/x", "--x-accel-redirect", "/a/b/"],
+        "x_accel_redirect",
+        "/a/b",
+    ),
     (["--max-body-size", "1"], "max_body_size", 1),
     (["--transfers", "3"], "transfers", 3),
     (["--dummy-log"], "usage_log", True),
@@ -195,6 +200,11 @@ def test_command_line_wins() -> None:
         ["--accounting-host", "localhost:8000"],
         ["--accounting-host", "ftp://h"],
         ["--s3-endpoint-url", "h"],
+        ["--x-accel-redirect", "blobs"],
+        ["--x-accel-redirect", "/"],
+        ["--x-accel-redirect", "/a/../b"],
+        ["--x-accel-redirect", "/a%2Fb"],
+        ["--x-accel-redirect", ""],
         ["--local-storage", "/dev/null"],
         ["--local-storage", "/nowhere/at/all"],
         ["--standalone", "/nowhere/at/all"],
@@ -236,6 +246,8 @@ def test_wrong_values(capsys: pytest.CaptureFixture[str], arguments: list[str]) 
         ["--standalone", "/tmp/x", "--dummy"],
         ["--standalone", "/tmp/x", "--psql-dsn", "dbname=x"],
         ["--local-storage", "/tmp", "--s3-bucket", "b"],
+        ["--x-accel-redirect", "/blobs"],
+        ["--x-accel-redirect", "/blobs", "--dummy"],
     ],
 )
 def test_wrong_command_lines(

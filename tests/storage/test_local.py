@@ -165,11 +165,12 @@ async def test_nothing_stays_of_an_aborted_blob(
 
 @pytest_twisted.ensureDeferred
 async def test_for_the_server_only(local: LocalStorage, root: Path) -> None:
-    """Files and folders are not to be read by other users of the machine."""
+    """Files and folders are not to be read by other users of the machine, but for
+    a group, and that only if the umask lets it."""
     key = new_key("a/b", PREFIX)
     await write(local, key, b"x")
     paths = [root, *root.rglob("*")]
-    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in paths} == {0}
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o027 for path in paths} == {0}
 
 
 @pytest_twisted.ensureDeferred

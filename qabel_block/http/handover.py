@@ -1,0 +1,56 @@
+"""Leaves the sending of a blob to nginx in front (``X-Accel-Redirect``).
+
+nginx takes the answer's header ``X-Accel-Redirect`` for the address of a file, and
+sends this instead of the answer. It judges the request's conditions and ranges
+itself, on the file, and not always as is said here. So it gets only requests about
+which both agree; the others are answered as if there were no nginx.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from qabel_block.http.headers import field
+from qabel_block.http.streaming import StreamingRequest
+
+_JUDGED_OTHERWISE = ("If-Match", "If-Modified-Since", "If-Unmodified-Since")
+"""nginx holds these against a date of the file, or an ETag that it does not know."""
+
+_PLAIN_RANGE = re.compile(r"bytes=(\d{1,18}-\d{0,18}|-\d{1,18})", re.ASCII)
+
+
+class Handover:
+    """Decides what nginx sends.
+
+    :param locate: returns for a blob's key the URI under which nginx has the file.
+    """
+
+    def __init__(self, locate: Callable[[str], str]) -> None:
+        self._locate = locate
+
+    def suits(self, request: StreamingRequest, etag: str) -> bool:
+        """Say whether nginx would send what has been decided on, all of the object
+        or a part.
+
+        :param etag: the object's quoted ETag.
+        """
+        if any(field(request, name) is not None for name in _JUDGED_OTHERWISE):
+            return False
+        asked, on_condition = field(request, "Range"), field(request, "If-Range")
+        if asked is None:
+            return True
+        return (
+            request.code == 206
+            and _PLAIN_RANGE.fullmatch(asked) is not None
+            and on_condition in (None, etag)
+        )
+
+    def announce(self, request: StreamingRequest, blob_key: str) -> None:
+        """Tell nginx what to send. The answer itself has no body."""
+        request.setResponseCode(200)
+        request.responseHeaders.removeHeader(b"Content-Range")
+        # nginx adds its own.
+        request.responseHeaders.removeHeader(b"Accept-Ranges")
+        request.setHeader(b"Content-Length", b"0")
+        request.setHeader(b"X-Accel-Redirect", self._locate(blob_key).encode("ascii"))
