@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import lru_cache
 
 METADATA_GROWTH = 153_600
 """Bytes; over quota, an existing metadata file may grow by less than this."""
@@ -41,4 +42,11 @@ def month_of(timestamp: float) -> str:
 
     :param timestamp: seconds since 1970.
     """
-    return datetime.fromtimestamp(timestamp, timezone.utc).strftime("%Y-%m-01")
+    # Asked for with every download, and the same for all of an hour.
+    return _month_of_hour(int(timestamp // 3600))
+
+
+@lru_cache(maxsize=16)
+def _month_of_hour(hours: int) -> str:
+    moment = datetime.fromtimestamp(hours * 3600, timezone.utc)
+    return moment.strftime("%Y-%m-01")

@@ -16,8 +16,8 @@ This module, and no other, leans on the insides of :mod:`twisted.web.http`:
 from __future__ import annotations
 
 import re
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
@@ -300,7 +300,7 @@ class StreamingRequest(Request):
 
     def _choose_request_id(self) -> str:
         given = self.getHeader(b"X-Request-ID") or b""
-        return given.decode("ascii") if _REQUEST_ID.fullmatch(given) else str(uuid4())
+        return given.decode("ascii") if _REQUEST_ID.fullmatch(given) else token_hex(16)
 
     def _end_patience(self) -> None:
         if self._patience is not None and self._patience.active():

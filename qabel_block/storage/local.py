@@ -17,6 +17,7 @@ from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
 from qabel_block.storage import folders
 from qabel_block.storage.incoming import IncomingFile, sweep
 from qabel_block.storage.layout import INCOMING, file_of
+from qabel_block.storage.page_cache import PageCache
 from qabel_block.threads import Threads
 
 log = Logger()
@@ -55,12 +56,20 @@ class LocalStorage:
 
     :param root: the directory; it is made if its parent exists, but only once:
         if it is gone later, its disk is not mounted.
+    :param page_cache: what can be read without a thread.
     """
 
-    def __init__(self, root: str | Path, threads: Threads) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        threads: Threads,
+        page_cache: PageCache | None = None,
+    ) -> None:
         self._root = str(root)
         self._threads = threads
         self._prepared = False
+        self._real_root = b""
+        self._page_cache = page_cache or PageCache(PIECE)
 
     async def start(self) -> None:
         """See :meth:`IStorageBackend.start`."""
@@ -81,8 +90,10 @@ class LocalStorage:
 
     async def open(self, key: str, start: int, length: int) -> LocalReader:
         """See :meth:`IStorageBackend.open`."""
-        reader = LocalReader(self._threads, start, length)
-        await self._threads.run(reader.begin, self._root, file_of(key))
+        names = file_of(key)
+        reader = LocalReader(self._threads, self._page_cache, start, length)
+        if not reader.begin_in_memory(self._path_of(names)):
+            await self._threads.run(reader.begin, self._root, names)
         return reader
 
     async def delete(self, keys: Sequence[str]) -> None:
@@ -96,12 +107,17 @@ class LocalStorage:
     async def close(self) -> None:
         """See :meth:`IStorageBackend.close`."""
 
+    def _path_of(self, names: tuple[str, ...]) -> bytes:
+        return b"%s/%s" % (self._real_root, "/".join(names).encode("ascii"))
+
     def _prepare(self) -> int:
         with _translated():
             if not self._prepared:
                 root = os.path.abspath(self._root)
                 _make_durably(os.path.dirname(root), os.path.basename(root))
                 _make_durably(root, INCOMING)
+                # The operator's own links are followed once, here.
+                self._real_root = os.fsencode(os.path.realpath(root))
                 self._prepared = True
             return sweep(self._root)
 
@@ -192,14 +208,33 @@ class LocalWriter:
 
 @implementer(IBlobReader)
 class LocalReader:
-    """A file on its way to a client. The file may be deleted meanwhile."""
+    """A file on its way to a client. The file may be deleted meanwhile.
 
-    def __init__(self, threads: Threads, start: int, length: int) -> None:
+    What the kernel has in memory is read at once, anything else in a thread.
+    """
+
+    def __init__(
+        self, threads: Threads, page_cache: PageCache, start: int, length: int
+    ) -> None:
         self._threads = threads
+        self._page_cache = page_cache
         self._next = start
         self._end = start + length
         self._descriptor: int | None = None
-        self._first: bytes | None = None
+        self._first = b""
+
+    def begin_in_memory(self, path: bytes) -> bool:
+        """Open the file and read the first piece, if that takes no waiting.
+
+        :return: whether it is done; if not, nothing is.
+        """
+        self._descriptor = self._page_cache.open(path)
+        if self._descriptor is None:
+            return False
+        self._first = self._read_in_memory()
+        if not self._first:
+            self._close()
+        return bool(self._first)
 
     def begin(self, root: str, names: tuple[str, ...]) -> None:
         """Open the file and read the first piece; in a thread.
@@ -226,17 +261,27 @@ class LocalReader:
 
     async def read(self) -> bytes:
         """See :meth:`IBlobReader.read`."""
-        first, self._first = self._first, None
-        if first is not None:
+        first, self._first = self._first, b""
+        if first or self._next == self._end:
             return first
-        if self._next == self._end:
-            return b""
-        return await self._threads.run(self._read)
+        return self._read_in_memory() or await self._threads.run(self._read)
 
     async def close(self) -> None:
         """See :meth:`IBlobReader.close`."""
-        if self._descriptor is not None:
+        if self._descriptor is None:
+            return
+        if os.fstat(self._descriptor).st_nlink:
+            self._close()
+        else:
+            # The file was deleted meanwhile: this is what frees its space.
             await self._threads.run(self._close)
+
+    def _read_in_memory(self) -> bytes:
+        assert self._descriptor is not None
+        size = min(PIECE, self._end - self._next)
+        piece = self._page_cache.read(self._descriptor, size, self._next)
+        self._next += len(piece)
+        return piece
 
     def _read(self) -> bytes:
         assert self._descriptor is not None
@@ -246,8 +291,6 @@ class LocalReader:
         if len(piece) < size:
             raise Unavailable("storage", "a blob is shorter than it should be")
         self._next += size
-        if self._next == self._end:
-            self._close()
         return piece
 
     def _close(self) -> None:

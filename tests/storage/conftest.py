@@ -16,6 +16,7 @@ from twisted.internet import reactor
 
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.page_cache import PageCache
 from qabel_block.storage.s3 import S3Storage
 from qabel_block.storage.s3_client import S3Client
 from qabel_block.storage.temporary import TemporaryStorage
@@ -24,6 +25,7 @@ from tests.support.s3 import STORES, Bucket, store_named
 
 IMPLEMENTATIONS = {
     "local": LocalStorage,
+    "local, cold": LocalStorage,
     "temporary": TemporaryStorage,
     **dict.fromkeys(STORES, S3Storage),
 }
@@ -33,6 +35,16 @@ SHARED = tuple(name for name in IMPLEMENTATIONS if name != "temporary")
 TRANSFERS = 4
 LARGEST = 2 * 2**30
 _buckets: dict[str, Bucket] = {}
+
+
+class ColdCache(PageCache):
+    """A machine that has nothing in memory."""
+
+    def open(self, path: bytes) -> int | None:
+        return None
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        return b""
 
 
 @frozen
@@ -91,6 +103,9 @@ def place_named(
 ) -> Place:
     if name == "local":
         return Place(lambda: LocalStorage(tmp_path / "objects", threads))
+    if name == "local, cold":
+        cold = ColdCache(1)
+        return Place(lambda: LocalStorage(tmp_path / "objects", threads, cold))
     if name == "temporary":
         return Place(lambda: TemporaryStorage(threads))
     bucket = bucket_named(name, request)

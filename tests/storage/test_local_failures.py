@@ -19,6 +19,7 @@ from qabel_block.storage.layout import INCOMING
 from qabel_block.storage.local import LocalStorage, LocalWriter
 from qabel_block.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
+from tests.storage.conftest import ColdCache
 
 
 @frozen
@@ -48,7 +49,7 @@ class BrokenDisk:
 
 @pytest_twisted.async_yield_fixture
 async def storage(tmp_path: Path, threads: Threads) -> AsyncIterator[LocalStorage]:
-    storage = LocalStorage(tmp_path / "objects", threads)
+    storage = LocalStorage(tmp_path / "objects", threads, ColdCache(1))
     await storage.start()
     yield storage
     await storage.close()
