@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.protocol import Factory
 
@@ -13,6 +14,9 @@ from qabel_block.config import Config
 from qabel_block.control import SignalControl
 from qabel_block.ledger.first_look import look_at_schema
 from qabel_block.listening.listeners import Inherited, Listeners
+from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.server import WithMetrics
+from qabel_block.metrics.sharing import SharedMetrics, own_registry, share_through
 from qabel_block.processes.balance import Share, Table
 from qabel_block.processes.launcher import Launcher
 from qabel_block.processes.order import Order
@@ -35,19 +39,42 @@ def make_service(
     if order is not None:
         return _worker(config, order, reactor)
     look_at_schema(config.ledger)
-    control = SignalControl(reactor, Notifier())
     if config.processes == 1:
+        return _alone(config, reactor)
+    return _supervisor(config, arguments, reactor)
+
+
+def _alone(config: Config, reactor: Any) -> Service:
+    control = SignalControl(reactor, Notifier())
+    endpoint = config.metrics_endpoint
+    if endpoint is None:
         return BlockService(compose(config, reactor), control, config.drain, reactor)
-    return Supervisor(
+    registry = own_registry()
+    parts = compose(config, reactor, metrics=Metrics(registry))
+    service = BlockService(parts, control, config.drain, reactor)
+    return WithMetrics(service, endpoint, registry, reactor)
+
+
+def _supervisor(config: Config, arguments: Sequence[str], reactor: Any) -> Service:
+    endpoint = config.metrics_endpoint
+    metrics = SharedMetrics() if endpoint is not None else None
+    service = Supervisor(
         Listeners(reactor, config.endpoints, Factory()),
-        Launcher(reactor, arguments, config.processes, config.drain),
-        control,
+        Launcher(reactor, arguments, config.processes, config.drain, metrics),
+        SignalControl(reactor, Notifier()),
         config.processes,
         reactor,
     )
+    if endpoint is None or metrics is None:
+        return service
+    return WithMetrics(service, endpoint, metrics.registry, reactor)
 
 
 def _worker(config: Config, order: Order, reactor: Any) -> Service:
     inherited = Inherited(order.sockets, Share(Table(order.table), order.slot))
-    parts = compose(config, reactor, inherited)
+    metrics = None
+    if order.metrics is not None:
+        share_through(order.metrics, order.slot)
+        metrics = Metrics(CollectorRegistry())
+    parts = compose(config, reactor, inherited, metrics)
     return BlockService(parts, WorkerControl(reactor), config.drain, reactor)

@@ -30,11 +30,13 @@ def make_storage(
     max_body_size: int,
     threads: Threads,
     reactor: Any,
+    made: Callable[[Any], None] = lambda _client: None,
 ) -> IStorageBackend:
     """Return the storage, not started.
 
     :param transfers: storage operations that run in threads at a time.
     :param max_body_size: bytes of the largest upload.
+    :param made: told of boto3's clients.
     """
     if isinstance(chosen, LocalDirectory):
         return LocalStorage(chosen.path, threads)
@@ -42,7 +44,9 @@ def make_storage(
         return TemporaryStorage(threads)
 
     def connect() -> S3Client:
-        return S3Client(chosen.bucket, chosen.endpoint_url, chosen.region, transfers)
+        return S3Client(
+            chosen.bucket, chosen.endpoint_url, chosen.region, transfers, made
+        )
 
     return S3Storage(connect, threads, reactor, max_body_size)
 
@@ -51,14 +55,19 @@ def make_database(
     chosen: PostgresLedger | SqliteLedger | TemporaryLedger,
     reactor: Any,
     deadline: float = 10.0,
+    waited: Callable[[float], None] = lambda _seconds: None,
 ) -> tuple[IDatabase, Callable[[], None]]:
     """Return the database, and what must be done before it is used; that may
     block.
 
     :param deadline: seconds that any call may take, on PostgreSQL.
+    :param waited: told how long somebody waited for a connection to that.
     """
     if isinstance(chosen, PostgresLedger):
-        return PostgresDatabase(reactor, chosen.dsn, deadline=deadline), lambda: None
+        database = PostgresDatabase(
+            reactor, chosen.dsn, deadline=deadline, waited=waited
+        )
+        return database, lambda: None
     if isinstance(chosen, SqliteLedger):
         path, migrate = chosen.path, chosen.migrate
     else:

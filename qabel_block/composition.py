@@ -7,6 +7,7 @@ anywhere but the arguments that are given here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from attrs import frozen
 
 from qabel_block.accounts.cached import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
+from qabel_block.accounts.recent import RecentAccounts
 from qabel_block.accounts.server import AccountingAuthenticator
 from qabel_block.backends import make_database, make_storage
 from qabel_block.caches.memory import MemoryCache
@@ -24,11 +26,12 @@ from qabel_block.config import (
     DummyUser,
     InProcess,
 )
+from qabel_block.edges import Edges
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.handover import Handover
 from qabel_block.http.routes import BlockAPI
 from qabel_block.http.site import BlockSite
-from qabel_block.http.websocket import Sockets
+from qabel_block.http.websocket import Socket, Sockets
 from qabel_block.interfaces import (
     IAuthenticator,
     ICache,
@@ -38,6 +41,9 @@ from qabel_block.interfaces import (
 )
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.listening.listeners import Inherited, Listeners
+from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.edges import MeasuredEdges
+from qabel_block.metrics.sampler import Sampler
 from qabel_block.names import Versions
 from qabel_block.operations import Operations
 from qabel_block.push.hub import Hub
@@ -57,6 +63,7 @@ class Parts:
     """What has to be started and stopped.
 
     :ivar prepare: to be called before anything else; it may block.
+    :ivar sampler: there if metrics are wanted.
     """
 
     prepare: Callable[[], None]
@@ -73,32 +80,42 @@ class Parts:
     readiness: Readiness
     site: BlockSite
     listeners: Listeners
+    sampler: Sampler | None
 
 
-def compose(config: Config, reactor: Any, inherited: Inherited | None = None) -> Parts:
+def compose(
+    config: Config,
+    reactor: Any,
+    inherited: Inherited | None = None,
+    metrics: Metrics | None = None,
+) -> Parts:
     """Make the parts that ``config`` describes. Nothing is started yet.
 
     :param inherited: sockets to use instead of those of ``config.endpoints``.
+    :param metrics: if they are given, everything is measured.
     :raises CannotListen: if an endpoint is wrongly described.
     """
-    threads = Threads(reactor, config.transfers, "transfers")
-    storage = make_storage(
-        config.storage, config.transfers, config.max_body_size, threads, reactor
+    edges = Edges() if metrics is None else MeasuredEdges(metrics, time.monotonic)
+    threads = edges.kind(Threads)(reactor, config.transfers, "transfers")
+    storage = edges.storage(_storage(config, reactor, threads, edges))
+    database, prepare = make_database(
+        config.ledger, reactor, waited=edges.database_wait()
     )
-    database, prepare = make_database(config.ledger, reactor)
-    cache = _cache(config, reactor)
-    notifier = _notifier(config, reactor)
-    authenticator = _authenticator(config, reactor, cache)
+    cache = edges.cache(_cache(config, reactor))
+    notifier = edges.notifier(_notifier(config, reactor))
+    authenticator = _authenticator(config, reactor, cache, edges)
     now = reactor.seconds
-    record_usage = usage_log(standard_output()) if config.usage_log else no_usage_log
-    ledger = Ledger(database, now)
+    record_usage = edges.usage(
+        usage_log(standard_output()) if config.usage_log else no_usage_log
+    )
+    ledger = edges.kind(Ledger)(database, now)
     traffic = TrafficMeter(ledger.add_traffic, reactor)
     hub = Hub(notifier)
     turns = Turns(reactor)
     operations = Operations(
         ledger, storage, authenticator, traffic, turns, hub.publish, now, record_usage
     )
-    uploads = Uploads(
+    uploads = edges.kind(Uploads)(
         ledger,
         storage,
         Versions(now),
@@ -117,17 +134,20 @@ def compose(config: Config, reactor: Any, inherited: Inherited | None = None) ->
         },
         reactor,
     )
-    sockets = Sockets(hub, reactor)
+    sockets = Sockets(hub, reactor, edges.kind(Socket))
     api = BlockAPI(
         readiness,
         authenticator,
         operations,
         uploads,
-        Downloads(operations, reactor, _handover(config)),
+        edges.kind(Downloads)(operations, reactor, _handover(config)),
         sockets,
     )
     counted = [inherited.turns.count] if inherited and inherited.turns else []
-    site = BlockSite(api.app.resource(), reactor, *counted)
+    sampler = None
+    if metrics is not None:
+        sampler = Sampler(metrics, readiness, ledger, notifier, reactor)
+    site = edges.kind(BlockSite)(api.app.resource(), reactor, *counted)
     return Parts(
         prepare,
         threads,
@@ -143,6 +163,7 @@ def compose(config: Config, reactor: Any, inherited: Inherited | None = None) ->
         readiness,
         site,
         Listeners(reactor, config.endpoints, site, inherited),
+        sampler,
     )
 
 
@@ -151,6 +172,19 @@ def _handover(config: Config) -> Handover | None:
     if prefix is None:
         return None
     return Handover(lambda key: "/".join((prefix, *file_of(key))))
+
+
+def _storage(
+    config: Config, reactor: Any, threads: Threads, edges: Edges
+) -> IStorageBackend:
+    return make_storage(
+        config.storage,
+        config.transfers,
+        config.max_body_size,
+        threads,
+        reactor,
+        edges.s3(),
+    )
 
 
 def _cache(config: Config, reactor: Any) -> ICache:
@@ -165,9 +199,14 @@ def _notifier(config: Config, reactor: Any) -> INotifier:
     return RedisNotifier(reactor, config.cache.host, config.cache.port)
 
 
-def _authenticator(config: Config, reactor: Any, cache: ICache) -> IAuthenticator:
+def _authenticator(
+    config: Config, reactor: Any, cache: ICache, edges: Edges
+) -> IAuthenticator:
     chosen = config.accounts
     if isinstance(chosen, DummyUser):
-        return DummyAuthenticator(chosen.token)
-    server = AccountingAuthenticator(reactor, chosen.url, chosen.secret)
-    return CachingAuthenticator(server, cache, chosen.secret, reactor)
+        return edges.authenticator(DummyAuthenticator(chosen.token))
+    server = edges.authenticator(
+        AccountingAuthenticator(reactor, chosen.url, chosen.secret)
+    )
+    recent = edges.kind(RecentAccounts)(reactor)
+    return CachingAuthenticator(server, cache, chosen.secret, reactor, recent)

@@ -117,7 +117,7 @@ class Config:
     :ivar max_body_size: bytes.
     :ivar transfers: storage operations that run in threads at a time.
     :ivar usage_log: whether to print usage events.
-    :ivar metrics_port: where to serve metrics, if anywhere.
+    :ivar metrics_endpoint: where to serve metrics, if anywhere.
     :ivar processes: how many of them serve; with one, that is this one.
     :ivar drain: seconds for which requests under way may go on at the end.
     """
@@ -131,7 +131,7 @@ class Config:
     max_body_size: int = 2_147_483_648
     transfers: int = 10
     usage_log: bool = False
-    metrics_port: int | None = None
+    metrics_endpoint: str | None = None
     processes: int = 1
     drain: float = 30.0
     log: LogConfig = LogConfig()

@@ -35,12 +35,12 @@ def configure(options: Options) -> Config:
         ledger=ledger_of(options, options.given),
         cache=_cache(options),
         accounts=_accounts(options),
-        endpoints=options["listen"] or (_endpoint(options),),
+        endpoints=options["listen"] or (_endpoint(options, options["port"]),),
         x_accel_redirect=options["x-accel-redirect"],
         max_body_size=options["max-body-size"],
         transfers=options["transfers"],
         usage_log=options["dummy-log"],
-        metrics_port=options["prometheus-port"],
+        metrics_endpoint=_metrics_endpoint(options),
         processes=options["processes"],
         drain=float(options["drain"]),
         log=_log(options),
@@ -92,9 +92,14 @@ def _accounts(options: Mapping[str, Any]) -> AccountingServer | DummyUser:
     return AccountingServer(options["accounting-host"], options["apisecret"])
 
 
-def _endpoint(options: Mapping[str, Any]) -> str:
+def _endpoint(options: Mapping[str, Any], port: int) -> str:
     address = options["address"].replace(":", r"\:")
-    return f"tcp:{options['port']}:interface={address}:backlog={BACKLOG}"
+    return f"tcp:{port}:interface={address}:backlog={BACKLOG}"
+
+
+def _metrics_endpoint(options: Mapping[str, Any]) -> str | None:
+    port = options["prometheus-port"]
+    return None if port is None else _endpoint(options, port)
 
 
 def _log(options: Options) -> LogConfig:

@@ -238,6 +238,9 @@ class INotifier(Interface):
         """Send a message to all nodes on which the prefix was joined, this one
         included. Neither waits nor raises: the change it tells of is made."""
 
+    def connections() -> int:
+        """Return how many connections to a broker are open now."""
+
     async def check() -> None:
         """Find out whether messages arrive at the moment.
 

@@ -154,7 +154,13 @@ OPTIONS = (
     ),
     # What is going on
     Option("dummy-log", values.flag, None, "Print usage events on stdout, as JSON."),
-    Option("prometheus-port", values.port, None, "Port to serve metrics on."),
+    Option(
+        "prometheus-port",
+        values.port,
+        None,
+        "Port of --address on which to serve metrics to Prometheus; without it none"
+        " are collected.",
+    ),
     Option("debug", values.flag, None, "Log debug messages, and more tracebacks."),
     Option(
         "logging",

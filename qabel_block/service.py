@@ -106,9 +106,13 @@ class BlockService(Service):
             parts.collector.start()
         while not self._accepting and await parts.readiness.failures():
             await deferLater(self._reactor, 0.05)
+        if self.running and parts.sampler is not None:
+            parts.sampler.start()
 
     async def _stop(self) -> None:
         parts = self._parts
+        if parts.sampler is not None:
+            parts.sampler.stop()
         await parts.listeners.stop()
         log.info("stopping; requests under way have {seconds} s", seconds=self._drain)
         await gatherResults(

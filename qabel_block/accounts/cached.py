@@ -39,16 +39,22 @@ class CachingAuthenticator:
     Tokens are never kept: the key of an entry is their HMAC.
 
     :param secret: the key of the HMAC; all nodes that share the cache share it.
+    :param recent: what stays in this process; empty by default.
     """
 
     def __init__(
-        self, inner: IAuthenticator, cache: ICache, secret: str, clock: IReactorTime
+        self,
+        inner: IAuthenticator,
+        cache: ICache,
+        secret: str,
+        clock: IReactorTime,
+        recent: RecentAccounts | None = None,
     ) -> None:
         self._inner = inner
         self._cache = cache
         self._secret = secret.encode("utf-8")
         self._clock = clock
-        self._recent = RecentAccounts(clock)
+        self._recent = RecentAccounts(clock) if recent is None else recent
         self._asking: dict[str, list[Deferred[Account]]] = {}
         self._quiet_until = 0.0
 

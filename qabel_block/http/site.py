@@ -59,6 +59,14 @@ class BlockSite(Site):
             for deserted in waiting:
                 deserted.callback(None)
 
+    def began(self, request: StreamingRequest) -> None:
+        """Take note of a request whose head is complete."""
+
+    def ended(self, request: StreamingRequest) -> None:
+        """Take note that a request is answered, or its client gone. Called once for
+        each that has begun."""
+        self._log(request)
+
     async def drain(self) -> None:
         """Finish what is under way, close idle connections, and return when
         none is left. No new ones are expected."""
@@ -80,14 +88,18 @@ class BlockSite(Site):
             channel.forceAbortClient()
 
     def log(self, request: Any) -> None:
-        """Write one line for an answered request; it never holds a header."""
+        """Called by Twisted when an answer is complete."""
+        self.ended(request)
+
+    def _log(self, request: StreamingRequest) -> None:
+        """Write one line; it never holds a header."""
         method, path = request.method.decode("ascii"), request.path.decode("latin-1")
         user = "-" if request.user_id is None else request.user_id
         milliseconds = (self.reactor.seconds() - request.arrived) * 1000
         access_log.info(
             "{line}",
             line=(
-                f"{method} {path} {request.code} {request.sentLength} B"
+                f"{method} {path} {request.status} {request.sentLength} B"
                 f" {milliseconds:.1f} ms user={user} request={request.request_id}"
             ),
         )

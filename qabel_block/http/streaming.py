@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
-from twisted.web.http import HTTPChannel, datetimeToString
+from twisted.web.http import SWITCHING, HTTPChannel, datetimeToString
 from twisted.web.server import Request
 
 from qabel_block.http.body import RequestBody
@@ -50,6 +50,10 @@ is cut."""
 UNSENT_SECONDS = 5.0
 """How long to wait for the body of a client that asked with ``Expect`` and was
 refused: it has no reason to send one, but may have lost patience."""
+
+CLIENT_GONE = 499
+"""Taken note of as the status of a request whose client left before the answer
+began. It is nginx', and never sent."""
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
@@ -87,6 +91,9 @@ class StreamingChannel(HTTPChannel):
         """Give up the connection to another protocol; return its transport."""
         self.setTimeout(None)
         self.transport.unregisterProducer()
+        request = self.requests[-1]
+        request.setResponseCode(SWITCHING)
+        self.site.ended(request)
         self.site.closed(self)
         return self.transport
 
@@ -171,6 +178,8 @@ class StreamingRequest(Request):
         one; also sent with the answer.
     :ivar content_length: bytes of the body; ``None`` if it is chunked.
     :ivar user_id: who asked, once that is known; for the log.
+    :ivar arrived: when its head was complete, in seconds since 1970.
+    :ivar cut: whether the connection ended before the answer did.
     """
 
     defaultContentType = None
@@ -181,6 +190,7 @@ class StreamingRequest(Request):
     content_length: int | None
     user_id: int | None = None
     arrived = 0.0
+    cut = False
     _awaits_continue = False
     _discarded = 0
     _patience: IDelayedCall | None = None
@@ -203,7 +213,13 @@ class StreamingRequest(Request):
             and length != 0
             and (self.getHeader(b"Expect") or b"").lower() == b"100-continue"
         )
+        self.site.began(self)
         self.process()
+
+    @property
+    def status(self) -> int:
+        """What was answered, or :data:`CLIENT_GONE`."""
+        return CLIENT_GONE if self.cut and not self.startedWriting else self.code
 
     def process(self) -> None:
         """Give the request to the site's resource.
@@ -261,9 +277,12 @@ class StreamingRequest(Request):
 
     def connectionLost(self, reason: Failure) -> None:
         self._end_patience()
-        if hasattr(self, "body"):
-            self.body.lose()
         super().connectionLost(reason)
+        if hasattr(self, "body"):
+            if not self.finished:
+                self.cut = True
+                self.site.ended(self)
+            self.body.lose()
 
     def go_ahead(self) -> None:
         """See :class:`~qabel_block.http.body.Flow`."""

@@ -8,6 +8,7 @@ autobahn's protocol.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -148,10 +149,19 @@ class Socket(WebSocketServerProtocol):
 
 
 class Sockets:
-    """Opens sockets, keeps an eye on them, and closes them at the end."""
+    """Opens sockets, keeps an eye on them, and closes them at the end.
 
-    def __init__(self, hub: Hub, reactor: Any) -> None:
+    :param kind: makes them.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        reactor: Any,
+        kind: Callable[[Hub, str, str | None], Socket] = Socket,
+    ) -> None:
         self._hub = hub
+        self._kind = kind
         self._factory = WebSocketServerFactory(server="qabel-block", reactor=reactor)
         self._factory.setProtocolOptions(
             maxFramePayloadSize=FRAME_BYTES,
@@ -188,7 +198,7 @@ class Sockets:
         """
         if self._stopped:
             raise Unavailable("push", "the server is shutting down")
-        socket = Socket(self._hub, prefix, path)
+        socket = self._kind(self._hub, prefix, path)
         socket.factory = self._factory
         await self._hub.add(socket)
         if request.channel is None:

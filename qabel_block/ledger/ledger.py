@@ -199,6 +199,18 @@ class Ledger:
         """Drop the notes of blobs that are deleted."""
         await self._change(statements.forget_notes, notes=_key_records(keys))
 
+    async def garbage(self, age: float, limit: int) -> int:
+        """Return how many blobs are noted as garbage.
+
+        :param age: count only what was noted so many seconds ago, or before.
+        :param limit: what to count up to.
+        """
+        before = timestamp(self._now() - age)
+        rows = await self._database.fetch(
+            statements.count_notes, before=before, limit=limit
+        )
+        return int(rows[0][0])
+
     async def _ask_targets(self, names: Sequence[ObjectName]) -> list[Target | None]:
         rows = await self._database.fetch(statements.targets, names=numbered(names))
         return read_targets(len(names), rows)

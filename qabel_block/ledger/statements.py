@@ -330,6 +330,17 @@ stale_notes = statement(
 )
 """``before, limit``. Rows: (blob key), locked, none that somebody else holds."""
 
+count_notes = statement(
+    select(func.count()).select_from(
+        select(garbage.c.since)
+        .where(garbage.c.since <= bindparam("before"))
+        .limit(bindparam("limit"))
+        .offset(_ZERO)
+        .subquery()
+    )
+)
+"""``before, limit``. Rows: (how many notes, up to the limit)."""
+
 pointed_at = statement(_pointed_at)
 """``notes``: records of (prefix, path, blob_key). Rows: (blob key)."""
 

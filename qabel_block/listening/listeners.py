@@ -36,6 +36,7 @@ class Listeners:
 
     :param descriptions: Twisted's descriptions of stream server endpoints.
     :param inherited: sockets to use instead of those that are described.
+    :param purpose: what the log says of it.
     :raises CannotListen: if a description is wrong.
     """
 
@@ -45,10 +46,12 @@ class Listeners:
         descriptions: Sequence[str],
         factory: IProtocolFactory,
         inherited: Inherited | None = None,
+        purpose: str = "listening",
     ) -> None:
         self._reactor = reactor
         self._factory = factory
         self._inherited = inherited
+        self._purpose = purpose
         make = plan if inherited is None else plan_for_inherited
         self._plans = [make(reactor, one, factory) for one in descriptions]
         self._certificates: dict[str, Certificate] = {}
@@ -94,7 +97,9 @@ class Listeners:
     def announce(self) -> None:
         """Log where connections are accepted."""
         for listener in self._sockets:
-            log.info("listening on {address}", address=str(listener))
+            log.info(
+                "{purpose} on {address}", purpose=self._purpose, address=str(listener)
+            )
 
     def reload(self) -> None:
         """Read certificates again. One that can't be used changes nothing."""

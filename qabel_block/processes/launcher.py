@@ -11,6 +11,7 @@ from twisted.application.reactors import getReactorTypes
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from qabel_block.metrics.sharing import SharedMetrics
 from qabel_block.processes.balance import ABSENT, Table, new_table
 from qabel_block.processes.child import Child
 from qabel_block.processes.order import COMMANDS, REPORTS, Order
@@ -32,12 +33,19 @@ class Launcher:
     :param count: how many workers there are, but for the moment in which one is
         replaced.
     :param drain: seconds they give to what is under way when they stop.
+    :param metrics: what they count, if that is wanted.
     """
 
     def __init__(
-        self, reactor: Any, arguments: Sequence[str], count: int, drain: float
+        self,
+        reactor: Any,
+        arguments: Sequence[str],
+        count: int,
+        drain: float,
+        metrics: SharedMetrics | None = None,
     ) -> None:
         self._reactor = reactor
+        self._metrics = metrics
         self._drain = drain
         self._directory = os.getcwd()  # twistd will change it
         self._path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
@@ -50,15 +58,28 @@ class Launcher:
         self._free = list(range(2 * count))
         self._file = new_table(2 * count)
         self._table = Table(self._file)
-        self.sockets: Sequence[int] = ()
+        self._sockets: Sequence[int] = ()
+
+    def prepare(self, sockets: Sequence[int]) -> None:
+        """Make ready to start workers, which will listen on these sockets."""
+        self._sockets = sockets
+        if self._metrics is not None:
+            self._metrics.start()
+
+    def close(self) -> None:
+        """Clean up after the last worker is gone."""
+        if self._metrics is not None:
+            self._metrics.stop()
 
     def start(self, number: int) -> Child:
-        """Start a worker that listens on ``sockets``."""
+        """Start a worker."""
         child = Child(self._reactor, self._drain)
         slot = self._free.pop()
-        inherited = (self._file, *self.sockets)
+        inherited = (self._file, *self._sockets)
         places = range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(inherited))
-        order = Order(number, places[0], slot, tuple(places[1:]))
+        metrics = self._metrics
+        directory = metrics.directory if metrics is not None else None
+        order = Order(number, places[0], slot, tuple(places[1:]), directory)
         self._reactor.spawnProcess(
             child,
             self._command[0],
@@ -76,8 +97,13 @@ class Launcher:
         )
         log.info("worker {number} is process {pid}", number=number, pid=child.pid)
 
+        if metrics is not None and child.pid is not None:
+            metrics.began(slot, child.pid)
+
         async def give_back_slot() -> None:
             await child.gone.wait()
+            if metrics is not None:
+                metrics.ended(slot)
             self._table[slot] = ABSENT
             self._free.append(slot)
 

@@ -33,12 +33,15 @@ class Order:
     :ivar table: descriptor of the table of connections.
     :ivar slot: the worker's own line in it.
     :ivar sockets: descriptors of the listening sockets, one for each endpoint.
+    :ivar metrics: the directory in which workers leave their metrics, if they are
+        wanted.
     """
 
     number: int
     table: int
     slot: int
     sockets: tuple[int, ...]
+    metrics: str | None = None
 
     def to_environment(self) -> dict[str, str]:
         """Return what has to be in the worker's environment."""

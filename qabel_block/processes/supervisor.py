@@ -58,7 +58,7 @@ class Supervisor(Service):
         super().startService()
         self._control.start(Commands(self._hurry, self._replace))
         self._open()
-        self._launcher.sockets = self._listeners.descriptors()
+        self._launcher.prepare(self._listeners.descriptors())
         # Only a running reactor hears of the end of a process.
         self._reactor.callWhenRunning(self._start)
 
@@ -91,6 +91,7 @@ class Supervisor(Service):
         await DeferredList(
             [Deferred.fromCoroutine(place.stop()) for place in self._places]
         )
+        self._launcher.close()
 
     def _hurry(self) -> None:
         log.warn("told again to stop: requests under way are cut off")

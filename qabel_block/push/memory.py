@@ -33,6 +33,10 @@ class MemoryNotifier:
         if prefix in self._joined:
             self._listener.deliver(prefix, message)
 
+    def connections(self) -> int:
+        """See :meth:`INotifier.connections`: there is no broker."""
+        return 0
+
     async def check(self) -> None:
         """See :meth:`INotifier.check`."""
 

@@ -81,6 +81,11 @@ class RedisNotifier:
         answer.addErrback(self._failed)
         answer.addCallback(lambda _: self._answered(size))
 
+    def connections(self) -> int:
+        """See :meth:`INotifier.connections`."""
+        links = (self._hearing, self._speaking)
+        return sum(link.protocol is not None for link in links)
+
     async def check(self) -> None:
         """See :meth:`INotifier.check`."""
         self._hearing.require()

@@ -59,6 +59,7 @@ class S3Client:
 
     :param endpoint_url: of a store other than AWS; it is addressed by path.
     :param connections: to keep open.
+    :param made: told of each of boto3's clients.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class S3Client:
         endpoint_url: str | None,
         region: str | None,
         connections: int,
+        made: Callable[[Any], None] = lambda _client: None,
     ) -> None:
         self._bucket = bucket
         with translated():
@@ -94,6 +96,8 @@ class S3Client:
             # Some stores answer 500 where nothing is left to do.
             self._impatient = connect(1, READ_SECONDS)
             self._patient = connect(1, COMPLETE_SECONDS)
+        for client in (self._client, self._impatient, self._patient):
+            made(client)
         self._client.meta.events.register(
             "before-sign.s3.DeleteObjects", _use_content_md5
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from time import monotonic
 
 import pytest
 import pytest_twisted
 from attrs import frozen
+from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 from zope.interface.verify import verifyObject
 
@@ -21,6 +23,8 @@ from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator
+from qabel_block.metrics.accounts import MeasuredAuthenticator
+from qabel_block.metrics.catalogue import Metrics
 from qabel_block.model import Account
 from tests.support.accounting import AccountingDouble
 
@@ -29,6 +33,7 @@ IMPLEMENTATIONS = {
     "dummy": DummyAuthenticator,
     "cached in process": CachingAuthenticator,
     "cached in redis": CachingAuthenticator,
+    "measured": MeasuredAuthenticator,
 }
 
 
@@ -56,7 +61,10 @@ async def subject(
         )
         if request.param == "cached in redis":
             cache = RedisCache(reactor, *request.getfixturevalue("redis_address"))
-        if request.param != "server":
+        if request.param == "measured":
+            metrics = Metrics(CollectorRegistry())
+            authenticator = MeasuredAuthenticator(authenticator, metrics, monotonic)
+        elif request.param != "server":
             authenticator = CachingAuthenticator(
                 authenticator,
                 cache,

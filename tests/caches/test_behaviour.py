@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 import pytest_twisted
 from attrs import frozen
+from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
@@ -15,9 +16,15 @@ from zope.interface.verify import verifyObject
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.interfaces import ICache
+from qabel_block.metrics.accounts import MeasuredCache
+from qabel_block.metrics.catalogue import Metrics
 from tests.support.clocks import sleep
 
-IMPLEMENTATIONS = {"memory": MemoryCache, "redis": RedisCache}
+IMPLEMENTATIONS = {
+    "memory": MemoryCache,
+    "redis": RedisCache,
+    "measured": MeasuredCache,
+}
 
 
 @frozen
@@ -30,13 +37,16 @@ class Subject:
 
 @pytest_twisted.async_yield_fixture(params=IMPLEMENTATIONS)
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-    if request.param == "memory":
+    if request.param != "redis":
         clock = Clock()
+        cache: ICache = MemoryCache(clock)
+        if request.param == "measured":
+            cache = MeasuredCache(cache, Metrics(CollectorRegistry()))
 
         async def advance(seconds: float) -> None:
             clock.advance(seconds)
 
-        subject = Subject(MemoryCache(clock), advance)
+        subject = Subject(cache, advance)
     else:
         host, port = request.getfixturevalue("redis_address")
         subject = Subject(RedisCache(reactor, host, port), sleep)

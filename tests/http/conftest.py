@@ -45,13 +45,18 @@ def accounting() -> Iterator[AccountingDouble]:
 def server_options(
     setting: Setting, accounting: AccountingDouble, redis_address: tuple[str, int]
 ) -> tuple[str, ...]:
-    """The options of all processes that share one database and storage."""
+    """The options of all processes that share one database and storage.
+
+    With SQLite they are measured, which must not make a difference.
+    """
     host, port = redis_address
+    measured = ("--prometheus-port", "0") if setting.dsn.startswith("sqlite") else ()
     return (
         *("--psql-dsn", setting.dsn),
         *setting.options,
         *("--redis-host", host, "--redis-port", str(port)),
         *("--accounting-host", accounting.url, "--apisecret", accounting.secret),
+        *measured,
     )
 
 

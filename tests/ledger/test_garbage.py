@@ -97,6 +97,19 @@ async def test_forgetting(ledger: Ledger, dsn: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_counting(ledger: Ledger, now: MovableTime) -> None:
+    """What is noted is counted, up to a limit, and by its age."""
+    assert await ledger.garbage(0, 10) == 0
+    for number in range(3):
+        await noted(ledger, name(f"old-{number}"))
+    now.seconds += GRACE
+    await noted(ledger, name("young"))
+    assert await ledger.garbage(0, 10) == 4
+    assert await ledger.garbage(0, 2) == 2
+    assert await ledger.garbage(GRACE, 10) == 3
+
+
+@pytest_twisted.ensureDeferred
 async def test_late_commit(ledger: Ledger, now: MovableTime) -> None:
     """An upload whose blob was claimed in the meantime is not committed."""
     blob = await noted(ledger, name("a"))

@@ -63,7 +63,7 @@ def test_defaults() -> None:
     assert config.max_body_size == 2147483648
     assert config.transfers == 10
     assert config.usage_log is False
-    assert config.metrics_port is None
+    assert config.metrics_endpoint is None
     assert config.log == LogConfig(
         "info", None, 100_000_000, 10, "size", "midnight", 1, None, None, False
     )
@@ -114,7 +114,11 @@ CASES: list[tuple[list[str], str, Any]] = [
     (["--max-body-size", "1"], "max_body_size", 1),
     (["--transfers", "3"], "transfers", 3),
     (["--dummy-log"], "usage_log", True),
-    (["--prometheus-port", "9"], "metrics_port", 9),
+    (
+        ["--prometheus-port", "9", "--address", "h"],
+        "metrics_endpoint",
+        "tcp:9:interface=h:backlog=1024",
+    ),
     (["--debug"], "log", LogConfig("debug")),
     (["--logging", "none"], "log", LogConfig("none", explicit=True)),
     (

@@ -35,6 +35,9 @@ class Notifier:
         self.joins.append(Deferred())
         await self.joins[-1]
 
+    def connections(self) -> int:
+        return 0
+
     async def leave(self, prefix: str) -> None:
         self.calls.append(f"leave {prefix}")
 

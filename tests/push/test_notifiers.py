@@ -8,17 +8,24 @@ from uuid import uuid4
 import pytest
 import pytest_twisted
 from attrs import define, field, frozen
+from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IListener, INotifier
+from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.push import MeasuredNotifier
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from tests.support.clocks import sleep, until
 
-IMPLEMENTATIONS = {"memory": MemoryNotifier, "redis": RedisNotifier}
+IMPLEMENTATIONS = {
+    "memory": MemoryNotifier,
+    "redis": RedisNotifier,
+    "measured": MeasuredNotifier,
+}
 
 
 @implementer(IListener)
@@ -68,6 +75,12 @@ async def _started(new: Callable[[], INotifier]) -> tuple[INotifier, Listener]:
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     if request.param == "memory":
         notifier, listener = await _started(MemoryNotifier)
+        other = notifier
+    elif request.param == "measured":
+        metrics = Metrics(CollectorRegistry())
+        notifier, listener = await _started(
+            lambda: MeasuredNotifier(MemoryNotifier(), metrics)
+        )
         other = notifier
     else:
         host, port = request.getfixturevalue("redis_address")
@@ -141,3 +154,13 @@ async def test_leaving(subject: Subject, p: str) -> None:
     await subject.notifier.join(p)
     subject.notifier.publish(p, "heard again")
     await subject.hears((still, "heard"), (p, "heard again"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections(redis_address: tuple[str, int]) -> None:
+    """Connections to a broker are counted while they are there."""
+    notifier, _ = await _started(lambda: RedisNotifier(reactor, *redis_address))
+    assert notifier.connections() == 2
+    await notifier.close()
+    assert notifier.connections() == 0
+    assert MemoryNotifier().connections() == 0

@@ -6,15 +6,19 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 import pytest_twisted
 from attrs import field, frozen
+from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 
 from qabel_block.interfaces import IStorageBackend
+from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.storage import MeasuredStorage
 from qabel_block.storage.local import LocalStorage
 from qabel_block.storage.page_cache import PageCache
 from qabel_block.storage.s3 import S3Storage
@@ -27,9 +31,12 @@ IMPLEMENTATIONS = {
     "local": LocalStorage,
     "local, cold": LocalStorage,
     "temporary": TemporaryStorage,
+    "measured": MeasuredStorage,
     **dict.fromkeys(STORES, S3Storage),
 }
-SHARED = tuple(name for name in IMPLEMENTATIONS if name != "temporary")
+SHARED = tuple(
+    name for name in IMPLEMENTATIONS if name not in ("temporary", "measured")
+)
 """Those of which several processes may use one store."""
 
 TRANSFERS = 4
@@ -106,6 +113,13 @@ def place_named(
     if name == "local, cold":
         cold = ColdCache(1)
         return Place(lambda: LocalStorage(tmp_path / "objects", threads, cold))
+    if name == "measured":
+        metrics = Metrics(CollectorRegistry())
+        return Place(
+            lambda: MeasuredStorage(
+                LocalStorage(tmp_path / "objects", threads), metrics, monotonic
+            )
+        )
     if name == "temporary":
         return Place(lambda: TemporaryStorage(threads))
     bucket = bucket_named(name, request)

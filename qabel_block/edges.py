@@ -1,0 +1,59 @@
+"""What may be put around the parts when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
+from qabel_block.usage_log import UsageEvent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _nothing(_: object) -> None:
+    pass
+
+
+class Edges:
+    """Nothing is put around them.
+
+    Whoever wants to watch the parts at work (:mod:`qabel_block.metrics.edges`)
+    overrides these methods, each of which returns what it is given, or something
+    that can stand in its place.
+    """
+
+    def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
+        """Return what makes a part that has no interface, given its class."""
+        return kind
+
+    def storage(self, storage: IStorageBackend) -> IStorageBackend:
+        """Return the storage."""
+        return storage
+
+    def authenticator(self, authenticator: IAuthenticator) -> IAuthenticator:
+        """Return who knows the users, before a cache is put in front."""
+        return authenticator
+
+    def cache(self, cache: ICache) -> ICache:
+        """Return the cache."""
+        return cache
+
+    def notifier(self, notifier: INotifier) -> INotifier:
+        """Return the notifier."""
+        return notifier
+
+    def usage(
+        self, record: Callable[[UsageEvent], None]
+    ) -> Callable[[UsageEvent], None]:
+        """Return who is told of usage."""
+        return record
+
+    def s3(self) -> Callable[[Any], None]:
+        """Return who is told of boto3's clients."""
+        return _nothing
+
+    def database_wait(self) -> Callable[[float], None]:
+        """Return who is told how long somebody waited for a connection."""
+        return _nothing

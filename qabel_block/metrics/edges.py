@@ -1,0 +1,94 @@
+"""Puts something around the parts that measures them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from qabel_block.accounts.recent import RecentAccounts
+from qabel_block.edges import Edges
+from qabel_block.http.downloads import Downloads
+from qabel_block.http.site import BlockSite
+from qabel_block.http.websocket import Socket
+from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
+from qabel_block.ledger.ledger import Ledger
+from qabel_block.metrics.accounts import (
+    MeasuredAuthenticator,
+    MeasuredCache,
+    MeasuredRecentAccounts,
+)
+from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.ledger import MeasuredLedger
+from qabel_block.metrics.push import MeasuredNotifier, MeasuredSocket
+from qabel_block.metrics.requests import MeasuredSite
+from qabel_block.metrics.s3 import watch_s3
+from qabel_block.metrics.storage import MeasuredStorage
+from qabel_block.metrics.threads import MeasuredThreads
+from qabel_block.metrics.transfers import MeasuredDownloads, MeasuredUploads
+from qabel_block.metrics.usage import measured_usage
+from qabel_block.threads import Threads
+from qabel_block.uploads import Uploads
+from qabel_block.usage_log import UsageEvent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class MeasuredEdges(Edges):
+    """Measures all parts.
+
+    :param now: seconds, of a clock that never goes back.
+    """
+
+    def __init__(self, metrics: Metrics, now: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._now = now
+        self._kinds: dict[object, Callable[..., Any]] = {
+            BlockSite: partial(MeasuredSite, metrics),
+            Downloads: partial(MeasuredDownloads, metrics),
+            Ledger: partial(MeasuredLedger, metrics, now),
+            RecentAccounts: partial(MeasuredRecentAccounts, metrics),
+            Socket: partial(MeasuredSocket, metrics, now),
+            Threads: partial(MeasuredThreads, metrics, now),
+            Uploads: partial(MeasuredUploads, metrics),
+        }
+
+    def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
+        """See :meth:`Edges.kind`."""
+        return self._kinds[kind]
+
+    def storage(self, storage: IStorageBackend) -> IStorageBackend:
+        """See :meth:`Edges.storage`."""
+        return MeasuredStorage(storage, self._metrics, self._now)
+
+    def authenticator(self, authenticator: IAuthenticator) -> IAuthenticator:
+        """See :meth:`Edges.authenticator`."""
+        return MeasuredAuthenticator(authenticator, self._metrics, self._now)
+
+    def cache(self, cache: ICache) -> ICache:
+        """See :meth:`Edges.cache`."""
+        return MeasuredCache(cache, self._metrics)
+
+    def notifier(self, notifier: INotifier) -> INotifier:
+        """See :meth:`Edges.notifier`."""
+        return MeasuredNotifier(notifier, self._metrics)
+
+    def usage(
+        self, record: Callable[[UsageEvent], None]
+    ) -> Callable[[UsageEvent], None]:
+        """See :meth:`Edges.usage`."""
+        return measured_usage(record, self._metrics)
+
+    def s3(self) -> Callable[[Any], None]:
+        """See :meth:`Edges.s3`."""
+        return watch_s3(self._metrics, self._now)
+
+    def database_wait(self) -> Callable[[float], None]:
+        """See :meth:`Edges.database_wait`."""
+
+        def waited(seconds: float) -> None:
+            self._metrics.database_wait.inc(seconds)
+            self._metrics.database_waits.observe(seconds)
+
+        return waited

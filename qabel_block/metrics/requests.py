@@ -1,0 +1,70 @@
+"""Counts requests and connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import Counter
+
+from qabel_block.http.site import BlockSite
+from qabel_block.http.streaming import (
+    CLIENT_GONE,
+    StreamingChannel,
+    StreamingRequest,
+)
+from qabel_block.metrics.catalogue import Metrics
+
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE"})
+
+
+class MeasuredSite(BlockSite):
+    """A site whose requests are counted.
+
+    Labels are made of what was answered, never of what was asked.
+    """
+
+    def __init__(self, metrics: Metrics, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._metrics = metrics
+        self._answers: dict[tuple[bytes, int], Counter] = {}
+
+    def opened(self, channel: StreamingChannel) -> None:
+        """See :meth:`BlockSite.opened`."""
+        super().opened(channel)
+        self._metrics.connections.set(len(self._channels))
+
+    def closed(self, channel: StreamingChannel) -> None:
+        """See :meth:`BlockSite.closed`."""
+        super().closed(channel)
+        self._metrics.connections.set(len(self._channels))
+
+    def began(self, request: StreamingRequest) -> None:
+        """See :meth:`BlockSite.began`."""
+        super().began(request)
+        self._metrics.requests_in_progress.inc()
+
+    def ended(self, request: StreamingRequest) -> None:
+        """See :meth:`BlockSite.ended`."""
+        super().ended(request)
+        metrics, status = self._metrics, request.status
+        metrics.requests_in_progress.dec()
+        metrics.response_time.observe(self.reactor.seconds() - request.arrived)
+        self._answer(request.method, status).inc()
+        if status >= 400:
+            metrics.denied.labels(_reason(request)).inc()
+        if status == 413:
+            metrics.too_large.inc()
+
+    def _answer(self, method: bytes, status: int) -> Counter:
+        key = (method if method in _METHODS else b"other", status)
+        counter = self._answers.get(key)
+        if counter is None:
+            counter = self._metrics.requests.labels(key[0].decode("ascii"), status)
+            self._answers[key] = counter
+        return counter
+
+
+def _reason(request: StreamingRequest) -> str:
+    if request.status == CLIENT_GONE:
+        return "Client gone"
+    return request.code_message.decode("latin-1")

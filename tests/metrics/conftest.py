@@ -1,0 +1,54 @@
+"""Servers whose metrics are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from qabel_block.ledger.migrate import upgrade
+from tests.http.settings import Setting, StoredFiles
+from tests.http.world import World
+from tests.support.accounting import AccountingDouble
+from tests.support.server import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def accounting() -> Iterator[AccountingDouble]:
+    with AccountingDouble() as double:
+        yield double
+
+
+@pytest.fixture(scope="module")
+def setting(
+    new_postgres_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Setting:
+    """A migrated database and a directory."""
+    dsn = new_postgres_database()
+    upgrade(dsn)
+    directory = tmp_path_factory.mktemp("objects")
+    options = ("--local-storage", str(directory))
+    return Setting(dsn, options, {}, StoredFiles(directory))
+
+
+@pytest.fixture(scope="module")
+def options(
+    setting: Setting, accounting: AccountingDouble, redis_address: tuple[str, int]
+) -> tuple[str, ...]:
+    """The options of a server whose metrics are served."""
+    host, port = redis_address
+    return (
+        *("--psql-dsn", setting.dsn, *setting.options),
+        *("--redis-host", host, "--redis-port", str(port)),
+        *("--accounting-host", accounting.url, "--apisecret", accounting.secret),
+        *("--max-body-size", "1000000", "--prometheus-port", "0"),
+    )
+
+
+@pytest.fixture(scope="module")
+def world(
+    setting: Setting, accounting: AccountingDouble, options: tuple[str, ...]
+) -> Iterator[World]:
+    """A running server."""
+    with ServerProcess(*options) as server:
+        yield World(server, accounting, setting)
