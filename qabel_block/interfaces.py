@@ -263,6 +263,12 @@ class ITransaction(Interface):
     async def execute(statement: Statement, **parameters: object) -> int:
         """Run a change and return the number of rows it touched."""
 
+    async def finish(statement: Statement, **parameters: object) -> None:
+        """Run the last change of the transaction, and commit with it.
+
+        That saves a round trip. Nothing may follow.
+        """
+
 
 class IDatabase(Interface):
     """A relational database with the ledger's schema.

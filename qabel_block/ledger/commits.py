@@ -15,7 +15,7 @@ from attrs import asdict, define, evolve, frozen
 from qabel_block.errors import BlobCollected, NotOwner
 from qabel_block.interfaces import ITransaction
 from qabel_block.ledger import statements
-from qabel_block.ledger.targets import lock_targets
+from qabel_block.ledger.targets import read_targets
 from qabel_block.model import Change, NotedBlob, ObjectName, StoredObject, Target
 
 Decision = Callable[[Target], None]
@@ -56,19 +56,17 @@ async def commit_uploads(
     :param now: the time stamp of the change.
     :return: for each upload what it changed, or the error that refuses it.
     """
-    names = [commit.name for commit in commits]
-    targets = await lock_targets(transaction, names)
+    targets, noted = await _lock(transaction, commits)
     claims = await _claim(transaction, commits, targets, now)
     if claims:
-        targets = await lock_targets(transaction, names)
-    rows = await transaction.fetch(statements.lock_notes, notes=_notes(commits))
-    outcomes, puts = settle(commits, targets, {n for (n,) in rows})
+        targets, noted = await _lock(transaction, commits)
+    outcomes, puts = settle(commits, targets, noted)
     used = {name.prefix for name in puts}
     for prefix, is_new in claims.items():
         if is_new and prefix not in used:
             await transaction.execute(statements.drop_prefix, prefix=prefix)
     if puts:
-        await transaction.execute(
+        await transaction.finish(
             statements.put_objects, uploads=_records(puts), now=now
         )
     return outcomes
@@ -112,6 +110,28 @@ def settle(
     return outcomes, puts
 
 
+async def _lock(
+    transaction: ITransaction, commits: Sequence[Commit]
+) -> tuple[list[Target | None], set[int]]:
+    """Return what decides about uploads, and let it change only here until the
+    transaction ends.
+
+    :return: the targets, and for which uploads the note is still there.
+    """
+    records = [
+        {
+            "n": n,
+            **asdict(commit.name),
+            "blob_key": commit.blob.blob_key,
+            "noted": commit.blob.noted,
+        }
+        for n, commit in enumerate(commits)
+    ]
+    rows = await transaction.fetch(statements.lock_uploads, names=json.dumps(records))
+    targets = read_targets(len(commits), [row[:-1] for row in rows])
+    return targets, {row[0] for row in rows if row[-1]}
+
+
 async def _claim(
     transaction: ITransaction,
     commits: Sequence[Commit],
@@ -138,15 +158,6 @@ async def _claim(
 
 def _stored(blob: NotedBlob) -> StoredObject:
     return StoredObject(blob.blob_key, blob.size, blob.etag, blob.sha256)
-
-
-def _notes(commits: Sequence[Commit]) -> str:
-    return json.dumps(
-        [
-            {"n": n, "blob_key": commit.blob.blob_key, "noted": commit.blob.noted}
-            for n, commit in enumerate(commits)
-        ]
-    )
 
 
 def _records(puts: dict[ObjectName, _Put]) -> str:

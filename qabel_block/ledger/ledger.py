@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import asdict
 
+from qabel_block.batches import Batches
 from qabel_block.errors import NotOwner
 from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import statements
-from qabel_block.ledger.batches import Batches
 from qabel_block.ledger.commits import Commit, Decision, commit_uploads
 from qabel_block.ledger.statements import Statement
 from qabel_block.ledger.targets import lock_targets, numbered, read_targets
@@ -51,10 +51,10 @@ class Ledger:
     def __init__(self, database: IDatabase, now: Callable[[], float]) -> None:
         self._database = database
         self._now = now
-        self._targets = Batches(self._ask_targets)
-        self._finds = Batches(self._ask_finds)
-        self._notes = Batches(self._note_blobs)
-        self._commits = Batches(self._commit_uploads)
+        self._targets = Batches(self._ask_targets, 2)
+        self._finds = Batches(self._ask_finds, 2)
+        self._notes = Batches(self._note_blobs, 1)
+        self._commits = Batches(self._commit_uploads, 1)
 
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""
@@ -71,13 +71,15 @@ class Ledger:
 
         :raises NotOwner: if the prefix exists already.
         """
-        if not await self._change(
-            statements.create_prefix,
-            prefix=name,
-            user_id=user_id,
-            now=self._timestamp(),
-        ):
-            raise NotOwner(name)
+        now = self._timestamp()
+
+        async def work(transaction: ITransaction) -> None:
+            if not await transaction.execute(
+                statements.create_prefix, prefix=name, user_id=user_id, now=now
+            ):
+                raise NotOwner(name)
+
+        await self._database.transact(work)
 
     async def target(self, name: ObjectName) -> Target | None:
         """Return what decides about a change, without a promise that it lasts.
@@ -144,7 +146,7 @@ class Ledger:
             if target.current is None:
                 return None
             change = Change(target.owner_id, -target.current.size)
-            await transaction.execute(
+            await transaction.finish(
                 statements.delete_object, **asdict(name), **asdict(change), now=now
             )
             return change
@@ -248,13 +250,13 @@ class Ledger:
 
     async def _change(
         self, statement: Statement, durable: bool = True, **parameters: object
-    ) -> int:
-        """Do a change that is one statement; return the number of rows touched."""
+    ) -> None:
+        """Do a change that is one statement."""
 
-        async def work(transaction: ITransaction) -> int:
-            return await transaction.execute(statement, **parameters)
+        async def work(transaction: ITransaction) -> None:
+            await transaction.finish(statement, **parameters)
 
-        return await self._database.transact(work, durable)
+        await self._database.transact(work, durable)
 
     def _timestamp(self) -> str:
         return timestamp(self._now())

@@ -150,6 +150,7 @@ class _Transaction:
         self._session = session
         self._begin = _BEGIN if durable else _BEGIN_FORGETFUL
         self._begun = False
+        self._committed = False
 
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
         """See :class:`~qabel_block.interfaces.ITransaction`."""
@@ -159,27 +160,24 @@ class _Transaction:
         """See :class:`~qabel_block.interfaces.ITransaction`."""
         return (await self._send(statement, parameters)).count
 
+    async def finish(self, statement: Statement, **parameters: object) -> None:
+        """See :class:`~qabel_block.interfaces.ITransaction`.
+
+        :raises Exception: as :meth:`commit`.
+        """
+        text = f"{self._opening()}{statement.postgres}; COMMIT"
+        await self._commit(text, parameters)
+
     async def commit(self) -> None:
-        """Commit.
+        """Commit, unless that is done.
 
         :raises OutcomeUnknown: if the connection is lost meanwhile.
         :raises Unavailable: if the server rolled back instead.
         :raises Exception: one of the driver's errors, if it said why or never
             heard of the commit.
         """
-        if not self._begun:
-            return
-        sent = not self._session.closed
-        try:
-            answer = await self._session.send("COMMIT")
-        except DRIVER_ERRORS as error:
-            if sent and self._session.closed:
-                raise OutcomeUnknown(
-                    "database", "the connection was lost during a commit"
-                ) from error
-            raise
-        if answer.status != "COMMIT":
-            raise Unavailable("database", "the transaction was rolled back")
+        if self._begun and not self._committed:
+            await self._commit("COMMIT", {})
 
     async def roll_back(self) -> None:
         """Roll back; if that fails the connection is closed."""
@@ -189,9 +187,28 @@ class _Transaction:
             except DRIVER_ERRORS:
                 self._session.close()
 
+    def _opening(self) -> str:
+        begin = "" if self._begun else self._begin
+        self._begun = True
+        return begin
+
     async def _send(
         self, statement: Statement, parameters: dict[str, object]
     ) -> Answer:
-        begin = "" if self._begun else self._begin
-        self._begun = True
-        return await self._session.send(begin + statement.postgres, parameters)
+        return await self._session.send(
+            self._opening() + statement.postgres, parameters
+        )
+
+    async def _commit(self, text: str, parameters: dict[str, object]) -> None:
+        sent = not self._session.closed
+        try:
+            answer = await self._session.send(text, parameters)
+        except DRIVER_ERRORS as error:
+            if sent and self._session.closed:
+                raise OutcomeUnknown(
+                    "database", "the connection was lost during a commit"
+                ) from error
+            raise
+        if answer.status != "COMMIT":
+            raise Unavailable("database", "the transaction was rolled back")
+        self._committed = True

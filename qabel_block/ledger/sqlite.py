@@ -237,3 +237,8 @@ class _Transaction:
     async def execute(self, statement: Statement, **parameters: object) -> int:
         """See :class:`~qabel_block.interfaces.ITransaction`."""
         return _run(self._connection, statement, parameters).rowcount
+
+    async def finish(self, statement: Statement, **parameters: object) -> None:
+        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        # There are no round trips here: the commit comes by itself.
+        _run(self._connection, statement, parameters)

@@ -94,7 +94,10 @@ def _lock_owners(dialect: Dialect) -> ClauseElement:
 
 
 def _targets(dialect: Dialect) -> ClauseElement:
-    names = _names(dialect)
+    return _targets_of(_names(dialect))
+
+
+def _targets_of(names: FromClause) -> Select[Any]:
     return select(
         names.c.n, prefixes.c.user_id, func.coalesce(users.c.size, _ZERO), *_stored
     ).select_from(
@@ -102,6 +105,12 @@ def _targets(dialect: Dialect) -> ClauseElement:
         .outerjoin(users, users.c.user_id == prefixes.c.user_id)
         .outerjoin(objects, _named(names))
     )
+
+
+def _upload_targets(dialect: Dialect) -> ClauseElement:
+    names = _noted_names(dialect)
+    noted = select(_ZERO).select_from(garbage).where(_still_noted(names))
+    return _targets_of(names).add_columns(noted.exists().correlate(names))
 
 
 def _find(dialect: Dialect) -> ClauseElement:
@@ -136,20 +145,29 @@ def _noted_now(dialect: Dialect, keys: Select[Any]) -> ClauseElement:
 
 
 def _lock_notes(dialect: Dialect) -> ClauseElement:
-    notes = dialect.records("notes", n=Integer(), blob_key=Text(), noted=TIMESTAMP)
+    notes = _noted_names(dialect)
     return (
-        select(notes.c.n)
-        .select_from(
-            notes.join(
-                garbage,
-                and_(
-                    garbage.c.blob_key == notes.c.blob_key,
-                    garbage.c.since == notes.c.noted,
-                ),
-            )
-        )
+        select(garbage.c.blob_key)
+        .select_from(notes.join(garbage, _still_noted(notes)))
         .order_by(garbage.c.blob_key)
         .with_for_update(of=garbage)
+    )
+
+
+def _noted_names(dialect: Dialect) -> FromClause:
+    return dialect.records(
+        "names",
+        n=Integer(),
+        prefix=Text(),
+        path=Text(),
+        blob_key=Text(),
+        noted=TIMESTAMP,
+    )
+
+
+def _still_noted(names: FromClause) -> ColumnElement[bool]:
+    return and_(
+        garbage.c.blob_key == names.c.blob_key, garbage.c.since == names.c.noted
     )
 
 
@@ -303,9 +321,10 @@ SHA-256, owner, the owner's traffic of the month)."""
 note_blobs = statement(_note_blobs)
 """``notes``: records of (blob_key); ``now``."""
 
-lock_notes = statement(_lock_notes)
-"""``notes``: records of (n, blob_key, noted). Rows: (n), for the notes that are
-still there as they were noted, locked."""
+lock_uploads = statement(_lock_owners, _lock_notes, _upload_targets)
+"""As ``lock_targets``, for blobs that are to be objects. ``names``: records of (n,
+prefix, path, blob_key, noted). Rows: as there, and whether the blob's note is still
+there as it was noted; if so it is locked."""
 
 put_objects = statement(_note_replaced, _put_objects, _grow_owners, _forget_uploaded)
 """``uploads``: records of (prefix, path, blob_key, size, etag, sha256, owner_id,

@@ -7,55 +7,86 @@ whatever somebody puts there, nothing outside is touched. All calls block.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Self
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
+Path = tuple[str, ...]
+"""The names of folders, the outermost first; ``()`` is the root."""
 
-@contextmanager
-def opened(root: str, names: Sequence[str]) -> Iterator[list[int]]:
-    """Open the root and the folders below it, one in the other.
 
-    :return: their descriptors, the root's first.
-    :raises OSError: if one of them is not there, or is no directory.
+class Walk:
+    """Folders that stay open until the walk ends, so that each is opened once.
+
+    All methods raise ``OSError`` if a folder is not there, or is no directory.
+
+    :param root: may be a symbolic link: it is the operator's word.
     """
-    descriptors: list[int] = []
-    try:
-        # The root itself may be a link: it is the operator's word.
-        descriptors.append(os.open(root, _DIRECTORY & ~os.O_NOFOLLOW))
-        for name in names:
-            descriptors.append(os.open(name, _DIRECTORY, dir_fd=descriptors[-1]))
-        yield descriptors
-    finally:
-        for descriptor in descriptors:
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._open: dict[Path, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for descriptor in self._open.values():
             os.close(descriptor)
+        self._open.clear()
+
+    def folder(self, path: Path = ()) -> int:
+        """Return the descriptor of a folder."""
+        for above in ancestry(path):
+            if above not in self._open:
+                self._open[above] = self._enter(above)
+        return self._open[path]
+
+    def make(self, path: Path) -> None:
+        """Make folders that are not there yet."""
+        for above in ancestry(path):
+            if above:
+                with suppress(FileExistsError):
+                    os.mkdir(above[-1], 0o700, dir_fd=self.folder(above[:-1]))
+
+    def forget(self, path: Path) -> None:
+        """Close the folders on the way: others may have removed them, and made
+        new ones of the same names."""
+        for above in ancestry(path):
+            descriptor = self._open.pop(above, None)
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def sync(self, paths: Iterable[Path]) -> None:
+        """Make what is in folders durable, and their own entries.
+
+        All of them up to the root, since a folder may have been made a moment
+        ago by another process that has not made it durable yet. One that is
+        clean costs little.
+        """
+        folders = {above for path in paths for above in ancestry(path)}
+        for path in sorted(folders, key=len, reverse=True):
+            os.fsync(self.folder(path))
+
+    def _enter(self, path: Path) -> int:
+        if not path:
+            return os.open(self._root, _DIRECTORY & ~os.O_NOFOLLOW)
+        return os.open(path[-1], _DIRECTORY, dir_fd=self._open[path[:-1]])
 
 
-def make(root: str, names: Sequence[str]) -> None:
-    """Make folders below the root that are not there yet. Like files, a group may
-    read them if the umask lets it: nginx may be in it."""
-    for depth, name in enumerate(names):
-        with opened(root, names[:depth]) as descriptors, suppress(FileExistsError):
-            os.mkdir(name, 0o750, dir_fd=descriptors[-1])
+def ancestry(path: Path) -> Sequence[Path]:
+    """Return the folders on the way to a folder: the root first, itself last."""
+    return [path[:depth] for depth in range(len(path) + 1)]
 
 
-def sync(descriptors: Sequence[int]) -> None:
-    """Make the entries of folders durable, the innermost first.
-
-    All of them, since a folder may have been made a moment ago by another
-    process that has not made it durable yet. One that is clean costs little.
-    """
-    for descriptor in reversed(descriptors):
-        os.fsync(descriptor)
-
-
-def remove_empty(root: str, names: Sequence[str]) -> None:
+def remove_empty(root: str, path: Path) -> None:
     """Remove folders that are empty, the innermost first, but not the root."""
-    for depth in range(len(names), 0, -1):
+    for above in reversed(ancestry(path)[1:]):
         try:
-            with opened(root, names[: depth - 1]) as descriptors:
-                os.rmdir(names[depth - 1], dir_fd=descriptors[-1])
+            with Walk(root) as walk:
+                os.rmdir(above[-1], dir_fd=walk.folder(above[:-1]))
         except FileNotFoundError:
             continue
         except OSError:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from secrets import token_hex
 
-from qabel_block.storage import folders
+from qabel_block.storage.folders import Path, Walk
 from qabel_block.storage.layout import INCOMING
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -28,75 +27,68 @@ class IncomingFile:
     :raises OSError: if it can't be made.
     """
 
-    def __init__(self, root: str) -> None:
-        self._root = root
+    def __init__(self, walk: Walk) -> None:
+        folder = walk.folder((INCOMING,))
         while True:
             self._name = token_hex(16)
-            with folders.opened(root, [INCOMING]) as (*_, folder):
-                self._descriptor = os.open(self._name, _NEW, 0o640, dir_fd=folder)
-                # A sweep may have been between the two.
-                if _lock(self._descriptor) and _is_there(self._descriptor):
-                    return
-            os.close(self._descriptor)
+            self.descriptor = os.open(self._name, _NEW, 0o600, dir_fd=folder)
+            # A sweep may have been between the two.
+            if _lock(self.descriptor) and _is_there(self.descriptor):
+                return
+            os.close(self.descriptor)
 
     def write(self, data: bytes) -> None:
         """Append all of ``data``."""
         view = memoryview(data)
         while view:
-            view = view[os.write(self._descriptor, view) :]
+            view = view[os.write(self.descriptor, view) :]
 
-    def publish(self, names: tuple[str, ...]) -> None:
-        """Make the file durable under its final name, and close it.
+    def sync(self) -> None:
+        """Make durable what was written."""
+        os.fsync(self.descriptor)
 
-        :param names: folders, which are made, and file.
+    def link(self, walk: Walk, folder: Path, name: str) -> None:
+        """Give the file its final name, which is not durable yet.
+
+        :param folder: made if it is not there.
         :raises FileExistsError: if there is something of this name: a blob is
             never replaced.
         """
-        os.fsync(self._descriptor)
-        *path, last = names
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                self._link(path, last)
-                break
+                # A link fails where a rename would replace what is there.
+                os.link(
+                    self._name,
+                    name,
+                    src_dir_fd=walk.folder((INCOMING,)),
+                    dst_dir_fd=walk.folder(folder),
+                    follow_symlinks=False,
+                )
+                return
             except FileNotFoundError:
                 # Again if another process removes a folder that it finds empty.
                 if attempt == ATTEMPTS:
                     raise
+                walk.forget(folder)
                 with suppress(FileNotFoundError):
-                    folders.make(self._root, path)
-        os.close(self._descriptor)
+                    walk.make(folder)
 
-    def _link(self, path: Sequence[str], last: str) -> None:
-        with (
-            folders.opened(self._root, [INCOMING]) as (*_, incoming),
-            folders.opened(self._root, path) as descriptors,
-        ):
-            # A link fails where a rename would replace what is there.
-            os.link(
-                self._name,
-                last,
-                src_dir_fd=incoming,
-                dst_dir_fd=descriptors[-1],
-                follow_symlinks=False,
-            )
-            folders.sync(descriptors)
-            os.unlink(self._name, dir_fd=incoming)
-
-    def discard(self) -> None:
-        """Remove the file and close it."""
+    def end(self, walk: Walk) -> None:
+        """Remove the file from ``.incoming``, whatever other name it has got, and
+        close it."""
         try:
-            with folders.opened(self._root, [INCOMING]) as (*_, folder):
-                os.unlink(self._name, dir_fd=folder)
+            os.unlink(self._name, dir_fd=walk.folder((INCOMING,)))
         except OSError:
             pass  # the sweep will
         finally:
-            os.close(self._descriptor)
+            os.close(self.descriptor)
 
 
 def sweep(root: str) -> int:
     """Remove what crashed processes have left; return how many files."""
     count = 0
-    with folders.opened(root, [INCOMING]) as (*_, folder):
+    with Walk(root) as walk:
+        folder = walk.folder((INCOMING,))
         for name in os.listdir(folder):
             try:
                 descriptor = os.open(

@@ -12,12 +12,14 @@ from pathlib import Path
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from qabel_block.batches import Batches
 from qabel_block.errors import BlobNotFound, StorageFull, Unavailable
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
 from qabel_block.storage import folders
 from qabel_block.storage.incoming import IncomingFile, sweep
 from qabel_block.storage.layout import INCOMING, file_of
 from qabel_block.storage.page_cache import PageCache
+from qabel_block.storage.publishing import SmallFile, publish, store
 from qabel_block.threads import Threads
 
 log = Logger()
@@ -36,16 +38,19 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
 
 
+def _translate(error: OSError) -> StorageFull | Unavailable:
+    """Return the domain's error for one of the file system."""
+    if error.errno in _FULL:
+        return StorageFull()
+    return Unavailable("storage", error.strerror or type(error).__name__)
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn errors of the file system into the domain's."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            raise StorageFull from error
-        reason = error.strerror or type(error).__name__
-        raise Unavailable("storage", reason) from error
+        raise _translate(error) from error
 
 
 @implementer(IStorageBackend)
@@ -70,6 +75,7 @@ class LocalStorage:
         self._prepared = False
         self._real_root = b""
         self._page_cache = page_cache or PageCache(PIECE)
+        self._small_files = Batches(self._store, 1)
 
     async def start(self) -> None:
         """See :meth:`IStorageBackend.start`."""
@@ -86,7 +92,7 @@ class LocalStorage:
         names = file_of(key)
         if not self._prepared:
             await self._threads.run(self._prepare)
-        return LocalWriter(self._root, names, self._threads)
+        return LocalWriter(self._root, names, self._threads, self._small_files)
 
     async def open(self, key: str, start: int, length: int) -> LocalReader:
         """See :meth:`IStorageBackend.open`."""
@@ -107,6 +113,10 @@ class LocalStorage:
     async def close(self) -> None:
         """See :meth:`IStorageBackend.close`."""
 
+    async def _store(self, files: Sequence[SmallFile]) -> list[Exception | None]:
+        outcomes = await self._threads.run(store, self._root, files)
+        return [error and _translate(error) for error in outcomes]
+
     def _path_of(self, names: tuple[str, ...]) -> bytes:
         return b"%s/%s" % (self._real_root, "/".join(names).encode("ascii"))
 
@@ -125,13 +135,14 @@ class LocalStorage:
         with _translated():
             for *path, last in files:
                 try:
-                    with folders.opened(self._root, path) as descriptors:
-                        os.unlink(last, dir_fd=descriptors[-1])
-                        os.fsync(descriptors[-1])
+                    with folders.Walk(self._root) as walk:
+                        folder = walk.folder(tuple(path))
+                        os.unlink(last, dir_fd=folder)
+                        os.fsync(folder)
                 except OSError as error:
                     if error.errno not in _NO_FILE or not os.path.isdir(self._root):
                         raise
-                folders.remove_empty(self._root, path)
+                folders.remove_empty(self._root, tuple(path))
 
     def _check(self) -> None:
         with _translated():
@@ -139,11 +150,12 @@ class LocalStorage:
                 self._prepare()
             if os.statvfs(self._root).f_bavail == 0:
                 raise StorageFull
-            probe = IncomingFile(self._root)
-            try:
-                probe.write(b"\0")
-            finally:
-                probe.discard()
+            with folders.Walk(self._root) as walk:
+                probe = IncomingFile(walk)
+                try:
+                    probe.write(b"\0")
+                finally:
+                    probe.end(walk)
 
     def _check_room(self) -> None:
         try:
@@ -154,19 +166,30 @@ class LocalStorage:
 
 def _make_durably(parent: str, name: str) -> None:
     if not os.path.isdir(os.path.join(parent, name)):
-        folders.make(parent, [name])
-        with folders.opened(parent, ()) as descriptors:
-            folders.sync(descriptors)
+        with folders.Walk(parent) as walk:
+            walk.make((name,))
+            walk.sync([()])
 
 
 @implementer(IBlobWriter)
 class LocalWriter:
-    """A file on its way to its name."""
+    """A file on its way to its name.
 
-    def __init__(self, root: str, names: tuple[str, ...], threads: Threads) -> None:
+    :param small_files: where those are stored together that fit into memory.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        names: tuple[str, ...],
+        threads: Threads,
+        small_files: Batches[SmallFile, None],
+    ) -> None:
         self._root = root
-        self._names = names
+        *folder, self._name = names
+        self._folder = tuple(folder)
         self._threads = threads
+        self._small_files = small_files
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._file: IncomingFile | None = None
@@ -180,19 +203,23 @@ class LocalWriter:
 
     async def finish(self) -> None:
         """See :meth:`IBlobWriter.finish`."""
-        await self._threads.run(self._publish)
+        if self._file is None:
+            content = b"".join(self._pending)
+            await self._small_files.ask(SmallFile(self._folder, self._name, content))
+        else:
+            await self._threads.run(self._publish)
 
     async def abort(self) -> None:
         """See :meth:`IBlobWriter.abort`."""
         self._pending.clear()
-        file, self._file = self._file, None
-        if file is not None:
-            await self._threads.run(file.discard)
+        if self._file is not None:
+            await self._threads.run(self._discard)
 
     def _flush(self) -> IncomingFile:
         with _translated():
             if self._file is None:
-                self._file = IncomingFile(self._root)
+                with folders.Walk(self._root) as walk:
+                    self._file = IncomingFile(walk)
             for data in self._pending:
                 self._file.write(data)
             self._pending.clear()
@@ -201,9 +228,15 @@ class LocalWriter:
 
     def _publish(self) -> None:
         file = self._flush()
-        with _translated():
-            file.publish(self._names)
         self._file = None
+        with _translated():
+            publish(self._root, file, self._folder, self._name)
+
+    def _discard(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with folders.Walk(self._root) as walk:
+                file.end(walk)
 
 
 @implementer(IBlobReader)
@@ -245,8 +278,9 @@ class LocalReader:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         with _translated():
             try:
-                with folders.opened(root, path) as descriptors:
-                    self._descriptor = os.open(last, flags, dir_fd=descriptors[-1])
+                with folders.Walk(root) as walk:
+                    folder = walk.folder(tuple(path))
+                    self._descriptor = os.open(last, flags, dir_fd=folder)
             except OSError as error:
                 if error.errno in _NO_FILE and os.path.isdir(root):
                     raise BlobNotFound("/".join(names)) from error

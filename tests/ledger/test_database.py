@@ -71,6 +71,45 @@ async def test_commit(database: IDatabase, durable: bool) -> None:
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("durable", [True, False])
+async def test_finish(
+    database: IDatabase, other_database: IDatabase, durable: bool
+) -> None:
+    """A last change is committed with all that came before, be it the first."""
+
+    def finishing(*names: str) -> Callable[[ITransaction], Awaitable[str]]:
+        async def work(transaction: ITransaction) -> str:
+            *first, last = names
+            for name in first:
+                await create(transaction, name)
+            await transaction.finish(
+                statements.create_prefix, prefix=last, user_id=1, now=WHEN
+            )
+            return last
+
+        return work
+
+    assert await database.transact(finishing("a", "b"), durable) == "b"
+    assert await database.transact(finishing("c"), durable) == "c"
+    assert await names(other_database) == ["a", "b", "c"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_finish_that_fails(database: IDatabase) -> None:
+    """When the last change fails nothing is done, and the next work is as ever."""
+
+    async def work(transaction: ITransaction) -> None:
+        await create(transaction, "a")
+        await transaction.finish(mistaken)
+
+    with pytest.raises(Exception, match="SELEKT"):
+        await database.transact(work)
+    assert await names(database) == []
+    await database.transact(creating("b"))
+    assert await names(database) == ["b"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_other_node(database: IDatabase, other_database: IDatabase) -> None:
     """What one node committed the other one sees, at once."""
     for number in range(3):

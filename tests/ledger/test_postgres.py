@@ -288,7 +288,7 @@ async def test_conflicts_without_end(opened: Opened, dsn: str) -> None:
         ("insufficient_privilege", "privileges"),
         ("read_only_sql_transaction", "read-only"),
         ("disk_full", "disk is full"),
-        ("undefined_column", "alembic"),
+        ("undefined_column", "qabel-block migrate"),
         ("query_canceled", "too long"),
     ],
 )

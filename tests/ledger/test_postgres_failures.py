@@ -25,6 +25,8 @@ from tests.support.postgres import PostgresServer, databases_on
 
 reactor: Any = global_reactor
 
+WHEN = "2027-01-15T08:00:00.000000+00:00"
+
 
 @pytest.fixture
 def server(own_postgres: PostgresServer) -> Iterator[PostgresServer]:
@@ -74,7 +76,7 @@ async def create(transaction: ITransaction, name: str) -> int:
         statements.create_prefix,
         prefix=name,
         user_id=1,
-        now="2027-01-15T08:00:00.000000+00:00",
+        now=WHEN,
     )
 
 
@@ -202,11 +204,13 @@ async def test_connections_that_break_for_ever(
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("delivered", [True, False])
+@pytest.mark.parametrize("together", [True, False])
 async def test_lost_during_commit(
     proxy: Proxy,
     through: Callable[..., PostgresDatabase],
     dsn: str,
     delivered: bool,
+    together: bool,
 ) -> None:
     """When the connection breaks during a commit the outcome is unknown, and the
     work isn't done again."""
@@ -216,7 +220,12 @@ async def test_lost_during_commit(
     async def work(transaction: ITransaction) -> None:
         nonlocal attempts
         attempts += 1
-        await create(transaction, "a")
+        if together:
+            await transaction.finish(
+                statements.create_prefix, prefix="a", user_id=1, now=WHEN
+            )
+        else:
+            await create(transaction, "a")
 
     proxy.cut_at, proxy.deliver = b"COMMIT\0", delivered
     with logged() as events, pytest.raises(OutcomeUnknown):

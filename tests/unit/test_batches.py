@@ -8,8 +8,10 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from qabel_block.batches import SIZE, Batches
 from qabel_block.errors import NotOwner, OutcomeUnknown, Unavailable
-from qabel_block.ledger.batches import PARALLEL, SIZE, Batches
+
+PARALLEL = 2
 
 
 @define
@@ -49,7 +51,7 @@ def _outcomes(answers: Sequence[Deferred[int]]) -> list[object]:
 
 def _ask(*questions: int) -> tuple[Asked, list[object]]:
     asked = Asked()
-    batches: Batches[int, int] = Batches(asked)
+    batches: Batches[int, int] = Batches(asked, PARALLEL)
     return asked, _outcomes([batches.ask(question) for question in questions])
 
 
@@ -107,7 +109,7 @@ def test_a_mistake() -> None:
 def test_everybody_has_an_error_of_their_own() -> None:
     """Errors are not shared: each would grow the traceback of the others."""
     asked = Asked()
-    batches: Batches[int, int] = Batches(asked)
+    batches: Batches[int, int] = Batches(asked, PARALLEL)
     failures: list[Failure] = []
     for question in range(4):
         batches.ask(question).addErrback(failures.append)
@@ -121,7 +123,7 @@ def test_everybody_has_an_error_of_their_own() -> None:
 def test_cancelling() -> None:
     """Who does not wait any more does not disturb the others."""
     asked = Asked()
-    batches: Batches[int, int] = Batches(asked)
+    batches: Batches[int, int] = Batches(asked, PARALLEL)
     answers = [batches.ask(question) for question in (1, 2, 3)]
     outcomes = _outcomes(answers)
     answers[0].cancel()

@@ -1,4 +1,4 @@
-"""Asks together what is asked at the same time."""
+"""Does together what is wanted at the same time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from qabel_block.errors import Unavailable, fresh
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-PARALLEL = 2
-"""Batches under way at a time: while the answers of one come in, the database
-works on the other."""
-
 SIZE = 200
 """The most questions in a batch; it bounds the length of a statement."""
 
@@ -25,21 +21,28 @@ SIZE = 200
 class Batches(Generic[Q, A]):
     """Gathers questions while others are being answered.
 
-    A question that finds the database idle is asked at once, by itself. Under
-    load each statement answers many, which costs hardly more than one.
+    A question that finds nobody else asking is asked at once, by itself. Under
+    load many are answered together, which costs hardly more than one: a
+    statement of the database, a wait for the disk.
 
     :param ask: answers some questions in their order, each with an answer or
         with the error that is to be raised for this one. What it raises is
         raised for all; if that is ``Unavailable``, also for those who wait
-        meanwhile: nobody waits for one database after the other has given up.
+        meanwhile: nobody waits for one time limit after the other.
+    :param parallel: batches under way at a time. One makes the largest batches;
+        with two, whoever answers works on the other while the answers of one
+        come in.
     """
 
     _log = Logger()
 
     def __init__(
-        self, ask: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]]
+        self,
+        ask: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]],
+        parallel: int,
     ) -> None:
         self._ask = ask
+        self._parallel = parallel
         self._waiting: deque[tuple[Q, Deferred[A]]] = deque()
         self._under_way = 0
 
@@ -47,7 +50,7 @@ class Batches(Generic[Q, A]):
         """Return the answer to one question. Cancelling only ends the waiting."""
         answer: Deferred[A] = Deferred()
         self._waiting.append((question, answer))
-        if self._under_way < PARALLEL:
+        if self._under_way < self._parallel:
             self._begin()
         return answer
 
