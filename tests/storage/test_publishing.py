@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qabel_block.storage import publishing
+from qabel_block.storage import folders, incoming, publishing
 from qabel_block.storage.layout import INCOMING
 from qabel_block.storage.publishing import MOST_FOLDERS, SmallFile, store
 
@@ -59,7 +59,7 @@ def test_order(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [_deep(1, 1), _deep(2, 2)]
     steps: list[str] = []
 
-    class Watched(publishing.IncomingFile):
+    class Watched(incoming.IncomingFile):
         def sync(self) -> None:
             super().sync()
             steps.append("sync")
@@ -72,7 +72,7 @@ def test_order(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             super().end(*arguments)  # type: ignore[arg-type]
             steps.append("end")
 
-    class Walk(publishing.Walk):
+    class Walk(folders.Walk):
         def sync(self, paths: object) -> None:
             super().sync(paths)  # type: ignore[arg-type]
             steps.append("folders")
