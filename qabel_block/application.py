@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 
 from qabel_block.composition import compose
 from qabel_block.config import Config
-from qabel_block.control import SignalControl
+from qabel_block.control import Control, SignalControl
 from qabel_block.ledger.first_look import look_at_schema
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.metrics.catalogue import Metrics
@@ -45,12 +45,18 @@ def make_service(
 
 
 def _alone(config: Config, reactor: Any) -> Service:
-    control = SignalControl(reactor, Notifier())
+    return _with_own_metrics(config, SignalControl(reactor, Notifier()), reactor)
+
+
+def _with_own_metrics(
+    config: Config, control: Control, reactor: Any, inherited: Inherited | None = None
+) -> Service:
     endpoint = config.metrics_endpoint
     if endpoint is None:
-        return BlockService(compose(config, reactor), control, config.drain, reactor)
+        parts = compose(config, reactor, inherited)
+        return BlockService(parts, control, config.drain, reactor)
     registry = own_registry()
-    parts = compose(config, reactor, metrics=Metrics(registry))
+    parts = compose(config, reactor, inherited, Metrics(registry))
     service = BlockService(parts, control, config.drain, reactor)
     return WithMetrics(service, endpoint, registry, reactor)
 
@@ -68,6 +74,19 @@ def _supervisor(config: Config, arguments: Sequence[str], reactor: Any) -> Servi
     if endpoint is None or metrics is None:
         return service
     return WithMetrics(service, endpoint, metrics.registry, reactor)
+
+
+def make_adopted_service(
+    config: Config, sockets: Sequence[int], control: Control, reactor: Any
+) -> Service:
+    """Return a service that listens on sockets that somebody else has opened.
+
+    :param sockets: descriptors, one for each endpoint of ``config``.
+    :raises CannotListen: if there is no such address for metrics.
+    :raises NotMigrated: if the database says that its schema is not ours.
+    """
+    look_at_schema(config.ledger)
+    return _with_own_metrics(config, control, reactor, Inherited(tuple(sockets)))
 
 
 def _worker(config: Config, order: Order, reactor: Any) -> Service:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +21,17 @@ def handle_signals(
     :param hurry: called for every further SIGTERM.
     :param reload: called for SIGHUP, which would end the process otherwise.
     """
+    _on(signal.SIGHUP, reactor, reload)
+    stop_on((signal.SIGTERM,), reactor, hurry)
+
+
+def stop_on(
+    numbers: Iterable[signal.Signals], reactor: Any, hurry: Callable[[], None]
+) -> None:
+    """Make signals stop the reactor, which may be about to run.
+
+    :param hurry: called for every further signal.
+    """
     stopping = False
 
     def terminate() -> None:
@@ -32,9 +43,9 @@ def handle_signals(
         with suppress(ReactorNotRunning):
             reactor.stop()
 
-    _on(signal.SIGHUP, reactor, reload)
-    # The reactor installs its own handler when it begins to run.
-    reactor.callWhenRunning(_on, signal.SIGTERM, reactor, terminate)
+    for number in numbers:
+        # The reactor installs handlers of its own when it begins to run.
+        reactor.callWhenRunning(_on, number, reactor, terminate)
 
 
 def _on(number: signal.Signals, reactor: Any, action: Callable[[], None]) -> None:

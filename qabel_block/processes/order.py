@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import MutableMapping
-from pathlib import Path
 
 from attrs import asdict, evolve, frozen
 
@@ -58,11 +57,14 @@ class Order:
         return cls(**{**values, "sockets": tuple(values["sockets"])})
 
     def adapt(self, config: Config) -> Config:
-        """Return what differs for one worker: two can't rotate one log file."""
-        file = config.log.file
-        if file is None:
-            return config
-        return evolve(config, log=evolve(config.log, file=self._numbered(file)))
+        """Return what differs for one worker."""
+        return config_of_worker(config, self.number)
 
-    def _numbered(self, file: Path) -> Path:
-        return file.with_name(f"{file.stem}-{self.number}{file.suffix}")
+
+def config_of_worker(config: Config, number: int) -> Config:
+    """Return what differs for one worker: two can't rotate one log file."""
+    file = config.log.file
+    if file is None:
+        return config
+    numbered = file.with_name(f"{file.stem}-{number}{file.suffix}")
+    return evolve(config, log=evolve(config.log, file=numbered))

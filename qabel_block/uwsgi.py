@@ -1,0 +1,152 @@
+"""Serves in the workers of uWSGI.
+
+uWSGI opens the sockets, starts the workers and reloads them. Each worker runs this
+file in place of a loop of its own; nothing of WSGI is used, and the sockets speak
+HTTP whatever uWSGI takes them for::
+
+    uwsgi --master --processes 4 --http-socket :8888 \\
+        --python-worker-override /.../site-packages/qabel_block/uwsgi.py \\
+        --pyargv '--psql-dsn dbname=qabel-block --local-storage /srv/qabel-block'
+
+``--pyargv`` takes the options of ``twist qabel-block``. uWSGI splits them at spaces
+and knows no quotes; what has spaces goes into the environment. Where to listen and
+how many processes there are is said to uWSGI. With ``--prometheus-port`` each worker
+serves its own metrics, on that port plus its number.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.logger import globalLogBeginner
+from twisted.python.usage import UsageError
+
+from qabel_block.config import Config
+from qabel_block.configure import configure
+from qabel_block.control import Commands
+from qabel_block.log_observer import PythonLogObserver
+from qabel_block.logs import set_up_logging
+from qabel_block.options import Options
+from qabel_block.processes.order import config_of_worker
+from qabel_block.signals import stop_on
+
+_UWSGIS_OWN = ("listen", "processes")
+
+_STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""How uWSGI tells a worker to end. It starts another one if it is to go on."""
+
+
+class UwsgiControl:
+    """Control of a worker by uWSGI.
+
+    :param uwsgi: uWSGI's module, which only its processes have.
+    """
+
+    def __init__(self, uwsgi: Any, reactor: Any) -> None:
+        self._uwsgi = uwsgi
+        self._reactor = reactor
+
+    def start(self, commands: Commands) -> None:
+        """See :meth:`~qabel_block.control.Control.start`."""
+        stop_on(_STOPPING, self._reactor, commands.hurry)
+
+    def ready(self) -> None:
+        """See :meth:`~qabel_block.control.Control.ready`."""
+        self._uwsgi.accepting()
+
+    def stopping(self) -> None:
+        """See :meth:`~qabel_block.control.Control.stopping`."""
+
+
+def read_config(
+    words: Sequence[str], environment: Mapping[str, str], uwsgi: Any
+) -> Config:
+    """Return what one worker has to know.
+
+    :param words: the options as they were typed.
+    :raises SystemExit: with one line on stderr, if they are wrong.
+    :raises UsageError: likewise.
+    """
+    options = Options(environment)
+    options.parseOptions(words)
+    for name in _UWSGIS_OWN:
+        if name in options.given:
+            raise UsageError(f"--{name}: this is said to uWSGI")
+    # Several workers can't share everything.
+    added = ["--processes", str(uwsgi.numproc)]
+    if options["prometheus-port"]:
+        port = options["prometheus-port"] + uwsgi.worker_id()
+        added += ["--prometheus-port", str(port)]
+    options = Options(environment)
+    options.parseOptions([*words, *added])
+    config = configure(options)
+    if uwsgi.numproc > 1:
+        config = config_of_worker(config, uwsgi.worker_id())
+    return evolve(config, endpoints=("tcp:0",) * len(uwsgi.sockets))
+
+
+def serve(uwsgi: Any) -> None:
+    """Serve until uWSGI wants this worker to end.
+
+    :raises SystemExit: with one line on stderr, if it can't.
+    """
+    try:
+        config = read_config(sys.argv[1:], os.environ, uwsgi)
+        set_up_logging(config.log, None)
+    except UsageError as error:
+        raise SystemExit(f"qabel-block: {error}") from None
+    globalLogBeginner.beginLoggingTo(
+        [PythonLogObserver()], redirectStandardIO=False, discardBuffer=True
+    )
+    # Only now: the options say which one.
+    from twisted.internet import reactor
+
+    from qabel_block.application import make_adopted_service
+    from qabel_block.errors import NotMigrated
+    from qabel_block.listening.plan import CannotListen
+
+    for descriptor in uwsgi.sockets:
+        socket.socket(fileno=os.dup(descriptor)).setblocking(False)
+    control = UwsgiControl(uwsgi, reactor)
+    try:
+        service = make_adopted_service(config, uwsgi.sockets, control, reactor)
+    except (CannotListen, NotMigrated) as error:
+        raise SystemExit(f"qabel-block: {error}") from None
+    runs: Any = reactor
+    runs.addSystemEventTrigger("before", "shutdown", _stop, service)
+    runs.callWhenRunning(service.startService)
+    runs.run()
+
+
+def _stop(service: Any) -> Deferred[None]:
+    stopped: Deferred[None] = service.stopService()
+    return stopped
+
+
+def main() -> None:
+    """Run as a worker. One that can't serve at the start ends uWSGI, which would
+    start it over and over."""
+    import uwsgi
+
+    status = 0
+    try:
+        serve(uwsgi)
+    except SystemExit as error:
+        sys.stderr.write(f"{error.code}\n" if isinstance(error.code, str) else "")
+        status = 1
+        if uwsgi.masterpid() and uwsgi.workers()[0]["respawn_count"] == 0:
+            os.kill(uwsgi.masterpid(), signal.SIGINT)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
