@@ -17,6 +17,10 @@ A = TypeVar("A")
 SIZE = 200
 """The most questions in a batch; it bounds the length of a statement."""
 
+PATIENCE = 3.0
+"""Seconds after which a question is not asked any more. With the time that the
+answer may take then, nobody would wait for it."""
+
 
 class Batches(Generic[Q, A]):
     """Gathers questions while others are being answered.
@@ -32,6 +36,8 @@ class Batches(Generic[Q, A]):
     :param parallel: batches under way at a time. One makes the largest batches;
         with two, whoever answers works on the other while the answers of one
         come in.
+    :param now: seconds, from whenever; ``None`` if somebody else sees to it that
+        nobody waits for too long.
     """
 
     _log = Logger()
@@ -40,25 +46,40 @@ class Batches(Generic[Q, A]):
         self,
         ask: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]],
         parallel: int,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._ask = ask
         self._parallel = parallel
-        self._waiting: deque[tuple[Q, Deferred[A]]] = deque()
+        self._now = now or (lambda: 0.0)
+        self._waiting: deque[tuple[Q, Deferred[A], float]] = deque()
         self._under_way = 0
 
     def ask(self, question: Q) -> Deferred[A]:
         """Return the answer to one question. Cancelling only ends the waiting."""
         answer: Deferred[A] = Deferred()
-        self._waiting.append((question, answer))
+        self._waiting.append((question, answer, self._now()))
         if self._under_way < self._parallel:
             self._begin()
         return answer
 
     def _begin(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(SIZE, len(self._waiting)))]
+        batch = self._next()
+        if not batch:
+            return
         self._under_way += 1
         asking = Deferred.fromCoroutine(self._answer(batch))
         asking.addErrback(self._broken)
+
+    def _next(self) -> list[tuple[Q, Deferred[A]]]:
+        """Return whom to ask for now; fail those who have waited too long."""
+        batch: list[tuple[Q, Deferred[A]]] = []
+        while self._waiting and len(batch) < SIZE:
+            question, answer, since = self._waiting.popleft()
+            if self._now() - since > PATIENCE:
+                _tell(answer, Unavailable("database", "it is too busy"))
+            else:
+                batch.append((question, answer))
+        return batch
 
     async def _answer(self, batch: Sequence[tuple[Q, Deferred[A]]]) -> None:
         questions = [question for question, _ in batch]
@@ -70,8 +91,7 @@ class Batches(Generic[Q, A]):
             if isinstance(error, Unavailable):
                 self._give_up(error)
         self._under_way -= 1
-        if self._waiting:
-            self._begin()
+        self._begin()
         for (_, waiting), answer in zip(batch, answers, strict=True):
             _tell(waiting, answer)
 
@@ -79,7 +99,7 @@ class Batches(Generic[Q, A]):
         """Fail those who wait. Of them nothing was asked yet, whatever became of
         the others' questions."""
         given_up, self._waiting = self._waiting, deque()
-        for _, waiting in given_up:
+        for _, waiting, _ in given_up:
             _tell(waiting, Unavailable(error.dependency, error.reason))
 
     def _broken(self, failure: Any) -> None:

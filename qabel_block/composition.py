@@ -51,6 +51,7 @@ from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from qabel_block.readiness import Readiness
 from qabel_block.storage.layout import file_of
+from qabel_block.storage.patience import PatientStorage
 from qabel_block.threads import Threads
 from qabel_block.traffic import TrafficMeter
 from qabel_block.turns import Turns
@@ -177,7 +178,7 @@ def _handover(config: Config) -> Handover | None:
 def _storage(
     config: Config, reactor: Any, threads: Threads, edges: Edges
 ) -> IStorageBackend:
-    return make_storage(
+    storage = make_storage(
         config.storage,
         config.transfers,
         config.max_body_size,
@@ -185,6 +186,7 @@ def _storage(
         reactor,
         edges.s3(),
     )
+    return PatientStorage(storage, reactor)
 
 
 def _cache(config: Config, reactor: Any) -> ICache:

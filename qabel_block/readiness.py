@@ -24,6 +24,9 @@ Check = Callable[[], Coroutine[Deferred[Any], Any, None]]
 class Readiness:
     """Checks several dependencies at a time.
 
+    Those who ask while it is being found out share the answer: however often
+    somebody asks, a dependency is asked by one at a time.
+
     :param checks: for each dependency its name and what raises
         :class:`~qabel_block.errors.Unavailable` if it does not work.
     """
@@ -31,9 +34,17 @@ class Readiness:
     def __init__(self, checks: Mapping[str, Check], clock: IReactorTime) -> None:
         self._checks = checks
         self._clock = clock
+        self._waiting: list[Deferred[dict[str, str]]] = []
 
     async def failures(self) -> dict[str, str]:
         """Return for each dependency that does not work what was observed."""
+        outcome: Deferred[dict[str, str]] = Deferred()
+        self._waiting.append(outcome)
+        if len(self._waiting) == 1:
+            Deferred.fromCoroutine(self._find_out())
+        return await outcome
+
+    async def _find_out(self) -> None:
         running = {
             name: shielded(check()).addTimeout(LIMIT, self._clock)
             for name, check in self._checks.items()
@@ -43,7 +54,10 @@ class Readiness:
             reason = await outcome.addCallbacks(lambda _: "", _reason)
             if reason:
                 failures[name] = reason
-        return failures
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.called:  # cancelled
+                one.callback(failures)
 
 
 def _reason(failure: Any) -> str:

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from qabel_block.errors import Unavailable
 
-LIMIT = 10.0
+LIMIT = 4.0
 """Seconds that anybody waits for a turn."""
 
 

@@ -51,10 +51,10 @@ class Ledger:
     def __init__(self, database: IDatabase, now: Callable[[], float]) -> None:
         self._database = database
         self._now = now
-        self._targets = Batches(self._ask_targets, 2)
-        self._finds = Batches(self._ask_finds, 2)
-        self._notes = Batches(self._note_blobs, 1)
-        self._commits = Batches(self._commit_uploads, 1)
+        self._targets = Batches(self._ask_targets, 2, now)
+        self._finds = Batches(self._ask_finds, 2, now)
+        self._notes = Batches(self._note_blobs, 1, now)
+        self._commits = Batches(self._commit_uploads, 1, now)
 
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""

@@ -63,7 +63,7 @@ class PostgresDatabase:
         reactor: Any,
         dsn: str,
         connections: int = 8,
-        deadline: float = 10.0,
+        deadline: float = 8.0,
         waited: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._reactor = reactor

@@ -105,6 +105,11 @@ class _Connection(Connection):  # type: ignore[misc]
             super().doRead()
         except (psycopg2.Error, UnexpectedPollResult):
             self._on_lost()
+        except ValueError:
+            # A connection that broke while it was being opened has no socket to
+            # go on watching. Whoever opens it hears of the error itself.
+            if self._connection.fileno() >= 0:
+                raise
 
     def connectionLost(self, reason: Failure) -> None:
         idle = self._pollingD is None and not self._cursors

@@ -88,8 +88,11 @@ class RedisNotifier:
 
     async def check(self) -> None:
         """See :meth:`INotifier.check`."""
-        self._hearing.require()
-        self._speaking.require()
+        try:
+            await self._hearing.require().ping()
+            await self._speaking.require().ping()
+        except RedisError as error:
+            raise Unavailable("cache", "Redis did not answer") from error
 
     async def close(self) -> None:
         """See :meth:`INotifier.close`."""

@@ -46,6 +46,8 @@ PAGES = 10_000
 and again is not followed for ever."""
 
 TOO_SHORT = "a blob is shorter than it should be"
+CUT_OFF = "an answer of S3 is not whole"
+"""The connection ended within its head, of which botocore takes what there is."""
 
 _NOT_IMPLEMENTED = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -75,7 +77,7 @@ class S3Client:
             session = boto3.session.Session()
 
         def connect(attempts: int, seconds: float) -> Any:
-            return session.client(
+            client = session.client(
                 "s3",
                 endpoint_url=endpoint_url,
                 # Where the operator names none, AWS tells the right one.
@@ -90,6 +92,8 @@ class S3Client:
                     s3={"addressing_style": "path" if endpoint_url else "auto"},
                 ),
             )
+            client.meta.events.register("before-sign.s3", _expect_nothing)
+            return client
 
         with translated():
             self._client = connect(ATTEMPTS, READ_SECONDS)
@@ -127,6 +131,8 @@ class S3Client:
         """Begin a multipart upload and return its ID."""
         with translated():
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
+        if not answer.get("UploadId"):
+            raise Unavailable("storage", CUT_OFF)
         return str(answer["UploadId"])
 
     def put_part(self, key: str, upload: str, number: int, body: memoryview) -> str:
@@ -265,6 +271,8 @@ class S3Client:
             if failure is not None:
                 raise translate(failure) from failure
             raise Unavailable("storage", "the upload was not kept") from error
+        if "ContentLength" not in answer:
+            raise Unavailable("storage", CUT_OFF)
         if answer["ContentLength"] != size:
             raise Unavailable("storage", "the stored size is not that of the upload")
 
@@ -290,6 +298,12 @@ def _checked(answer: Mapping[str, Any], digest: bytes) -> bool:
     if etag != digest.hex():
         raise Unavailable("storage", "S3 stored other bytes than it was sent")
     return True
+
+
+def _expect_nothing(request: Any, **_context: object) -> None:
+    # botocore would wait a second for a "100 Continue", and for ever if that is
+    # cut off in the middle.
+    del request.headers["Expect"]
 
 
 def _use_content_md5(request: Any, **_context: object) -> None:

@@ -24,7 +24,7 @@ from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.sampler import INTERVAL, Sampler
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.readiness import Readiness
-from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.patience import PatientStorage
 from qabel_block.threads import Threads
 
 
@@ -101,14 +101,14 @@ def test_nothing_is_measured_unless_wanted(tmp_path: Path) -> None:
     )
     parts = compose(config, Clock())
     assert parts.sampler is None
-    assert type(parts.storage) is LocalStorage
+    assert type(parts.storage) is PatientStorage
     assert type(parts.notifier) is MemoryNotifier
     assert type(parts.threads) is Threads
     assert type(parts.site) is BlockSite
     measured = compose(config, Clock(), metrics=Metrics(CollectorRegistry()))
     assert measured.sampler is not None
     for part, kind in (
-        (measured.storage, LocalStorage),
+        (measured.storage, PatientStorage),
         (measured.notifier, MemoryNotifier),
         (measured.threads, Threads),
         (measured.site, BlockSite),

@@ -21,6 +21,7 @@ from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.storage import MeasuredStorage
 from qabel_block.storage.local import LocalStorage
 from qabel_block.storage.page_cache import PageCache
+from qabel_block.storage.patience import PatientStorage
 from qabel_block.storage.s3 import S3Storage
 from qabel_block.storage.s3_client import S3Client
 from qabel_block.storage.temporary import TemporaryStorage
@@ -32,6 +33,7 @@ IMPLEMENTATIONS = {
     "local, cold": LocalStorage,
     "temporary": TemporaryStorage,
     "measured": MeasuredStorage,
+    "patient": PatientStorage,
     **dict.fromkeys(STORES, S3Storage),
 }
 SHARED = tuple(
@@ -113,6 +115,10 @@ def place_named(
     if name == "local, cold":
         cold = ColdCache(1)
         return Place(lambda: LocalStorage(tmp_path / "objects", threads, cold))
+    if name == "patient":
+        return Place(
+            lambda: PatientStorage(LocalStorage(tmp_path / "objects", threads), reactor)
+        )
     if name == "measured":
         metrics = Metrics(CollectorRegistry())
         return Place(

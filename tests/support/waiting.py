@@ -8,12 +8,12 @@ from collections.abc import Callable
 PATIENCE_SECONDS = 60.0
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Return when the condition holds.
 
-    :raises AssertionError: if it does not within a minute.
+    :raises AssertionError: if it does not within some seconds.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "in vain"
         time.sleep(0.02)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from qabel_block.batches import SIZE, Batches
+from qabel_block.batches import PATIENCE, SIZE, Batches
 from qabel_block.errors import NotOwner, OutcomeUnknown, Unavailable
 
 PARALLEL = 2
@@ -131,3 +132,31 @@ def test_cancelling() -> None:
     for n in range(3):
         asked.answer(n)
     assert outcomes == [CancelledError, 20, CancelledError]
+
+
+def test_those_who_have_waited_too_long() -> None:
+    """Who has waited for long already is not asked for any more, and those who
+    have not are."""
+    asked, clock = Asked(), Clock()
+    batches: Batches[int, int] = Batches(asked, PARALLEL, clock.seconds)
+    answers = [batches.ask(question) for question in (1, 2, 3)]
+    clock.advance(PATIENCE)
+    answers.append(batches.ask(4))
+    outcomes = _outcomes(answers)
+    clock.advance(PATIENCE / 2)
+    asked.answer(0)
+    assert asked.questions == [[1], [2], [4]]
+    assert outcomes == [10, None, Unavailable, None]
+
+
+def test_all_have_waited_too_long() -> None:
+    """When nobody is left to ask for, the next one is asked for at once."""
+    asked, clock = Asked(), Clock()
+    batches: Batches[int, int] = Batches(asked, PARALLEL, clock.seconds)
+    outcomes = _outcomes([batches.ask(question) for question in (1, 2, 3)])
+    clock.advance(PATIENCE * 2)
+    asked.answer(0)
+    asked.answer(1)
+    assert outcomes == [10, 20, Unavailable]
+    batches.ask(4)
+    assert asked.questions == [[1], [2], [4]]

@@ -31,3 +31,26 @@ def test_failures() -> None:
     clock.advance(1)
     reason = "does not answer within 5 s"
     assert found == [{"cache": "it is gone", "storage": reason}]
+
+
+def test_one_at_a_time() -> None:
+    """Those who ask while it is being found out share the answer; the next one
+    gets a new one."""
+    ends: list[Deferred[None]] = []
+
+    async def check() -> None:
+        ends.append(Deferred())
+        await ends[-1]
+
+    readiness = Readiness({"database": check}, Clock())
+    found: list[dict[str, str]] = []
+    asking = [Deferred.fromCoroutine(readiness.failures()) for _ in range(3)]
+    for one in asking[:2]:
+        one.addCallback(found.append)
+    asking[2].addErrback(lambda _: None).cancel()
+    assert len(ends) == 1
+    ends[0].callback(None)
+    assert found == [{}, {}]
+    Deferred.fromCoroutine(readiness.failures()).addCallback(found.append)
+    ends[1].errback(Unavailable("database", "it is gone"))
+    assert found == [{}, {}, {"database": "it is gone"}]

@@ -1,0 +1,272 @@
+"""Limits how long anybody waits for a storage, whatever that waits for itself.
+
+A disk may hang in the kernel and a bucket behind a network that swallows
+everything; neither call can be ended. It goes on by itself then, and what has
+to follow it, such as closing a file, is done when it has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import suppress
+from types import coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
+
+from qabel_block.errors import Unavailable
+from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
+from qabel_block.shielding import shielded
+
+T = TypeVar("T")
+Work = Coroutine[Deferred[Any], Any, T]
+
+LIMIT = 12.0
+"""Seconds for which a call is waited for while no other call succeeds. A storage
+that is merely slow is waited for as long as it gets anything done: otherwise the
+last of many uploads would fail for no better reason than that they are many."""
+
+LONGEST = 120.0
+"""Seconds for which a call is waited for in any case."""
+
+PER_DELETION = 0.1
+"""Seconds more for each blob that one call deletes."""
+
+
+class Patience:
+    """Waits for calls.
+
+    :param clock: tells when to give up.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._last_success = clock.seconds()
+
+    async def wait(self, work: Work[T], more: float = 0.0) -> T:
+        """Return what ``work`` does, which goes on whatever happens here.
+
+        :param more: seconds to wait beside the usual.
+        :raises Unavailable: if it takes too long.
+        """
+        try:
+            awaited = work.send(None)
+        except StopIteration as end:
+            # It only concerned memory, which says nothing of the storage.
+            done: T = end.value
+            return done
+        return await self._wait(_go_on(work, awaited), more)
+
+    async def _wait(self, work: Awaitable[T], more: float) -> T:
+        outcome = shielded(self._note_success(work))
+        timer: IDelayedCall | None = None
+        began = self._clock.seconds()
+
+        def look() -> None:
+            nonlocal timer
+            progress = max(self._last_success, began) + LIMIT + more
+            left = min(progress, began + LONGEST + more) - self._clock.seconds()
+            if left > 0:
+                timer = self._clock.callLater(left, look)
+            else:
+                outcome.errback(Unavailable("storage", "it does not answer"))
+
+        if not outcome.called:
+            timer = self._clock.callLater(LIMIT + more, look)
+        try:
+            return await outcome
+        finally:
+            if timer is not None and timer.active():
+                timer.cancel()
+
+    async def _note_success(self, work: Awaitable[T]) -> T:
+        result = await work
+        self._last_success = self._clock.seconds()
+        return result
+
+
+@coroutine
+def _go_on(work: Work[T], awaited: Any) -> Generator[Any, Any, T]:
+    """Do the rest of a coroutine that awaits something already."""
+    step: Callable[[Any], Any]
+    argument: Any
+    while True:
+        try:
+            argument = yield awaited
+        except GeneratorExit:
+            work.close()
+            raise
+        except BaseException as error:
+            step, argument = work.throw, error
+        else:
+            step = work.send
+        try:
+            awaited = step(argument)
+        except StopIteration as end:
+            returned: T = end.value
+            return returned
+
+
+class _Calls:
+    """The calls on one writer or reader, one after the other."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._under_way = False
+        self._last: Callable[[], Work[None]] | None = None
+
+    async def run(self, work: Work[T]) -> T:
+        """Wait for a call.
+
+        :raises Unavailable: if it takes too long.
+        """
+        return await self._patience.wait(self._run(work))
+
+    async def end(self, last: Callable[[], Work[None]]) -> None:
+        """Wait for the last call, or for nothing if another is under way still:
+        then it is made when that has ended."""
+        if self._under_way:
+            self._last = last
+            return
+        with suppress(Unavailable):  # it goes on
+            await self.run(last())
+
+    async def _run(self, work: Work[T]) -> T:
+        self._under_way = True
+        try:
+            return await work
+        finally:
+            self._under_way = False
+            if self._last is not None:
+                await self._last()
+
+
+@implementer(IStorageBackend)
+class PatientStorage:
+    """Another storage, which is given up if it does not answer.
+
+    :param clock: tells when.
+    """
+
+    def __init__(self, inner: IStorageBackend, clock: IReactorTime) -> None:
+        self._inner = inner
+        self._patience = Patience(clock)
+        self._checking = False
+
+    async def start(self) -> None:
+        """See :meth:`IStorageBackend.start`."""
+        await self._inner.start()
+
+    async def create(self, key: str) -> PatientWriter:
+        """See :meth:`IStorageBackend.create`."""
+        create = self._inner.create(key)
+        writer = await self._made(create, lambda late: late.abort())
+        return PatientWriter(writer, self._patience)
+
+    async def open(self, key: str, start: int, length: int) -> PatientReader:
+        """See :meth:`IStorageBackend.open`."""
+        opening = self._inner.open(key, start, length)
+        reader = await self._made(opening, lambda late: late.close())
+        return PatientReader(reader, self._patience)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See :meth:`IStorageBackend.delete`."""
+        more = PER_DELETION * len(keys)
+        await self._patience.wait(self._inner.delete(keys), more)
+
+    async def check(self) -> None:
+        """See :meth:`IStorageBackend.check`. One check at a time: those of a
+        storage that hangs don't pile up."""
+        if self._checking:
+            raise Unavailable("storage", "it has not answered the last check yet")
+        await self._patience.wait(self._check())
+
+    async def close(self) -> None:
+        """See :meth:`IStorageBackend.close`."""
+        await self._inner.close()
+
+    async def _check(self) -> None:
+        self._checking = True
+        try:
+            await self._inner.check()
+        finally:
+            self._checking = False
+
+    async def _made(self, making: Any, drop: Callable[[Any], Work[None]]) -> Any:
+        """Return what is made, or drop it if it comes too late."""
+        in_time = True
+
+        async def make() -> Any:
+            made = await making
+            if not in_time:
+                await drop(made)
+            return made
+
+        try:
+            return await self._patience.wait(make())
+        except BaseException:
+            in_time = False
+            raise
+
+
+@implementer(IBlobWriter)
+class PatientWriter:
+    """A writer that is given up if its storage does not answer."""
+
+    def __init__(self, inner: IBlobWriter, patience: Patience) -> None:
+        self._inner = inner
+        self._calls = _Calls(patience)
+        self._finished = False
+        self._failed = False
+
+    async def write(self, data: bytes) -> None:
+        """See :meth:`IBlobWriter.write`."""
+        await self._run(self._inner.write(data))
+
+    async def finish(self) -> None:
+        """See :meth:`IBlobWriter.finish`."""
+        await self._run(self._finish())
+
+    async def abort(self) -> None:
+        """See :meth:`IBlobWriter.abort`.
+
+        After a failure of the storage nobody waits for it once more.
+        """
+        ending = shielded(self._calls.end(self._abort))
+        if not self._failed:
+            await ending
+
+    async def _run(self, work: Any) -> None:
+        try:
+            await self._calls.run(work)
+        except Unavailable:
+            self._failed = True
+            raise
+
+    async def _finish(self) -> None:
+        await self._inner.finish()
+        self._finished = True
+
+    async def _abort(self) -> None:
+        # A blob that was finished too late is noted as garbage.
+        if not self._finished:
+            await self._inner.abort()
+
+
+@implementer(IBlobReader)
+class PatientReader:
+    """A reader that is given up if its storage does not answer."""
+
+    def __init__(self, inner: IBlobReader, patience: Patience) -> None:
+        self._inner = inner
+        self._calls = _Calls(patience)
+
+    async def read(self) -> bytes:
+        """See :meth:`IBlobReader.read`."""
+        return await self._calls.run(self._inner.read())
+
+    async def close(self) -> None:
+        """See :meth:`IBlobReader.close`."""
+        await self._calls.end(self._inner.close)
