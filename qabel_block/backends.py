@@ -13,15 +13,21 @@ from qabel_block.config import (
     TemporaryDirectory,
     TemporaryLedger,
 )
-from qabel_block.interfaces import IDatabase, IStorageBackend
+from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.local_listing import LocalListing
 from qabel_block.storage.s3 import S3Storage
 from qabel_block.storage.s3_client import S3Client
+from qabel_block.storage.s3_listing import S3Listing
 from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
 from qabel_block.threads import Threads
+
+
+def _no_matter(_what: object) -> None:
+    pass
 
 
 def make_storage(
@@ -30,7 +36,7 @@ def make_storage(
     max_body_size: int,
     threads: Threads,
     reactor: Any,
-    made: Callable[[Any], None] = lambda _client: None,
+    made: Callable[[Any], None] = _no_matter,
 ) -> IStorageBackend:
     """Return the storage, not started.
 
@@ -43,12 +49,26 @@ def make_storage(
     if isinstance(chosen, TemporaryDirectory):
         return TemporaryStorage(threads)
 
-    def connect() -> S3Client:
-        return S3Client(
-            chosen.bucket, chosen.endpoint_url, chosen.region, transfers, made
-        )
+    return S3Storage(
+        lambda: _connect(chosen, transfers, made), threads, reactor, max_body_size
+    )
 
-    return S3Storage(connect, threads, reactor, max_body_size)
+
+def make_listing(
+    chosen: LocalDirectory | S3Bucket, transfers: int, threads: Threads, reactor: Any
+) -> IBlobListing:
+    """Return what lists a storage, for the tools."""
+    if isinstance(chosen, LocalDirectory):
+        return LocalListing(chosen.path, threads)
+    return S3Listing(lambda: _connect(chosen, transfers), threads, reactor, transfers)
+
+
+def _connect(
+    chosen: S3Bucket, connections: int, made: Callable[[Any], None] = _no_matter
+) -> S3Client:
+    return S3Client(
+        chosen.bucket, chosen.endpoint_url, chosen.region, connections, made
+    )
 
 
 def make_database(

@@ -14,14 +14,14 @@ time, the method raises :class:`~qabel_block.errors.Unavailable`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zope.interface import Interface
 
 if TYPE_CHECKING:
     from qabel_block.ledger.statements import Statement
-    from qabel_block.model import Account
+    from qabel_block.model import Account, Digest, ListedBlob, Listing
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -140,6 +140,45 @@ class IStorageBackend(Interface):
         """Find out whether blobs can be written and read now.
 
         :raises Unavailable: if not, in words an operator understands.
+        """
+
+    async def close() -> None:
+        """Release everything. Nothing else is called afterwards."""
+
+
+class IBlobListing(Interface):
+    """Tells what a storage backend holds; for the tools, not for requests.
+
+    Nothing is ever held in memory that grows with the number of blobs, and
+    nothing comes in any order. All methods raise
+    :class:`~qabel_block.errors.Unavailable` if the store fails, and whoever
+    iterates must go on to the end or close the iterator.
+    """
+
+    def prefixes() -> AsyncGenerator[Sequence[str], None]:
+        """Return the prefixes below which there is anything, page by page.
+
+        They are of the grammar of prefixes; whatever else is beside them is
+        passed by.
+        """
+
+    def blobs(prefix: str) -> AsyncGenerator[Listing, None]:
+        """Return all that is below a prefix, page by page.
+
+        What comes or goes meanwhile is in it or not; all the rest is, once.
+
+        :raises ValueError: if this is no prefix.
+        """
+
+    async def look(keys: Sequence[str]) -> Mapping[str, ListedBlob]:
+        """Return what storage says about some blobs; about none that is not
+        there."""
+
+    async def digests(blobs: Sequence[ListedBlob]) -> Mapping[str, Digest]:
+        """Read some blobs; return for each key what its bytes hash to.
+
+        Blobs that are not there are left out. One that is not of the size it was
+        listed with any more is left out, or can't be read.
         """
 
     async def close() -> None:

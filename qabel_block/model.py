@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from attrs import frozen
 
 from qabel_block.errors import UserDisabled
@@ -68,11 +70,14 @@ class Target:
     :ivar owner_id: the user to whom the prefix belongs.
     :ivar used: bytes the owner stores now, this object included.
     :ivar current: the object as it is now, or ``None``.
+    :ivar adopting: whether there may be a blob of the legacy server that would
+        become this object if it is not replaced or deleted before.
     """
 
     owner_id: int
     used: int
     current: StoredObject | None
+    adopting: bool = False
 
     @property
     def etag(self) -> str | None:
@@ -115,6 +120,50 @@ class NotedBlob:
 
 
 @frozen
+class ListedBlob:
+    """A blob as storage lists it.
+
+    :ivar key: its key; the next two are what it consists of.
+    :ivar version: ``None`` for a blob of the legacy server.
+    :ivar size: bytes.
+    :ivar modified: seconds since 1970.
+    :ivar etag: the validator that the legacy server had for it, with quotes;
+        ``None`` if there is none that can be used.
+    """
+
+    key: str
+    name: ObjectName
+    version: str | None
+    size: int
+    modified: float
+    etag: str | None
+
+
+@frozen
+class Listing:
+    """A part of what is below a prefix.
+
+    :ivar strays: what can't be a blob, as text for people: other names, and what
+        is no regular file.
+    """
+
+    blobs: tuple[ListedBlob, ...]
+    strays: tuple[str, ...] = ()
+
+
+@frozen
+class Digest:
+    """What the bytes of a blob hash to.
+
+    :ivar sha256: lower-case hexadecimal digest; ``None`` if they can't be read.
+    :ivar trouble: why not.
+    """
+
+    sha256: str | None
+    trouble: str = ""
+
+
+@frozen
 class Change:
     """What a committed change did.
 
@@ -150,3 +199,40 @@ class UserUsage:
     user_id: int
     stored: int
     downloaded: int
+
+
+@frozen
+class KeptSize:
+    """What the ledger says that a user stores.
+
+    :ivar kept: bytes, as it is kept.
+    :ivar total: bytes, as the objects add up.
+    """
+
+    user_id: int
+    kept: int
+    total: int
+
+
+class BlobState(Enum):
+    """What the ledger knows of a blob.
+
+    ``OBJECT`` is what somebody reads. ``GARBAGE`` will be deleted. An unknown blob
+    is ``UNKNOWN`` if there is no object of its name, ``OTHER`` if there is.
+    """
+
+    OBJECT = "object"
+    GARBAGE = "garbage"
+    UNKNOWN = "unknown"
+    OTHER = "other"
+
+
+@frozen
+class Entry:
+    """A blob that is to be entered in the ledger as an object."""
+
+    name: ObjectName
+    blob_key: str
+    size: int
+    etag: str
+    sha256: str

@@ -22,6 +22,7 @@ PATH_LIMIT = 900
 
 _VERSION_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
 _KEY = re.compile(rf"({PREFIX_PATTERN})/({PATH_PATTERN})(?:~({_VERSION_PATTERN}))?")
+_PREFIX = re.compile(PREFIX_PATTERN)
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -54,6 +55,11 @@ class Versions:
             self._last = max(candidate, self._last + 1)
             value = self._last
         return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -5, -5))
+
+
+def is_prefix(name: str) -> bool:
+    """Say whether something is of the grammar of prefixes."""
+    return _PREFIX.fullmatch(name) is not None
 
 
 def blob_key(name: ObjectName, version: str) -> str:

@@ -8,7 +8,7 @@ disturb the others.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from attrs import asdict, define, evolve, frozen
 
@@ -66,10 +66,36 @@ async def commit_uploads(
         if is_new and prefix not in used:
             await transaction.execute(statements.drop_prefix, prefix=prefix)
     if puts:
+        names = [commit.name for commit in commits]
+        await replace_legacy(transaction, names, targets, puts.keys(), now)
         await transaction.finish(
             statements.put_objects, uploads=_records(puts), now=now
         )
     return outcomes
+
+
+async def replace_legacy(
+    transaction: ITransaction,
+    names: Sequence[ObjectName],
+    targets: Sequence[Target | None],
+    changed: Container[ObjectName],
+    now: str,
+) -> None:
+    """Make blobs of the legacy server garbage that nobody has adopted yet.
+
+    Otherwise they would come back as objects that were overwritten or deleted.
+
+    :param targets: for each name its target before the change.
+    :param changed: those of the names that were changed.
+    """
+    keys = {
+        str(name)
+        for name, target in zip(names, targets, strict=True)
+        if target is not None and target.adopting and name in changed
+    }
+    if keys:
+        notes = json.dumps([{"blob_key": key} for key in sorted(keys)])
+        await transaction.execute(statements.note_blobs, notes=notes, now=now)
 
 
 def settle(

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
-from qabel_block.interfaces import IDatabase
+from attrs import asdict
+
+from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import inventory_statements as statements
+from qabel_block.ledger.entries import Rule, enter
 from qabel_block.ledger.timestamps import timestamp
-from qabel_block.model import UserUsage
+from qabel_block.model import BlobState, Entry, KeptSize, ListedBlob, UserUsage
+
+USERS = 200
+"""Users of a page."""
+
+PREFIXES = 500
+"""Prefixes of a page."""
+
+ADOPT = "adopt"
+"""The task in the table of what is unfinished."""
+
+_BEFORE_ALL = -(2**31)
 
 
 class Inventory:
-    """Questions about all that is in the ledger.
+    """Questions about all that is in the ledger, and what mends it.
 
-    None of its methods returns more than a page. All raise
+    Nothing returns more than a page at a time. All methods raise
     :class:`~qabel_block.errors.Unavailable` if the database is down.
 
     :param now: seconds since 1970.
@@ -22,6 +37,106 @@ class Inventory:
     def __init__(self, database: IDatabase, now: Callable[[], float]) -> None:
         self._database = database
         self._now = now
+
+    async def users(self) -> AsyncGenerator[list[int], None]:
+        """Return all users who store or own something, page by page, in order."""
+        after = _BEFORE_ALL
+        while rows := await self._database.fetch(
+            statements.user_page, after=after, limit=USERS
+        ):
+            page = [user_id for (user_id,) in rows]
+            after = page[-1]
+            yield page
+
+    async def prefixes(
+        self, first: int, last: int
+    ) -> AsyncGenerator[list[tuple[int, str]], None]:
+        """Return the prefixes of all users from the first to the last, each with
+        its owner, page by page."""
+        after = (first, "")
+        while rows := await self._database.fetch(
+            statements.prefix_page,
+            last_user=last,
+            after_user=after[0],
+            after_prefix=after[1],
+            limit=PREFIXES,
+        ):
+            after = rows[-1]
+            yield [(user_id, name) for user_id, name in rows]
+
+    async def known_prefixes(self, names: Iterable[str]) -> set[str]:
+        """Return those of some prefixes that somebody owns."""
+        records = json.dumps([{"prefix": name} for name in names])
+        rows = await self._database.fetch(statements.prefix_owners, names=records)
+        return {name for (name,) in rows}
+
+    async def sizes(self, users: Iterable[int]) -> list[KeptSize]:
+        """Return what the ledger says that users store, and what it should say; in
+        the order of users."""
+        rows = await self._database.fetch(statements.sums, users=_users(users))
+        return [KeptSize(*row) for row in sorted(rows)]
+
+    async def correct_sizes(self, users: Iterable[int]) -> list[KeptSize]:
+        """Make what the ledger says that users store the sum of their objects.
+
+        :return: how it was; those for whom it was right are left out.
+        """
+
+        async def work(transaction: ITransaction) -> list[KeptSize]:
+            rows = await transaction.fetch(statements.lock_users, users=_users(users))
+            wrong = [size for size in (KeptSize(*r) for r in rows) if _wrong(size)]
+            records = [{"user_id": w.user_id, "size": w.total} for w in wrong]
+            if records:
+                await transaction.execute(
+                    statements.correct_sizes, sizes=json.dumps(records)
+                )
+            return wrong
+
+        return await self._database.transact(work)
+
+    async def begin_adoption(self) -> None:
+        """From now on, what is uploaded or deleted replaces a blob of the legacy
+        server that is not adopted yet."""
+        await self._change(
+            statements.begin_task, task=ADOPT, now=timestamp(self._now())
+        )
+
+    async def end_adoption(self) -> None:
+        """All is adopted."""
+        await self._change(statements.end_task, task=ADOPT)
+
+    async def states(self, blobs: Sequence[ListedBlob]) -> list[BlobState]:
+        """Return what the ledger knows of some blobs, all at the same moment."""
+        records = [
+            {"n": n, **asdict(blob.name), "blob_key": blob.key}
+            for n, blob in enumerate(blobs)
+        ]
+        states = [BlobState.UNKNOWN] * len(blobs)
+        for n, current, is_noted in await self._database.fetch(
+            statements.states, blobs=json.dumps(records)
+        ):
+            if current == blobs[n].key:
+                states[n] = BlobState.OBJECT
+            elif is_noted:
+                states[n] = BlobState.GARBAGE
+            elif current is not None:
+                states[n] = BlobState.OTHER
+        return states
+
+    async def enter(self, entries: Sequence[Entry], rule: Rule) -> list[bool]:
+        """Make blobs objects, those for which ``rule`` and the ledger allow it.
+
+        The ledger does not allow it where the prefix does not exist, or the blob is
+        noted as garbage. Uploads, deletions and this happen one after the other.
+
+        :return: for each whether it was done.
+        """
+        now = timestamp(self._now())
+
+        async def work(transaction: ITransaction) -> list[bool]:
+            return await enter(transaction, entries, rule, now)
+
+        return await self._database.transact(work)
 
     async def count_garbage(self, grace: float) -> int:
         """Return how many blobs were noted as garbage so many seconds ago, or
@@ -41,8 +156,24 @@ class Inventory:
         """Return the users from whom most was downloaded in a month."""
         return await self._usage(statements.top_by_traffic, month, limit)
 
+    async def _change(
+        self, statement: statements.Statement, **parameters: object
+    ) -> int:
+        async def work(transaction: ITransaction) -> int:
+            return await transaction.execute(statement, **parameters)
+
+        return await self._database.transact(work)
+
     async def _usage(
         self, statement: statements.Statement, month: str, limit: int
     ) -> list[UserUsage]:
         rows = await self._database.fetch(statement, month=month, limit=limit)
         return [UserUsage(*row) for row in rows]
+
+
+def _users(users: Iterable[int]) -> str:
+    return json.dumps([{"user_id": user_id} for user_id in users])
+
+
+def _wrong(size: KeptSize) -> bool:
+    return size.kept != size.total

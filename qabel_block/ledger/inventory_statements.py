@@ -7,18 +7,36 @@ parameters are named in a comment.
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
+    ClauseElement,
     ColumnElement,
     Date,
+    FromClause,
+    Integer,
+    Text,
     and_,
     bindparam,
+    cast,
+    delete,
     func,
     literal_column,
     select,
+    true,
+    tuple_,
+    union,
+    update,
 )
 from sqlalchemy.sql.selectable import Select
 
-from qabel_block.ledger.dialects import Statement, statement
-from qabel_block.ledger.schema import garbage, traffic, users
+from qabel_block.ledger.dialects import Dialect, Statement, statement
+from qabel_block.ledger.schema import (
+    garbage,
+    objects,
+    prefixes,
+    traffic,
+    unfinished,
+    users,
+)
 
 __all__ = ["Statement"]
 
@@ -68,3 +86,141 @@ top_by_traffic = statement(
 )
 """``month, limit``. Rows: (user, bytes stored, the month's traffic), most traffic
 first; none without traffic in that month."""
+
+
+def _user_ids(dialect: Dialect) -> FromClause:
+    return dialect.records("users", user_id=Integer())
+
+
+def _user_page(column: ColumnElement[int]) -> Select[tuple[int]]:
+    """A page of one of the two tables that know of users."""
+    page = (
+        select(column.label("user_id"))
+        .distinct()
+        .where(column > bindparam("after"))
+        .order_by(column)
+        .limit(bindparam("limit"))
+        .offset(_ZERO)
+        .subquery()
+    )
+    return select(page.c.user_id)
+
+
+_every_user = union(
+    _user_page(users.c.user_id), _user_page(prefixes.c.user_id)
+).subquery()
+
+user_page = statement(
+    select(_every_user.c.user_id)
+    .order_by(_every_user.c.user_id)
+    .limit(bindparam("limit"))
+    .offset(_ZERO)
+)
+"""``after, limit``. Rows: (user), in order, whoever stores or owns something."""
+
+prefix_page = statement(
+    select(prefixes.c.user_id, prefixes.c.name)
+    .where(
+        and_(
+            prefixes.c.user_id <= bindparam("last_user"),
+            tuple_(prefixes.c.user_id, prefixes.c.name)
+            > tuple_(bindparam("after_user"), bindparam("after_prefix")),
+        )
+    )
+    .order_by(prefixes.c.user_id, prefixes.c.name)
+    .limit(bindparam("limit"))
+    .offset(_ZERO)
+)
+"""``last_user, after_user, after_prefix, limit``. Rows: (user, prefix), in order."""
+
+
+def _sums(dialect: Dialect) -> Select[tuple[int, int, int]]:
+    """What users store: as it is kept, and as it is."""
+    ids = _user_ids(dialect)
+    total = (
+        select(cast(func.coalesce(func.sum(objects.c.size), _ZERO), BigInteger))
+        .select_from(prefixes.join(objects, objects.c.prefix == prefixes.c.name))
+        .where(prefixes.c.user_id == ids.c.user_id)
+        .scalar_subquery()
+        .label("total")
+    )
+    return select(
+        ids.c.user_id, func.coalesce(users.c.size, _ZERO).label("kept"), total
+    ).select_from(ids.outerjoin(users, users.c.user_id == ids.c.user_id))
+
+
+def _lock_users(dialect: Dialect) -> ClauseElement:
+    ids = _user_ids(dialect)
+    # As for every change, in the order in which all locks are taken.
+    rows = select(ids.c.user_id, _ZERO).where(true()).order_by(ids.c.user_id)
+    insert = dialect.insert(users).from_select(["user_id", "size"], rows)
+    return insert.on_conflict_do_update(
+        index_elements=["user_id"],
+        set_={"size": insert.excluded.size},
+        where=users.c.size.is_(None),
+    )
+
+
+def _correct(dialect: Dialect) -> ClauseElement:
+    right = dialect.records("sizes", user_id=Integer(), size=BigInteger())
+    return (
+        update(users)
+        .where(users.c.user_id == right.c.user_id)
+        .values(size=right.c.size)
+    )
+
+
+sums = statement(_sums)
+"""``users``: records of (user_id). Rows: (user, bytes as kept, bytes of all
+objects), both at the same moment."""
+
+lock_users = statement(_lock_users, _sums)
+"""As ``sums``, for a correction: the users' rows are locked, made if there are
+none."""
+
+correct_sizes = statement(_correct)
+"""``sizes``: records of (user_id, size)."""
+
+prefix_owners = statement(
+    lambda dialect: select(prefixes.c.name).where(
+        prefixes.c.name.in_(select(dialect.records("names", prefix=Text()).c.prefix))
+    )
+)
+"""``names``: records of (prefix). Rows: (prefix), of those that exist."""
+
+
+def _blobs(dialect: Dialect) -> FromClause:
+    return dialect.records(
+        "blobs", n=Integer(), prefix=Text(), path=Text(), blob_key=Text()
+    )
+
+
+def _states(dialect: Dialect) -> ClauseElement:
+    blobs = _blobs(dialect)
+    return select(
+        blobs.c.n, objects.c.blob_key, garbage.c.blob_key.is_not(None)
+    ).select_from(
+        blobs.outerjoin(
+            objects,
+            and_(objects.c.prefix == blobs.c.prefix, objects.c.path == blobs.c.path),
+        ).outerjoin(garbage, garbage.c.blob_key == blobs.c.blob_key)
+    )
+
+
+states = statement(_states)
+"""``blobs``: records of (n, prefix, path, blob_key). Rows: (n, key of the blob that
+is the object of this name or ``NULL``, whether the blob is noted as garbage)."""
+
+
+def _begin_task(dialect: Dialect) -> ClauseElement:
+    insert = dialect.insert(unfinished).values(
+        task=bindparam("task"), since=bindparam("now", type_=unfinished.c.since.type)
+    )
+    return insert.on_conflict_do_nothing(index_elements=["task"])
+
+
+begin_task = statement(_begin_task)
+"""``task, now``."""
+
+end_task = statement(delete(unfinished).where(unfinished.c.task == bindparam("task")))
+"""``task``."""

@@ -17,7 +17,7 @@ from qabel_block.batches import Batches
 from qabel_block.errors import NotOwner
 from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import statements
-from qabel_block.ledger.commits import Commit, Decision, commit_uploads
+from qabel_block.ledger.commits import Commit, Decision, commit_uploads, replace_legacy
 from qabel_block.ledger.statements import Statement
 from qabel_block.ledger.targets import lock_targets, numbered, read_targets
 from qabel_block.ledger.timestamps import timestamp
@@ -144,6 +144,7 @@ class Ledger:
                 raise NotOwner(name.prefix)
             decide(target)
             if target.current is None:
+                await replace_legacy(transaction, [name], [target], [name], now)
                 return None
             change = Change(target.owner_id, -target.current.size)
             await transaction.finish(

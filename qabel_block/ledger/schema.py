@@ -12,6 +12,10 @@
 ``garbage``
     blobs that no object points at, or not yet, and since when.
 
+``unfinished``
+    what the tools have begun, or must do: ``adopt`` as long as there may be blobs
+    of the legacy server that are no objects yet.
+
 The first three are the legacy server's (PROTOCOL section 8). The revisions
 below ``migrations/`` are what makes the tables; here they are described for the
 sake of :mod:`qabel_block.ledger.statements`.
@@ -88,6 +92,13 @@ garbage = Table(
     Column("blob_key", Text, primary_key=True),
     Column("since", TIMESTAMP, nullable=False),
     Index("garbage_by_age", "since"),
+)
+
+unfinished = Table(
+    "unfinished",
+    metadata,
+    Column("task", String(36), primary_key=True),
+    Column("since", TIMESTAMP, nullable=False),
 )
 
 alembic_version = Table(

@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    exists,
     func,
     literal_column,
     select,
@@ -37,6 +38,7 @@ from qabel_block.ledger.schema import (
     objects,
     prefixes,
     traffic,
+    unfinished,
     users,
 )
 
@@ -47,6 +49,9 @@ _this_object = and_(
     objects.c.prefix == bindparam("prefix"), objects.c.path == bindparam("path")
 )
 _now = bindparam("now", type_=garbage.c.since.type)
+_adopting = exists(
+    select(unfinished.c.task).where(unfinished.c.task == literal_column("'adopt'"))
+)
 _stored = (objects.c.blob_key, objects.c.size, objects.c.etag, objects.c.sha256)
 
 
@@ -99,7 +104,11 @@ def _targets(dialect: Dialect) -> ClauseElement:
 
 def _targets_of(names: FromClause) -> Select[Any]:
     return select(
-        names.c.n, prefixes.c.user_id, func.coalesce(users.c.size, _ZERO), *_stored
+        names.c.n,
+        prefixes.c.user_id,
+        func.coalesce(users.c.size, _ZERO),
+        _adopting,
+        *_stored,
     ).select_from(
         names.join(prefixes, prefixes.c.name == names.c.prefix)
         .outerjoin(users, users.c.user_id == prefixes.c.user_id)
@@ -168,6 +177,13 @@ def _noted_names(dialect: Dialect) -> FromClause:
 def _still_noted(names: FromClause) -> ColumnElement[bool]:
     return and_(
         garbage.c.blob_key == names.c.blob_key, garbage.c.since == names.c.noted
+    )
+
+
+def _noted(dialect: Dialect) -> ClauseElement:
+    notes = dialect.records("notes", n=Integer(), blob_key=Text())
+    return select(notes.c.n).select_from(
+        notes.join(garbage, garbage.c.blob_key == notes.c.blob_key)
     )
 
 
@@ -304,9 +320,9 @@ drop_prefix = statement(delete(prefixes).where(prefixes.c.name == bindparam("pre
 """``prefix``. For one that was made in the same transaction."""
 
 targets = statement(_targets)
-"""``names``: records of (n, prefix, path). Rows: (n, owner, bytes used, then the
-object's blob key, size, ETag and SHA-256, all ``NULL`` if there is none); none
-without the prefix."""
+"""``names``: records of (n, prefix, path). Rows: (n, owner, bytes used, whether
+the legacy server's blobs are still being adopted, then the object's blob key, size,
+ETag and SHA-256, all ``NULL`` if there is none); none without the prefix."""
 
 lock_targets = statement(_lock_owners, _targets)
 """As ``targets``, for changes: the owners' rows in ``users`` are locked, made if
@@ -326,9 +342,15 @@ lock_uploads = statement(_lock_owners, _lock_notes, _upload_targets)
 prefix, path, blob_key, noted). Rows: as there, and whether the blob's note is still
 there as it was noted; if so it is locked."""
 
+noted = statement(_noted)
+"""``notes``: records of (n, blob_key). Rows: (n), for blobs that have a note."""
+
 put_objects = statement(_note_replaced, _put_objects, _grow_owners, _forget_uploaded)
 """``uploads``: records of (prefix, path, blob_key, size, etag, sha256, owner_id,
 grown); ``now``."""
+
+enter_objects = statement(_put_objects, _grow_owners)
+"""As ``put_objects``, for blobs that have no note; what they replace gets none."""
 
 delete_object = statement(
     _note_deleted, _grow_owner, delete(objects).where(_this_object)

@@ -33,7 +33,9 @@ def read_targets(count: int, rows: Sequence[Row]) -> list[Target | None]:
     """Read what :data:`~qabel_block.ledger.statements.targets` returned for so
     many names."""
     targets: list[Target | None] = [None] * count
-    for n, owner_id, used, *stored in rows:
+    for n, owner_id, used, adopting, *stored in rows:
         current = None if stored[0] is None else StoredObject(*stored)
-        targets[n] = Target(owner_id, used, current)
+        targets[n] = Target(
+            owner_id, used, current, adopting=bool(adopting) and current is None
+        )
     return targets

@@ -73,7 +73,15 @@ class Walk:
     def _enter(self, path: Path) -> int:
         if not path:
             return os.open(self._root, _DIRECTORY & ~os.O_NOFOLLOW)
-        return os.open(path[-1], _DIRECTORY, dir_fd=self._open[path[:-1]])
+        return open_below(path[-1], self._open[path[:-1]])
+
+
+def open_below(name: str, folder: int) -> int:
+    """Open a folder in another that is open, and return its descriptor.
+
+    :raises OSError: if it is not there, or is no directory.
+    """
+    return os.open(name, _DIRECTORY, dir_fd=folder)
 
 
 def ancestry(path: Path) -> Sequence[Path]:

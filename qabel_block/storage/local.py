@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -18,6 +16,7 @@ from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
 from qabel_block.storage import folders
 from qabel_block.storage.incoming import IncomingFile, sweep
 from qabel_block.storage.layout import INCOMING, file_of
+from qabel_block.storage.local_errors import NO_FILE, translate, translated
 from qabel_block.storage.page_cache import PageCache
 from qabel_block.storage.publishing import SmallFile, publish, store
 from qabel_block.threads import Threads
@@ -33,24 +32,6 @@ PIECE = 256 * 1024
 enough that many downloads fit into memory."""
 
 NO_SPACE = "there is no space left"
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
-
-
-def _translate(error: OSError) -> StorageFull | Unavailable:
-    """Return the domain's error for one of the file system."""
-    if error.errno in _FULL:
-        return StorageFull()
-    return Unavailable("storage", error.strerror or type(error).__name__)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _translate(error) from error
 
 
 @implementer(IStorageBackend)
@@ -115,13 +96,13 @@ class LocalStorage:
 
     async def _store(self, files: Sequence[SmallFile]) -> list[Exception | None]:
         outcomes = await self._threads.run(store, self._root, files)
-        return [error and _translate(error) for error in outcomes]
+        return [error and translate(error) for error in outcomes]
 
     def _path_of(self, names: tuple[str, ...]) -> bytes:
         return b"%s/%s" % (self._real_root, "/".join(names).encode("ascii"))
 
     def _prepare(self) -> int:
-        with _translated():
+        with translated():
             if not self._prepared:
                 root = os.path.abspath(self._root)
                 _make_durably(os.path.dirname(root), os.path.basename(root))
@@ -132,7 +113,7 @@ class LocalStorage:
             return sweep(self._root)
 
     def _delete(self, files: Sequence[tuple[str, ...]]) -> None:
-        with _translated():
+        with translated():
             for *path, last in files:
                 try:
                     with folders.Walk(self._root) as walk:
@@ -140,12 +121,12 @@ class LocalStorage:
                         os.unlink(last, dir_fd=folder)
                         os.fsync(folder)
                 except OSError as error:
-                    if error.errno not in _NO_FILE or not os.path.isdir(self._root):
+                    if error.errno not in NO_FILE or not os.path.isdir(self._root):
                         raise
                 folders.remove_empty(self._root, tuple(path))
 
     def _check(self) -> None:
-        with _translated():
+        with translated():
             if not self._prepared:
                 self._prepare()
             if os.statvfs(self._root).f_bavail == 0:
@@ -216,7 +197,7 @@ class LocalWriter:
             await self._threads.run(self._discard)
 
     def _flush(self) -> IncomingFile:
-        with _translated():
+        with translated():
             if self._file is None:
                 with folders.Walk(self._root) as walk:
                     self._file = IncomingFile(walk)
@@ -229,7 +210,7 @@ class LocalWriter:
     def _publish(self) -> None:
         file = self._flush()
         self._file = None
-        with _translated():
+        with translated():
             publish(self._root, file, self._folder, self._name)
 
     def _discard(self) -> None:
@@ -276,13 +257,13 @@ class LocalReader:
         """
         *path, last = names
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        with _translated():
+        with translated():
             try:
                 with folders.Walk(root) as walk:
                     folder = walk.folder(tuple(path))
                     self._descriptor = os.open(last, flags, dir_fd=folder)
             except OSError as error:
-                if error.errno in _NO_FILE and os.path.isdir(root):
+                if error.errno in NO_FILE and os.path.isdir(root):
                     raise BlobNotFound("/".join(names)) from error
                 raise
         try:
@@ -320,7 +301,7 @@ class LocalReader:
     def _read(self) -> bytes:
         assert self._descriptor is not None
         size = min(PIECE, self._end - self._next)
-        with _translated():
+        with translated():
             piece = os.pread(self._descriptor, size, self._next)
         if len(piece) < size:
             raise Unavailable("storage", "a blob is shorter than it should be")

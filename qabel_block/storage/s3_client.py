@@ -29,6 +29,7 @@ from qabel_block.storage.s3_errors import (
     translate,
     translated,
 )
+from qabel_block.storage.s3_pages import S3Pages
 from qabel_block.storage.s3_parcel import Parcel
 
 CONNECT_SECONDS = 3.0
@@ -252,6 +253,10 @@ class S3Client:
         for failed in answer.get("Errors", ()):
             if failed.get("Code") not in NO_SUCH_KEY:
                 raise Unavailable("storage", f"deleting: {failed.get('Code')}")
+
+    def pages(self, size: int) -> S3Pages:
+        """Return what lists the bucket, so many keys at a time."""
+        return S3Pages(self._client, self._bucket, size)
 
     def close(self) -> None:
         """Close idle connections."""

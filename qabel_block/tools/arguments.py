@@ -38,8 +38,8 @@ class Places:
     :ivar transfers: storage operations that run in threads at a time.
     """
 
-    ledger: PostgresLedger | SqliteLedger | TemporaryLedger
-    storage: LocalDirectory | TemporaryDirectory | S3Bucket
+    ledger: PostgresLedger | SqliteLedger
+    storage: LocalDirectory | S3Bucket
     transfers: int
 
 
@@ -113,7 +113,10 @@ def read_places(arguments: Namespace, environment: Mapping[str, str]) -> Places:
             given.add(name)
         values[name] = option.value_by_default() if read is None else read()
     check_places(values, given)
-    return Places(ledger_of(values, given), storage_of(values), values["transfers"])
+    storage, ledger = storage_of(values), ledger_of(values, given)
+    assert not isinstance(storage, TemporaryDirectory)
+    assert not isinstance(ledger, TemporaryLedger)
+    return Places(ledger, storage, values["transfers"])
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from attrs import frozen
 
-from qabel_block.backends import make_database, make_storage
+from qabel_block.backends import make_database, make_listing, make_storage
 from qabel_block.errors import Unavailable
-from qabel_block.interfaces import IDatabase, IStorageBackend
+from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
 from qabel_block.ledger.inventory import Inventory
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.shielding import shielded
@@ -62,6 +62,7 @@ class Parts:
     ledger: Ledger
     inventory: Inventory
     storage: IStorageBackend
+    listing: IBlobListing
 
 
 @asynccontextmanager
@@ -72,18 +73,20 @@ async def opened(job: Job) -> AsyncIterator[Parts]:
     """
     places, reactor = job.places, job.reactor
     threads = Threads(reactor, places.transfers, "transfers")
-    storage = make_storage(
-        places.storage, places.transfers, PART_SIZE_FOR, threads, reactor
-    )
+    chosen, transfers = places.storage, places.transfers
+    storage = make_storage(chosen, transfers, PART_SIZE_FOR, threads, reactor)
+    listing = make_listing(chosen, transfers, threads, reactor)
     database, _ = make_database(places.ledger, reactor, PATIENCE)
     now = reactor.seconds
     threads.start()
     await database.start()
     try:
         await shielded(database.check()).addTimeout(FIRST_ANSWER, reactor, _silent)
-        yield Parts(database, Ledger(database, now), Inventory(database, now), storage)
+        ledger, inventory = Ledger(database, now), Inventory(database, now)
+        yield Parts(database, ledger, inventory, storage, listing)
     finally:
         job.progress.end()
+        await listing.close()
         await storage.close()
         await database.close()
         threads.stop()

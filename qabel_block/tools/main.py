@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
-from qabel_block.tools import collect, migrate, usage
+from qabel_block.tools import adopt, collect, migrate, usage
 from qabel_block.tools.arguments import Syntax, read_arguments, read_places
 from qabel_block.tools.job import Job
 from qabel_block.tools.progress import BarProgress, LineProgress, NoProgress, Progress
@@ -40,6 +40,7 @@ COMMANDS = {
     name: _command(name, module)
     for name, module in (
         ("migrate", migrate),
+        ("adopt", adopt),
         ("collect", collect),
         ("usage", usage),
     )

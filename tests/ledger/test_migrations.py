@@ -25,33 +25,19 @@ from qabel_block.model import Target, TrafficCount
 from tests.ledger.conftest import database_at
 from tests.ledger.support import OWNER, MovableTime, P, change, name, overwrite
 from tests.support.database import query
+from tests.support.legacy import LEGACY, make_legacy_tables
 
-LEGACY = "aa3320db4c7f"
 CHECKOUT = Path(__file__).parents[2]
 
-FIRST_OF_MONTH = {
-    "postgresql": "date_trunc('month', traffic_month) = traffic_month",
-    "sqlite": "date(traffic_month, 'start of month') = traffic_month",
-}
 LEGACY_PREFIXES = [f"{number * 7919 % 997:036d}" for number in range(500)]
 
 
-def make_legacy(dsn: str, kind: str) -> None:
+def make_legacy(dsn: str) -> None:
     """Build what the legacy server leaves behind, without Alembic's help."""
     rows = ", ".join(f"('{prefix}', {OWNER})" for prefix in LEGACY_PREFIXES)
-    key = {"postgresql": "", "sqlite": " NOT NULL"}[kind]
+    make_legacy_tables(dsn)
     change(
         dsn,
-        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL,"
-        " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))",
-        f"INSERT INTO alembic_version VALUES ('{LEGACY}')",
-        f"CREATE TABLE users (user_id INTEGER{key} PRIMARY KEY, size BIGINT DEFAULT 0)",
-        "CREATE TABLE prefixes"
-        f" (name VARCHAR(36){key} PRIMARY KEY, user_id INTEGER NOT NULL)",
-        "CREATE TABLE traffic"
-        f" (user_id INTEGER{key}, traffic_month DATE{key}, traffic BIGINT,"
-        " CONSTRAINT pk_traffic PRIMARY KEY (user_id, traffic_month),"
-        f" CONSTRAINT traffic_month_constraint CHECK ({FIRST_OF_MONTH[kind]}))",
         f"INSERT INTO users VALUES ({OWNER}, 0), (99, NULL)",
         f"INSERT INTO prefixes VALUES {rows}",
         f"INSERT INTO traffic VALUES ({OWNER}, '2027-01-01', 5)",
@@ -97,10 +83,10 @@ def alembic(dsn: str, *command: str) -> str:
 
 
 @pytest.fixture
-def legacy_dsn(empty_dsn: Callable[[], str], kind: str) -> str:
+def legacy_dsn(empty_dsn: Callable[[], str]) -> str:
     """A database of the legacy server."""
     dsn = empty_dsn()
-    make_legacy(dsn, kind)
+    make_legacy(dsn)
     return dsn
 
 
@@ -147,7 +133,7 @@ def test_upgrade_twice(dsn: str) -> None:
 @pytest_twisted.ensureDeferred
 async def test_legacy_data(legacy_dsn: str) -> None:
     """A legacy database goes on where it was: owners, the order of their prefixes,
-    sizes and traffic."""
+    sizes and traffic. What is stored is still to be adopted."""
     upgrade(legacy_dsn)
     database = database_at(legacy_dsn)
     await database.start()
@@ -157,7 +143,7 @@ async def test_legacy_data(legacy_dsn: str) -> None:
     await ledger.create_prefix(OWNER, P)
     assert await ledger.prefixes(OWNER) == [*LEGACY_PREFIXES, P]
     await ledger.create_prefix(99, "young")
-    assert await ledger.target(name("a", "young")) == Target(99, 0, None)
+    assert await ledger.target(name("a", "young")) == Target(99, 0, None, adopting=True)
     await overwrite(ledger, name("a"), 7)
     await ledger.add_traffic([TrafficCount(OWNER, "2027-01-01", 2)])
     found = await ledger.find(name("a"), "2027-01-01")

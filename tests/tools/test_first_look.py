@@ -12,12 +12,12 @@ import pytest
 
 from qabel_block.ledger.migrate import head, upgrade
 from tests.ledger.support import change
+from tests.support.legacy import LEGACY
 from tests.support.postgres import NewDatabase, PostgresServer, databases_on
 from tests.support.server import ServerProcess
 from tests.support.tools import run_tool, tool_environment
 from tests.support.waiting import wait_for
 
-LEGACY = "aa3320db4c7f"
 TWIST = (sys.executable, "-m", "twisted", "qabel-block")
 TWISTD = (
     *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),

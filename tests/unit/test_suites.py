@@ -19,6 +19,7 @@ from qabel_block.push.hub import Hub
 from tests.accounts import test_behaviour as accounts
 from tests.caches import test_behaviour as caches
 from tests.push import test_notifiers as notifiers
+from tests.storage import test_listing as listings
 from tests.storage.conftest import IMPLEMENTATIONS as STORAGES
 
 TESTED: dict[str, set[type]] = {
@@ -26,6 +27,7 @@ TESTED: dict[str, set[type]] = {
     "ICache": set(caches.IMPLEMENTATIONS.values()),
     "INotifier": set(notifiers.IMPLEMENTATIONS.values()),
     "IStorageBackend": set(STORAGES.values()),
+    "IBlobListing": set(listings.IMPLEMENTATIONS.values()),
     # tests/ledger/test_database.py, on the databases of tests/ledger/conftest.py
     "IDatabase": {PostgresDatabase, SqliteDatabase},
     # One implementation each, with tests of its own

@@ -1,0 +1,78 @@
+"""What is in the directory of :class:`~qabel_block.storage.local.LocalStorage`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import aclosing
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from zope.interface import implementer
+
+from qabel_block.interfaces import IBlobListing
+from qabel_block.model import Digest, ListedBlob, Listing
+from qabel_block.names import is_prefix
+from qabel_block.storage import local_walk
+from qabel_block.storage.local_errors import translated
+from qabel_block.threads import Threads
+
+T = TypeVar("T")
+
+
+@implementer(IBlobListing)
+class LocalListing:
+    """Walks the directory, in whatever order the file system has.
+
+    :param root: the directory.
+    :param page: entries that are handed over at a time.
+    """
+
+    def __init__(self, root: str | Path, threads: Threads, page: int = 1000) -> None:
+        self._page = page
+        self._root = str(root)
+        self._threads = threads
+
+    async def prefixes(self) -> AsyncGenerator[Sequence[str], None]:
+        """See :meth:`IBlobListing.prefixes`."""
+        async with aclosing(self._pages(local_walk.prefixes(self._root))) as pages:
+            async for page in pages:
+                yield page
+
+    async def blobs(self, prefix: str) -> AsyncGenerator[Listing, None]:
+        """See :meth:`IBlobListing.blobs`."""
+        if not is_prefix(prefix):
+            raise ValueError(f"not a prefix: {prefix!r}")
+        async with aclosing(self._pages(local_walk.walk(self._root, prefix))) as pages:
+            async for page in pages:
+                yield Listing(
+                    tuple(entry for entry in page if isinstance(entry, ListedBlob)),
+                    tuple(entry for entry in page if isinstance(entry, str)),
+                )
+
+    async def look(self, keys: Sequence[str]) -> dict[str, ListedBlob]:
+        """See :meth:`IBlobListing.look`."""
+        return await self._run(lambda: local_walk.look(self._root, keys))
+
+    async def digests(self, blobs: Sequence[ListedBlob]) -> dict[str, Digest]:
+        """See :meth:`IBlobListing.digests`."""
+        return await self._run(lambda: local_walk.digests(self._root, blobs))
+
+    async def close(self) -> None:
+        """See :meth:`IBlobListing.close`."""
+
+    async def _pages(
+        self, entries: Generator[T, None, None]
+    ) -> AsyncGenerator[list[T], None]:
+        try:
+            while page := await self._run(lambda: list(islice(entries, self._page))):
+                yield page
+        finally:
+            entries.close()
+
+    async def _run(self, function: Callable[[], T]) -> T:
+        def call() -> T:
+            with translated():
+                return function()
+
+        return await self._threads.run(call)

@@ -1,0 +1,173 @@
+"""Looks at many files below the storage directory. All calls block."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from hashlib import sha256
+from itertools import groupby
+
+from qabel_block.model import Digest, ListedBlob
+from qabel_block.names import is_prefix, parse_blob_key
+from qabel_block.storage import folders
+from qabel_block.storage.layout import file_of, key_of
+from qabel_block.storage.local_errors import NO_FILE, reason_of
+
+PIECE = 1024 * 1024
+"""Bytes that are hashed at a time."""
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def prefixes(root: str) -> Generator[str, None, None]:
+    """Return the folders in the root that are named like a prefix, and whatever
+    else is named like one but no file."""
+    with folders.Walk(root) as way, os.scandir(way.folder()) as all_:
+        for entry in all_:
+            if is_prefix(entry.name) and not entry.is_file(follow_symlinks=False):
+                yield entry.name
+
+
+def walk(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
+    """Return all files below a prefix, and as text what is no blob.
+
+    Only the folders on the way to where the walk has come to are open.
+    """
+    with ExitStack() as stack:
+        opened = stack.enter_context(folders.Walk(root)).folder()
+        try:
+            way = [_Folder((prefix,), opened)]
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
+            with suppress(FileNotFoundError):
+                os.stat(prefix, dir_fd=opened, follow_symlinks=False)
+                yield repr(prefix)  # no folder, but a link or the like
+            return
+        stack.callback(_close, way)
+        while way:
+            entry = next(way[-1].entries, None)
+            if entry is None:
+                way.pop().close()
+                continue
+            names = (*way[-1].names, entry.name)
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    way.append(_Folder(names, way[-1].descriptor))
+                else:
+                    yield _blob(names, entry.stat(follow_symlinks=False))
+            except OSError as error:
+                if error.errno not in NO_FILE:
+                    raise  # otherwise it went away meanwhile
+
+
+def look(root: str, keys: Sequence[str]) -> dict[str, ListedBlob]:
+    """See :meth:`IBlobListing.look`."""
+    found = {}
+    for folder, key, last in _opened(root, keys):
+        try:
+            it = os.stat(last, dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
+            continue
+        if stat.S_ISREG(it.st_mode):
+            found[key] = _listed(key, it)
+    return found
+
+
+def digests(root: str, blobs: Sequence[ListedBlob]) -> dict[str, Digest]:
+    """See :meth:`IBlobListing.digests`."""
+    sizes = {blob.key: blob.size for blob in blobs}
+    found = {}
+    for folder, key, last in _opened(root, list(sizes)):
+        try:
+            digest = _hashed(folder, last, sizes[key])
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                found[key] = Digest(None, reason_of(error))
+        else:
+            if digest is not None:
+                found[key] = Digest(digest)
+    return found
+
+
+class _Folder:
+    """A folder that is being read."""
+
+    def __init__(self, names: tuple[str, ...], parent: int) -> None:
+        self.names = names
+        self.descriptor = folders.open_below(names[-1], parent)
+        try:
+            self.entries = os.scandir(self.descriptor)
+        except OSError:
+            os.close(self.descriptor)
+            raise
+
+    def close(self) -> None:
+        self.entries.close()
+        os.close(self.descriptor)
+
+
+def _close(way: list[_Folder]) -> None:
+    for folder in way:
+        folder.close()
+
+
+def _opened(root: str, keys: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """Return folder, key and file name of some blobs, folder by folder.
+
+    Those whose folder is not there are left out.
+    """
+    files = [(*_split(file_of(key)), key) for key in keys]
+    with folders.Walk(root) as walk:
+        walk.folder()  # without the root itself nothing can be said
+    for path, below in groupby(sorted(files), key=lambda file: file[0]):
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(folders.Walk(root)).folder(path)
+            except OSError as error:
+                if error.errno not in NO_FILE:
+                    raise
+                continue
+            for _, last, key in below:
+                yield folder, key, last
+
+
+def _split(file: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    return file[:-1], file[-1]
+
+
+def _blob(names: tuple[str, ...], it: os.stat_result) -> ListedBlob | str:
+    try:
+        if stat.S_ISREG(it.st_mode):
+            return _listed(key_of(names), it)
+    except ValueError:
+        pass
+    return repr("/".join(names))
+
+
+def _listed(key: str, it: os.stat_result) -> ListedBlob:
+    name, version = parse_blob_key(key)
+    # The legacy server's validator was the time of the last change.
+    etag = None if version else f'"{it.st_mtime_ns}"'
+    return ListedBlob(key, name, version, it.st_size, it.st_mtime, etag)
+
+
+def _hashed(folder: int, name: str, size: int) -> str | None:
+    """Return the SHA-256 of a file, ``None`` if it isn't a file of that size."""
+    descriptor = os.open(name, _FILE, dir_fd=folder)
+    try:
+        digest = sha256()
+        read = 0
+        # One byte more than should be there would show.
+        while piece := os.read(descriptor, min(PIECE, size - read + 1)):
+            digest.update(piece)
+            read += len(piece)
+            if read > size:
+                break
+        return digest.hexdigest() if read == size else None
+    finally:
+        os.close(descriptor)

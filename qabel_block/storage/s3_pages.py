@@ -1,0 +1,99 @@
+"""Lists a bucket, made so that any store understands it.
+
+Nothing here depends on the order of keys: stores that keep folders have another
+than S3's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from qabel_block.errors import Unavailable
+from qabel_block.model import ListedBlob
+from qabel_block.names import parse_blob_key
+from qabel_block.storage.s3_errors import (
+    FAILURES,
+    NO_SUCH_KEY,
+    code_of,
+    translate,
+    translated,
+)
+
+DELIMITER = "/"
+
+_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,100}"')
+
+
+class S3Pages:
+    """One bucket's listing. All methods block.
+
+    They raise :class:`~qabel_block.errors.Unavailable` if the store fails.
+
+    :param client: boto3's.
+    :param size: keys of a page.
+    """
+
+    def __init__(self, client: Any, bucket: str, size: int) -> None:
+        self._size = size
+        self._client = client
+        self._bucket = bucket
+
+    def folders(self) -> Iterator[list[str]]:
+        """Return what keys have before their first slash, page by page."""
+        for page in self._pages(Delimiter=DELIMITER):
+            found = page.get("CommonPrefixes", ())
+            yield [str(folder["Prefix"]).removesuffix(DELIMITER) for folder in found]
+
+    def below(self, prefix: str, after: str = "") -> Iterator[list[ListedBlob | str]]:
+        """Return the blobs below a prefix, page by page, and as text what is none.
+
+        :param after: the key after which to begin, in the order of the store.
+        """
+        start = {"StartAfter": after} if after else {}
+        for page in self._pages(Prefix=f"{prefix}{DELIMITER}", **start):
+            yield [_listed(item) for item in page.get("Contents", ())]
+
+    def look(self, key: str) -> ListedBlob | None:
+        """Return what there is to say about one blob, ``None`` if it is not there."""
+        try:
+            answer = self._client.head_object(Bucket=self._bucket, Key=key)
+        except FAILURES as error:
+            if code_of(error) in NO_SUCH_KEY:
+                return None
+            raise translate(error) from error
+        listed = _listed({"Key": key, "Size": answer["ContentLength"], **answer})
+        return listed if isinstance(listed, ListedBlob) else None
+
+    def _pages(self, **what: str) -> Iterator[Mapping[str, Any]]:
+        following: dict[str, str] = {}
+        while True:
+            with translated():
+                page = self._client.list_objects_v2(
+                    Bucket=self._bucket, MaxKeys=self._size, **what, **following
+                )
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            token = page.get("NextContinuationToken")
+            if not token or following == {"ContinuationToken": token}:
+                raise Unavailable("storage", "S3 breaks off a listing")
+            following = {"ContinuationToken": token}
+
+
+def _listed(item: Mapping[str, Any]) -> ListedBlob | str:
+    key = str(item["Key"])
+    try:
+        name, version = parse_blob_key(key)
+    except ValueError:
+        return repr(key)
+    # The legacy server's validator was S3's.
+    etag = str(item.get("ETag", ""))
+    if version is not None or not _ETAG.fullmatch(etag):
+        return ListedBlob(key, name, version, *_facts(item), None)
+    return ListedBlob(key, name, version, *_facts(item), etag)
+
+
+def _facts(item: Mapping[str, Any]) -> tuple[int, float]:
+    return int(item["Size"]), item["LastModified"].timestamp()
