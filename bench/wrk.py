@@ -38,6 +38,7 @@ class Load:
 class Measured:
     """What came of it.
 
+    :ivar requests: how many were answered.
     :ivar rate: requests a second.
     :ivar bandwidth: bytes a second.
     :ivar p50: seconds that half of the requests took at the most.
@@ -45,6 +46,7 @@ class Measured:
     :ivar cpu: processor seconds of the server for each request.
     """
 
+    requests: int
     rate: float
     bandwidth: float
     p50: float
@@ -96,6 +98,7 @@ def measure(url: str, pid: int, load: Load, seconds: int) -> Measured:
         raise LoadFailed(f"{seen} for {load} at {url}")
     took = seen["microseconds"] / 1e6
     return Measured(
+        requests=seen["requests"],
         rate=seen["requests"] / took,
         bandwidth=seen["bytes"] / took,
         p50=seen["p50"] / 1e6,

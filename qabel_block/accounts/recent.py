@@ -16,7 +16,7 @@ class RecentAccounts:
     :param limit: accounts; beyond that the ones kept longest are forgotten.
     """
 
-    def __init__(self, clock: IReactorTime, limit: int = 10_000) -> None:
+    def __init__(self, clock: IReactorTime, limit: int = 30_000) -> None:
         self._clock = clock
         self._limit = limit
         self._entries: OrderedDict[str, tuple[float, Account]] = OrderedDict()

@@ -10,7 +10,7 @@ from zope.interface import implementer
 from qabel_block.errors import ClientGone
 from qabel_block.interfaces import IBody
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER = 512 * 1024
 """Bytes that may wait here before the client is paused."""
 
 

@@ -10,7 +10,8 @@ This module, and no other, leans on the insides of :mod:`twisted.web.http`:
 ``HTTPChannel.allHeadersReceived``, ``allContentReceived`` and
 ``_respondToBadRequestAndDisconnect``, the attributes ``_command``, ``_path``,
 ``_version`` and ``_networkProducer``, and ``Request.queued``, which keeps
-``finish()`` from ending the request's turn on its connection.
+``finish()`` from ending the request's turn on its connection; and on the
+``bufferSize`` of TCP transports.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ CLIENT_GONE = 499
 """Taken note of as the status of a request whose client left before the answer
 began. It is nginx', and never sent."""
 
+SMALL_PIECE = 64 * 1024
+LARGE_PIECE = 512 * 1024
+"""Bytes taken from the socket at a time: a body costs half as much in large pieces,
+for which a small request would have to make room in vain."""
+
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
@@ -96,6 +102,11 @@ class StreamingChannel(HTTPChannel):
         self.site.ended(request)
         self.site.closed(self)
         return self.transport
+
+    def receive_at_most(self, size: int) -> None:
+        """Say how many bytes to take from a plain socket at a time."""
+        if hasattr(self.transport, "bufferSize"):
+            self.transport.bufferSize = size
 
     def take_early_data(self) -> bytes:
         """Return what the client has sent after its request."""
@@ -205,6 +216,8 @@ class StreamingRequest(Request):
         self.queued = True
         self.content_length = length
         self.body = RequestBody(self)
+        if length is None or length > SMALL_PIECE:
+            self.channel.receive_at_most(LARGE_PIECE)
         self.site = self.channel.site
         self.arrived = self.site.reactor.seconds()
         self.request_id = self._choose_request_id()
@@ -253,6 +266,7 @@ class StreamingRequest(Request):
         """Take note that the body is complete. Called by the channel."""
         answered = self.finished
         self.queued = False
+        self.channel.receive_at_most(SMALL_PIECE)
         self.channel.body_paused = False
         self.body.end()  # which may be all that the answer has waited for
         if answered:
