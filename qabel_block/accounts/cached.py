@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from hmac import digest
 from typing import Any
@@ -14,7 +15,8 @@ from zope.interface import implementer
 
 from qabel_block.accounts.answer import read_entry, write_entry
 from qabel_block.accounts.recent import RecentAccounts
-from qabel_block.errors import Unavailable, fresh
+from qabel_block.accounts.unknown import RecentlyUnknown
+from qabel_block.errors import Unavailable, UnknownUser, fresh
 from qabel_block.interfaces import IAuthenticator, ICache
 from qabel_block.model import Account
 
@@ -28,6 +30,9 @@ QUIET_SECONDS = 60.0
 
 _KEYS = "qabel-block:account"
 
+_TOKEN = re.compile(r"token +[\x21-\x7e]{1,1024} *", re.IGNORECASE)
+"""``Token`` and one word, which is what the accounting server looks for."""
+
 
 @implementer(IAuthenticator)
 class CachingAuthenticator:
@@ -36,7 +41,9 @@ class CachingAuthenticator:
     What it learns goes into a cache that all nodes share, and stays in this
     process until the same moment, so that most look-ups ask nobody.
 
-    Tokens are never kept: the key of an entry is their HMAC.
+    Tokens are never kept: the key of an entry is their HMAC. A header that can't be
+    one with a token is nobody's, without asking; and whoever was unknown stays so
+    for a moment, so that it costs the accounting server little if somebody guesses.
 
     :param secret: the key of the HMAC; all nodes that share the cache share it.
     :param recent: what stays in this process; empty by default.
@@ -55,11 +62,14 @@ class CachingAuthenticator:
         self._secret = secret.encode("utf-8")
         self._clock = clock
         self._recent = RecentAccounts(clock) if recent is None else recent
+        self._unknown = RecentlyUnknown(clock)
         self._asking: dict[str, list[Deferred[Account]]] = {}
         self._quiet_until = 0.0
 
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         """See :meth:`IAuthenticator.authenticate`."""
+        if not _TOKEN.fullmatch(authorization):
+            raise UnknownUser
         token = digest(self._secret, authorization.encode("utf-8"), "sha256").hex()
         return await self._look_up(
             f"{_KEYS}:token:{token}",
@@ -86,6 +96,8 @@ class CachingAuthenticator:
         recent = self._recent.get(key)
         if recent is not None:
             return recent
+        if key in self._unknown:
+            raise UnknownUser
         waiting: Deferred[Account] = Deferred()
         if key in self._asking:
             self._asking[key].append(waiting)
@@ -111,7 +123,11 @@ class CachingAuthenticator:
             account, expires = cached
             self._recent.keep(key, account, expires)
             return account
-        account = await ask()
+        try:
+            account = await ask()
+        except UnknownUser:
+            self._unknown.keep(key)
+            raise
         expires = self._clock.seconds() + SECONDS
         for name in {key, _user_key(account.user_id)}:
             self._recent.keep(name, account, expires)
