@@ -113,7 +113,7 @@ def everything(place: Place, networks: Networks) -> list[str]:
     for head in ("GET / HTTP/1.1\r\n", "GET /api/v0/quota HTTP/1.1\r\nHost: x\r\n"):
         token = place.token()
         with user.wire() as wire:
-            wire.send(head + f"Authorization: Token {token}\r\nbad\r\n\r\n".encode())
+            wire.send(f"{head}Authorization: Token {token}\r\nbad\r\n\r\n".encode())
             answers.append(str(wire.answer()))
     answers.append(user.client.get("/readyz").text)
     return answers
@@ -130,7 +130,7 @@ def test_no_secret_is_told(
     assert user.quota()
     host, port = redis_address
     client = redis.Redis(host, port, decode_responses=True)
-    stored = [f"{key} {client.get(key)}" for key in client.scan_iter("qabel-block:*")]
+    stored = [f"{key} {client.get(key)!r}" for key in client.scan_iter("qabel-block:*")]
     assert stored
     answers.append(httpx.get(metrics_url(place.world.server)).text)
     os.kill(place.world.server.pid, signal.SIGABRT)
