@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import psycopg2
@@ -67,6 +68,10 @@ class PostgresServer:
     def socket(self) -> str:
         """The path of the socket on which it listens."""
         return f"{parse_dsn(self.dsn)['host']}/.s.PGSQL.5432"
+
+    def program(self, name: str) -> str:
+        """Return the path of a program that comes with it."""
+        return str(Path(self._server.bin_path) / name)
 
     def stop(self, mode: str = "fast") -> None:
         """Stop, as ``pg_ctl stop -m`` does; ``immediate`` is like a crash."""
