@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 from attrs import frozen
@@ -22,7 +24,24 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg2
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import Dialect as SqlAlchemyDialect
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NullType, TypeEngine
+
+_PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+@frozen
+class Prepared:
+    """A statement that PostgreSQL parses once for each connection, and plans at
+    most a few times.
+
+    :ivar name: the same for the same statement.
+    :ivar prepare: the text that makes it known.
+    :ivar execute: the text that runs it, for psycopg2.
+    """
+
+    name: str
+    prepare: str
+    execute: str
 
 
 @frozen
@@ -34,10 +53,13 @@ class Statement:
 
     :ivar postgres: the text for psycopg2, with parameters as ``%(name)s``.
     :ivar sqlite: the texts for sqlite3, with parameters as ``:name``.
+    :ivar prepared: what ``postgres`` is made of, to be prepared. If there is none
+        the text is sent as it is.
     """
 
     postgres: str
     sqlite: tuple[str, ...]
+    prepared: tuple[Prepared, ...] = ()
 
 
 @frozen
@@ -65,11 +87,36 @@ class Dialect:
         :raises ValueError: if it holds a constant that is to be passed beside
             the text: only parameters with a name are.
         """
+        return str(self._compiled(clause))
+
+    def prepared(self, clause: ClauseElement) -> Prepared:
+        """Return ``clause`` as a prepared statement.
+
+        :raises ValueError: as :meth:`text`.
+        """
+        compiled: Any = self._compiled(clause)
+        names = list(dict.fromkeys(_PARAMETER.findall(str(compiled))))
+        types = [self._type(compiled.binds[name].type) for name in names]
+        body = _PARAMETER.sub(lambda it: f"${names.index(it[1]) + 1}", str(compiled))
+        body = body.replace("%%", "%")
+        declared = f"({', '.join(types)})" if types else ""
+        given = f"({', '.join(f'%({name})s' for name in names)})" if names else ""
+        name = f"q{sha256((declared + body).encode()).hexdigest()[:16]}"
+        return Prepared(
+            name, f"PREPARE {name}{declared} AS {body}", f"EXECUTE {name}{given}"
+        )
+
+    def _compiled(self, clause: ClauseElement) -> Any:
         compiled = clause.compile(dialect=self._sqlalchemy)
         constants = [name for name, it in compiled.params.items() if it is not None]
         if constants:
             raise ValueError(f"constants in {compiled}: {constants}")
-        return str(compiled)
+        return compiled
+
+    def _type(self, type_: TypeEngine[Any]) -> str:
+        if isinstance(type_, NullType):
+            return "unknown"  # PostgreSQL sees what it is
+        return type_.compile(self._sqlalchemy)
 
 
 def _postgres_records(
@@ -103,10 +150,14 @@ def statement(*parts: Part) -> Statement:
     A part is a function if it needs words that differ.
     """
 
-    def texts(dialect: Dialect) -> tuple[str, ...]:
-        return tuple(
-            dialect.text(part if isinstance(part, ClauseElement) else part(dialect))
-            for part in parts
-        )
+    def clauses(dialect: Dialect) -> list[ClauseElement]:
+        return [
+            part if isinstance(part, ClauseElement) else part(dialect) for part in parts
+        ]
 
-    return Statement("; ".join(texts(_POSTGRES)), texts(_SQLITE))
+    postgres = clauses(_POSTGRES)
+    return Statement(
+        "; ".join(map(_POSTGRES.text, postgres)),
+        tuple(map(_SQLITE.text, clauses(_SQLITE))),
+        tuple(map(_POSTGRES.prepared, postgres)),
+    )

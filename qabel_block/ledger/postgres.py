@@ -25,11 +25,14 @@ T = TypeVar("T")
 # The server gives up a little before we do: then the connection can stay. A
 # client that dies must not keep others waiting for the rows it locked. And 204
 # promises that the change survives a crash, so a server whose default says
-# otherwise is told; stronger settings are the operator's and stay.
+# otherwise is told; stronger settings are the operator's and stay. Every row is
+# found by its key; a plan that was made while a table was small, when reading
+# all of it seemed as good, would be kept for too long.
 _SETUP = """\
 SET statement_timeout TO {patience};
 SET lock_timeout TO {patience};
 SET idle_in_transaction_session_timeout TO {limit};
+SET enable_seqscan TO off;
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') = 'off'
 """
@@ -77,7 +80,7 @@ class PostgresDatabase:
         """See :class:`~qabel_block.interfaces.IDatabase`."""
 
         async def use(session: Session) -> list[Row]:
-            return (await session.send(statement.postgres, parameters)).rows
+            return (await session.run(statement, parameters)).rows
 
         return await shielded(self._attempts(use, _READ_ATTEMPTS))
 
@@ -165,8 +168,13 @@ class _Transaction:
 
         :raises Exception: as :meth:`commit`.
         """
-        text = f"{self._opening()}{statement.postgres}; COMMIT"
-        await self._commit(text, parameters)
+        # Before that: what is lost now was no commit.
+        await self._session.prepare(statement)
+        await self._commit(
+            lambda: self._session.run(
+                statement, parameters, self._opening(), "; COMMIT"
+            )
+        )
 
     async def commit(self) -> None:
         """Commit, unless that is done.
@@ -177,7 +185,7 @@ class _Transaction:
             heard of the commit.
         """
         if self._begun and not self._committed:
-            await self._commit("COMMIT", {})
+            await self._commit(lambda: self._session.send("COMMIT"))
 
     async def roll_back(self) -> None:
         """Roll back; if that fails the connection is closed."""
@@ -195,14 +203,12 @@ class _Transaction:
     async def _send(
         self, statement: Statement, parameters: dict[str, object]
     ) -> Answer:
-        return await self._session.send(
-            self._opening() + statement.postgres, parameters
-        )
+        return await self._session.run(statement, parameters, self._opening())
 
-    async def _commit(self, text: str, parameters: dict[str, object]) -> None:
+    async def _commit(self, send: Callable[[], Awaitable[Answer]]) -> None:
         sent = not self._session.closed
         try:
-            answer = await self._session.send(text, parameters)
+            answer = await send()
         except DRIVER_ERRORS as error:
             if sent and self._session.closed:
                 raise OutcomeUnknown(

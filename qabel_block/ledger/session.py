@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from txpostgres.txpostgres import Connection, UnexpectedPollResult
 
 from qabel_block.interfaces import Row
+from qabel_block.ledger.dialects import Statement
 
 
 @frozen
@@ -41,6 +42,7 @@ class Session:
 
     def __init__(self, reactor: Any, on_lost: Callable[[Session], None]) -> None:
         self._connection = _Connection(reactor, lambda: on_lost(self))
+        self._prepared: set[str] = set()
 
     async def open(self, parameters: Mapping[str, str]) -> None:
         """Connect, with these parameters of libpq.
@@ -61,6 +63,33 @@ class Session:
         await cursor.execute(text, parameters)
         rows = [] if cursor.description is None else cursor.fetchall()
         return Answer(rows, cursor.rowcount, cursor.statusmessage)
+
+    async def prepare(self, statement: Statement) -> None:
+        """Make the parts of a statement known, unless they are.
+
+        :raises Exception: as :meth:`send`.
+        """
+        for part in statement.prepared:
+            if part.name not in self._prepared:
+                await self.send(part.prepare)
+                self._prepared.add(part.name)
+
+    async def run(
+        self,
+        statement: Statement,
+        parameters: Mapping[str, object],
+        before: str = "",
+        after: str = "",
+    ) -> Answer:
+        """Send a statement, which is prepared first, and await the answer.
+
+        :param before: what to send with it, in the same message.
+        :param after: likewise.
+        :raises Exception: as :meth:`send`.
+        """
+        await self.prepare(statement)
+        parts = [part.execute for part in statement.prepared] or [statement.postgres]
+        return await self.send(f"{before}{'; '.join(parts)}{after}", parameters)
 
     @property
     def closed(self) -> bool:

@@ -260,7 +260,7 @@ async def test_deadlock(opened: Opened, dsn: str) -> None:
         ]
     )
     assert outcomes == [None, None]
-    assert len(began) == 3
+    assert len(began) > 2  # the other may be in the way once more
     assert query(dsn, "SELECT size FROM users") == [(2,), (2,)]
 
 

@@ -191,7 +191,7 @@ async def test_connections_that_break_for_ever(
         nonlocal attempts
         attempts += 1
         await create(transaction, "a")
-        proxy.cut_at = b"INSERT"
+        proxy.cut_at = b"EXECUTE"
         await create(transaction, "b")
 
     with pytest.raises(Unavailable) as caught:

@@ -62,6 +62,22 @@ def test_postgres_understands(name: str, migrated_postgres: str) -> None:
             assert cursor.fetchall()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_postgres_prepares(name: str, migrated_postgres: str) -> None:
+    """PostgreSQL can prepare every statement and plan it, whatever the values; what
+    is prepared is the statement itself."""
+    it = STATEMENTS[name]
+    assert len(it.prepared) == len(it.sqlite)
+    with closing(psycopg2.connect(migrated_postgres)) as connection:
+        cursor = connection.cursor()
+        for part, text in zip(it.prepared, it.postgres.split("; "), strict=True):
+            parameters = dict.fromkeys(named(text, POSTGRES_PARAMETER))
+            assert named(part.execute, POSTGRES_PARAMETER) == set(parameters)
+            cursor.execute(part.prepare)
+            cursor.execute(f"EXPLAIN {part.execute}", parameters)
+            assert cursor.fetchall()
+
+
 def test_constants_are_refused() -> None:
     """A constant that would have to be passed beside the text is a mistake that is
     noticed at import."""
