@@ -1,9 +1,13 @@
-"""The part of the composition root that the server and the tools share."""
+"""The part of the composition root that the server and the tools share.
+
+What belongs to S3 is imported where S3 is chosen: boto3 takes longer to import than
+all the rest, and many a command to run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qabel_block.config import (
     LocalDirectory,
@@ -19,11 +23,11 @@ from qabel_block.ledger.postgres import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.storage.local import LocalStorage
 from qabel_block.storage.local_listing import LocalListing
-from qabel_block.storage.s3 import S3Storage
-from qabel_block.storage.s3_client import S3Client
-from qabel_block.storage.s3_listing import S3Listing
 from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
 from qabel_block.threads import Threads
+
+if TYPE_CHECKING:
+    from qabel_block.storage.s3_client import S3Client
 
 
 def _no_matter(_what: object) -> None:
@@ -49,6 +53,8 @@ def make_storage(
     if isinstance(chosen, TemporaryDirectory):
         return TemporaryStorage(threads)
 
+    from qabel_block.storage.s3 import S3Storage
+
     return S3Storage(
         lambda: _connect(chosen, transfers, made), threads, reactor, max_body_size
     )
@@ -60,12 +66,16 @@ def make_listing(
     """Return what lists a storage, for the tools."""
     if isinstance(chosen, LocalDirectory):
         return LocalListing(chosen.path, threads)
+    from qabel_block.storage.s3_listing import S3Listing
+
     return S3Listing(lambda: _connect(chosen, transfers), threads, reactor, transfers)
 
 
 def _connect(
     chosen: S3Bucket, connections: int, made: Callable[[Any], None] = _no_matter
 ) -> S3Client:
+    from qabel_block.storage.s3_client import S3Client
+
     return S3Client(
         chosen.bucket, chosen.endpoint_url, chosen.region, connections, made
     )

@@ -228,6 +228,31 @@ class BlobState(Enum):
 
 
 @frozen
+class Known:
+    """What the ledger knows of a blob.
+
+    :ivar current: the key of the blob that is the object of its name, if any.
+    """
+
+    state: BlobState
+    current: str | None
+
+
+@frozen
+class LedgerObject:
+    """An object as the ledger has it.
+
+    :ivar owned: whether its prefix exists.
+    """
+
+    name: ObjectName
+    blob_key: str
+    size: int
+    sha256: str | None
+    owned: bool
+
+
+@frozen
 class Entry:
     """A blob that is to be entered in the ledger as an object."""
 

@@ -24,7 +24,7 @@ async def enter(
 ) -> list[bool]:
     """Decide about some blobs, and enter the allowed ones.
 
-    Of several of one name, one at the most is.
+    Of several of one name, the first that is allowed is.
 
     :param now: the time stamp of the change.
     :return: for each whether it is an object now.

@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
-from attrs import asdict
-
 from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import inventory_statements as statements
 from qabel_block.ledger.entries import Rule, enter
+from qabel_block.ledger.mending import drop, note_unknown, pointers
+from qabel_block.ledger.statements import pointed_at
+from qabel_block.ledger.states import blob_records, read_states
 from qabel_block.ledger.timestamps import timestamp
-from qabel_block.model import BlobState, Entry, KeptSize, ListedBlob, UserUsage
+from qabel_block.model import (
+    Entry,
+    KeptSize,
+    Known,
+    LedgerObject,
+    ListedBlob,
+    ObjectName,
+    UserUsage,
+)
 
 USERS = 200
 """Users of a page."""
 
 PREFIXES = 500
 """Prefixes of a page."""
+
+OBJECTS = 1000
+"""Objects of a page."""
 
 ADOPT = "adopt"
 """The task in the table of what is unfinished."""
@@ -105,23 +117,57 @@ class Inventory:
         """All is adopted."""
         await self._change(statements.end_task, task=ADOPT)
 
-    async def states(self, blobs: Sequence[ListedBlob]) -> list[BlobState]:
+    async def states(self, blobs: Sequence[ListedBlob]) -> list[Known]:
         """Return what the ledger knows of some blobs, all at the same moment."""
-        records = [
-            {"n": n, **asdict(blob.name), "blob_key": blob.key}
-            for n, blob in enumerate(blobs)
-        ]
-        states = [BlobState.UNKNOWN] * len(blobs)
-        for n, current, is_noted in await self._database.fetch(
-            statements.states, blobs=json.dumps(records)
+        rows = await self._database.fetch(statements.states, blobs=blob_records(blobs))
+        return read_states(blobs, rows)
+
+    async def objects(self) -> AsyncGenerator[list[LedgerObject], None]:
+        """Return all objects, page by page."""
+        after = ("", "")
+        while rows := await self._database.fetch(
+            statements.object_page,
+            after_prefix=after[0],
+            after_path=after[1],
+            limit=OBJECTS,
         ):
-            if current == blobs[n].key:
-                states[n] = BlobState.OBJECT
-            elif is_noted:
-                states[n] = BlobState.GARBAGE
-            elif current is not None:
-                states[n] = BlobState.OTHER
-        return states
+            after = rows[-1][:2]
+            yield [_object(*row) for row in rows]
+
+    async def count_objects(self) -> int:
+        """Return how many objects there are."""
+        return int((await self._database.fetch(statements.count_objects))[0][0])
+
+    async def still(self, objects: Sequence[LedgerObject]) -> list[LedgerObject]:
+        """Return those objects that are as they were."""
+        rows = await self._database.fetch(pointed_at, notes=pointers(objects))
+        keys = {key for (key,) in rows}
+        return [one for one in objects if one.blob_key in keys]
+
+    async def drop_objects(self, objects: Sequence[LedgerObject]) -> list[LedgerObject]:
+        """Forget objects whose blobs are not there, those that are as they were.
+
+        :return: the forgotten ones.
+        """
+
+        async def work(transaction: ITransaction) -> list[LedgerObject]:
+            return await drop(transaction, objects)
+
+        return await self._database.transact(work)
+
+    async def note_unknown(self, blobs: Sequence[ListedBlob]) -> list[str]:
+        """Note blobs as garbage, those of which the ledger knows nothing.
+
+        From then on nobody else makes objects of them.
+
+        :return: the keys of the noted ones.
+        """
+        now = timestamp(self._now())
+
+        async def work(transaction: ITransaction) -> list[str]:
+            return await note_unknown(transaction, blobs, now)
+
+        return await self._database.transact(work)
 
     async def enter(self, entries: Sequence[Entry], rule: Rule) -> list[bool]:
         """Make blobs objects, those for which ``rule`` and the ledger allow it.
@@ -169,6 +215,13 @@ class Inventory:
     ) -> list[UserUsage]:
         rows = await self._database.fetch(statement, month=month, limit=limit)
         return [UserUsage(*row) for row in rows]
+
+
+def _object(
+    prefix: str, path: str, key: str, size: int, sha256: str | None, owner: int | None
+) -> LedgerObject:
+    name = ObjectName(prefix, path)
+    return LedgerObject(name, key, size, sha256, owned=owner is not None)
 
 
 def _users(users: Iterable[int]) -> str:

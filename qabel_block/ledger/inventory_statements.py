@@ -37,6 +37,7 @@ from qabel_block.ledger.schema import (
     unfinished,
     users,
 )
+from qabel_block.ledger.statements import grow_owners
 
 __all__ = ["Statement"]
 
@@ -224,3 +225,41 @@ begin_task = statement(_begin_task)
 
 end_task = statement(delete(unfinished).where(unfinished.c.task == bindparam("task")))
 """``task``."""
+
+
+object_page = statement(
+    select(
+        objects.c.prefix,
+        objects.c.path,
+        objects.c.blob_key,
+        objects.c.size,
+        objects.c.sha256,
+        prefixes.c.user_id,
+    )
+    .select_from(objects.outerjoin(prefixes, prefixes.c.name == objects.c.prefix))
+    .where(
+        tuple_(objects.c.prefix, objects.c.path)
+        > tuple_(bindparam("after_prefix"), bindparam("after_path"))
+    )
+    .order_by(objects.c.prefix, objects.c.path)
+    .limit(bindparam("limit"))
+    .offset(_ZERO)
+)
+"""``after_prefix, after_path, limit``. Rows: (prefix, path, blob key, size, SHA-256,
+owner or ``NULL``), in order."""
+
+count_objects = statement(select(func.count()).select_from(objects))
+"""Rows: (how many objects)."""
+
+
+def _forget_objects(dialect: Dialect) -> ClauseElement:
+    names = dialect.records("uploads", prefix=Text(), path=Text())
+    return delete(objects).where(
+        tuple_(objects.c.prefix, objects.c.path).in_(
+            select(names.c.prefix, names.c.path)
+        )
+    )
+
+
+drop_objects = statement(_forget_objects, grow_owners)
+"""``uploads``: records of (prefix, path, owner_id, grown)."""

@@ -217,7 +217,8 @@ def _put_objects(dialect: Dialect) -> ClauseElement:
     )
 
 
-def _grow_owners(dialect: Dialect) -> ClauseElement:
+def grow_owners(dialect: Dialect) -> ClauseElement:
+    """Let owners grow by what objects do; of the records it needs the last two."""
     uploads = _uploads(dialect)
     sums = (
         select(
@@ -345,11 +346,11 @@ there as it was noted; if so it is locked."""
 noted = statement(_noted)
 """``notes``: records of (n, blob_key). Rows: (n), for blobs that have a note."""
 
-put_objects = statement(_note_replaced, _put_objects, _grow_owners, _forget_uploaded)
+put_objects = statement(_note_replaced, _put_objects, grow_owners, _forget_uploaded)
 """``uploads``: records of (prefix, path, blob_key, size, etag, sha256, owner_id,
 grown); ``now``."""
 
-enter_objects = statement(_put_objects, _grow_owners)
+enter_objects = statement(_put_objects, grow_owners)
 """As ``put_objects``, for blobs that have no note; what they replace gets none."""
 
 delete_object = statement(

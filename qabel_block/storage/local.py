@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -113,17 +114,16 @@ class LocalStorage:
             return sweep(self._root)
 
     def _delete(self, files: Sequence[tuple[str, ...]]) -> None:
+        # Folder by folder: each of them is made durable once.
         with translated():
-            for *path, last in files:
+            for path, below in groupby(sorted(files, key=_folder_of), key=_folder_of):
                 try:
                     with folders.Walk(self._root) as walk:
-                        folder = walk.folder(tuple(path))
-                        os.unlink(last, dir_fd=folder)
-                        os.fsync(folder)
+                        _unlink_all([file[-1] for file in below], walk.folder(path))
                 except OSError as error:
                     if error.errno not in NO_FILE or not os.path.isdir(self._root):
                         raise
-                folders.remove_empty(self._root, tuple(path))
+                folders.remove_empty(self._root, path)
 
     def _check(self) -> None:
         with translated():
@@ -143,6 +143,21 @@ class LocalStorage:
             self._check()
         except StorageFull as error:
             raise Unavailable("storage", NO_SPACE) from error
+
+
+def _folder_of(file: tuple[str, ...]) -> tuple[str, ...]:
+    return file[:-1]
+
+
+def _unlink_all(names: Sequence[str], folder: int) -> None:
+    """Remove files for good; those that are not there count as removed."""
+    for name in names:
+        try:
+            os.unlink(name, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
+    os.fsync(folder)
 
 
 def _make_durably(parent: str, name: str) -> None:

@@ -12,10 +12,10 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
-from qabel_block.tools import adopt, collect, migrate, usage
+from qabel_block.tools import adopt, collect, migrate, rebuild, usage, verify
 from qabel_block.tools.arguments import Syntax, read_arguments, read_places
 from qabel_block.tools.job import Job
-from qabel_block.tools.progress import BarProgress, LineProgress, NoProgress, Progress
+from qabel_block.tools.progress import LineProgress, NoProgress, Progress
 from qabel_block.tools.reports import JsonReport, TextReport
 from qabel_block.tools.running import FAILED, Interruption, run, say
 
@@ -41,7 +41,9 @@ COMMANDS = {
     for name, module in (
         ("migrate", migrate),
         ("adopt", adopt),
+        ("verify", verify),
         ("collect", collect),
+        ("rebuild", rebuild),
         ("usage", usage),
     )
 }
@@ -77,5 +79,9 @@ def _progress(quiet: bool) -> Progress:
     if quiet:
         return NoProgress()
     if sys.stderr.isatty():
+        # Where it is not needed, its library would take more time to import than
+        # many a command to run.
+        from qabel_block.tools.bar import BarProgress
+
         return BarProgress(sys.stderr, sys.stdout.isatty())
     return LineProgress(sys.stderr, time.monotonic)

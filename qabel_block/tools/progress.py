@@ -6,16 +6,6 @@ from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from attrs import define
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as RichProgress
-from rich.text import Text
 
 LINE_SECONDS = 10.0
 """From one line to the next, where there is no terminal."""
@@ -120,59 +110,3 @@ class LineProgress:
     def _write(self, line: str) -> None:
         self._stream.write(f"{line}\n")
         self._stream.flush()
-
-
-class _Rate(ProgressColumn):
-    """Shows how many a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s")
-
-
-class BarProgress:
-    """A bar on a terminal, with rate and remaining time.
-
-    :param stream: the terminal.
-    :param shared: whether standard output is the terminal, too, so that it has to
-        be written above the bar.
-    """
-
-    shows_remaining = True
-
-    def __init__(self, stream: TextIO, shared: bool) -> None:
-        self._console = Console(file=stream)
-        self._shared = shared
-        self._bar: RichProgress | None = None
-
-    def begin(self, what: str, unit: str, total: int | None = None) -> None:
-        """See :meth:`Progress.begin`."""
-        self.end()
-        of = (
-            "{task.completed:,.0f} of {task.total:,.0f} "
-            if total
-            else "{task.completed:,.0f} "
-        )
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn(of + unit),
-            _Rate(),
-            TimeRemainingColumn(),
-            console=self._console,
-            redirect_stdout=self._shared,
-            redirect_stderr=True,
-        )
-        self._bar.add_task(what, total=total)
-        self._bar.start()
-
-    def advance(self, count: int) -> None:
-        """See :meth:`Progress.advance`."""
-        if self._bar is not None:
-            self._bar.advance(self._bar.task_ids[0], count)
-
-    def end(self) -> None:
-        """See :meth:`Progress.end`."""
-        bar, self._bar = self._bar, None
-        if bar is not None:
-            bar.stop()

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TextIO
 
 from attrs import frozen
-from rich.console import Console
-from rich.table import Table
 
 
 @frozen
@@ -61,6 +59,9 @@ class TextReport:
         rows: Iterable[Sequence[object]],
     ) -> None:
         """See :meth:`Report.table`."""
+        from rich.console import Console  # only for the few that print tables
+        from rich.table import Table
+
         table = Table(title=title, title_justify="left")
         for column in columns:
             table.add_column(column.title, justify="right")

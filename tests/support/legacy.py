@@ -53,6 +53,9 @@ class LegacyStorage(Protocol):
     def put(self, key: str, content: bytes) -> None:
         """Store an object as the legacy server does."""
 
+    def remove(self, key: str) -> None:
+        """Remove an object."""
+
     def etag(self, key: str) -> str:
         """Return the ETag that the legacy server gave an object, with quotes."""
 
@@ -79,6 +82,9 @@ class LegacyDirectory:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
+    def remove(self, key: str) -> None:
+        (self.root / key).unlink()
+
     def etag(self, key: str) -> str:
         return f'"{(self.root / key).stat().st_mtime_ns}"'
 
@@ -103,6 +109,9 @@ class LegacyBucket:
 
     def put(self, key: str, content: bytes) -> None:
         self.bucket.client.put_object(Bucket=self.bucket.name, Key=key, Body=content)
+
+    def remove(self, key: str) -> None:
+        self.bucket.client.delete_object(Bucket=self.bucket.name, Key=key)
 
     def etag(self, key: str) -> str:
         answer = self.bucket.client.head_object(Bucket=self.bucket.name, Key=key)

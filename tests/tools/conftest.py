@@ -26,6 +26,15 @@ STORED = (
 )
 
 
+on_two = pytest.mark.parametrize(
+    "empty_installation", ["postgresql, local", STORED[-1]], indirect=True
+)
+"""Marks tests for which it is enough that each kind is in it once."""
+
+on_sqlite = pytest.mark.parametrize("local", ["sqlite"], indirect=True)
+"""Marks tests that don't concern the database."""
+
+
 @pytest.fixture(params=KINDS)
 def empty_dsn(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without any table, of each kind."""

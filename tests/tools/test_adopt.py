@@ -18,7 +18,7 @@ from tests.support.legacy import LEGACY, LegacyBucket, fill, make_legacy_tables
 from tests.support.s3 import Store
 from tests.support.s3_proxy import Exchange, S3Proxy
 from tests.support.tools import run_tool
-from tests.tools.conftest import STORED, Installation
+from tests.tools.conftest import Installation, on_sqlite, on_two
 from tests.tools.server import serving, size, url
 
 P, Q, EMPTY = "3f0c1a52", "9a7e", "nothing-below"
@@ -111,12 +111,7 @@ def _use_as_any_other(ann: httpx.Client, etag: str) -> None:
     assert size(ann) == len(b"newer" + b"deep")
 
 
-ON_TWO = pytest.mark.parametrize(
-    "empty_installation", ["sqlite, local", STORED[-2]], indirect=True
-)
-
-
-@ON_TWO
+@on_two
 def test_second_run(legacy: Installation) -> None:
     """A second run finds everything done, and changes nothing."""
     upgrade(legacy.dsn)
@@ -136,7 +131,7 @@ def test_second_run(legacy: Installation) -> None:
     ]
 
 
-@ON_TWO
+@on_two
 def test_unknown_prefixes(legacy: Installation) -> None:
     """What is below a prefix that the database does not know is listed and left
     alone; the rest is adopted."""
@@ -154,6 +149,7 @@ def test_unknown_prefixes(legacy: Installation) -> None:
     assert query(legacy.dsn, "SELECT * FROM garbage") == []
 
 
+@on_two
 def test_written_before(legacy: Installation) -> None:
     """What clients have written or deleted before it was adopted stays so: an old
     blob never comes back, and goes with the garbage."""
@@ -238,7 +234,7 @@ def test_unreadable(moto: Store, tmp_path: Path) -> None:
         double.order(refuse, "get_object", times=float("inf"))
         first = frozen.run("adopt")
         assert first.status == 1
-        (finding,) = first.of_kind("unreadable")
+        (finding,) = first.of_kind("unreadable-blob")
         assert (finding["prefix"], finding["path"]) == ("p", "bad")
         assert "InvalidObjectState" in finding["reason"]
         assert first.of_kind("adopted")[0]["objects"] == 1
@@ -250,7 +246,7 @@ def test_unreadable(moto: Store, tmp_path: Path) -> None:
 
 def test_down_and_up(local: Installation) -> None:
     """Back to the legacy schema, legacy objects that were not changed are where the
-    legacy server looks for them; up again, `adopt` and `rebuild` find everything."""
+    legacy server looks for them; up again, `rebuild` finds everything."""
     change(local.dsn, f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})")
     local.storage.put("p/kept", b"kept")
     local.storage.put("p/changed", b"old")
@@ -264,8 +260,13 @@ def test_down_and_up(local: Installation) -> None:
     assert (contents["p/kept"], contents["p/changed"]) == (b"kept", b"old")
     upgrade(local.dsn)
     assert query(local.dsn, "SELECT task FROM unfinished") == [("adopt",)]
+    assert local.run("rebuild").status == 0
+    with serving(local, ANN) as (ann,):
+        for path in ("kept", "changed", "new"):
+            assert ann.get(url("p", path)).content == path.encode()
 
 
+@on_sqlite
 def test_text(local: Installation) -> None:
     """People are told in words."""
     change(local.dsn, f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})")
@@ -278,4 +279,4 @@ def test_text(local: Installation) -> None:
         "1 objects adopted (4 B); 0 were objects already;"
         " 0 were overwritten or deleted since",
     ]
-    assert ended.err.startswith("adopt: 1 objects in ")
+    assert ended.err.startswith("adopt: 1 blobs in ")

@@ -1,0 +1,202 @@
+"""Enters blobs that are in storage in the ledger, user by user.
+
+What becomes an object is decided in one transaction, in which the owner is locked:
+blobs that are noted as garbage don't come back, and what clients do meanwhile comes
+before or after it. What the ledger knows of a blob is asked before it is read. So
+it can't have been deleted as garbage between the two, and then entered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import define, field, frozen
+
+from qabel_block.ledger.entries import Rule
+from qabel_block.model import BlobState, Entry, KeptSize, Known, ListedBlob
+from qabel_block.tools.batches import Batches, InBackground
+from qabel_block.tools.job import Job, Parts
+from qabel_block.tools.running import Interrupted
+
+
+@frozen
+class Choice:
+    """Which blobs become objects.
+
+    :ivar concerned: whether a blob is looked at, at all.
+    :ivar wanted: whether to read and enter one, after what the ledger said.
+    :ivar rule: the same, within the transaction.
+    """
+
+    concerned: Callable[[ListedBlob], bool]
+    wanted: Callable[[ListedBlob, Known], bool]
+    rule: Rule
+
+
+@define
+class Intake:
+    """One run over all known prefixes.
+
+    :ivar findings: what needs somebody to look at.
+    :ivar entered: objects that were entered, and their bytes.
+    :ivar known: blobs that were objects already.
+    :ivar left: blobs that are garbage, or give way to another.
+    :ivar unreadable: blobs that are still to be entered.
+    """
+
+    _job: Job
+    _parts: Parts
+    _choice: Choice
+    findings: int = 0
+    entered: int = 0
+    entered_bytes: int = 0
+    known: int = 0
+    left: int = 0
+    unreadable: int = 0
+    _owners: dict[str, int] = field(factory=dict)
+    _changed: set[int] = field(factory=set)
+    _entering: InBackground = field(factory=InBackground)
+
+    async def run(self, what: str) -> None:
+        """Enter all that is to be entered.
+
+        :param what: the name of it.
+        """
+        total = await self._count() if self._job.progress.shows_remaining else None
+        self._job.progress.begin(what, "blobs", total)
+        async for users in self._parts.inventory.users():
+            await self._run(users)
+        self._job.progress.end()
+        await self._look_for_unknown_prefixes()
+
+    def find(self, kind: str, text: str, **facts: object) -> None:
+        """Report a finding."""
+        self.findings += 1
+        self._job.report.say(kind, text, **facts)
+
+    async def report_sizes(self, before: dict[int, KeptSize]) -> None:
+        """Say what users store whose objects have changed."""
+        changed, self._changed = self._changed & before.keys(), set()
+        if not changed:
+            return
+        for now in await self._parts.inventory.sizes(sorted(changed)):
+            old = before[now.user_id].kept
+            if old != now.kept:
+                self._job.report.say(
+                    "size",
+                    f"user {now.user_id}: {old:,} bytes before, {now.kept:,} now",
+                    user=now.user_id,
+                    old=old,
+                    new=now.kept,
+                )
+
+    async def _count(self) -> int:
+        """Return how many blobs there are to look at."""
+        self._job.progress.begin("count", "blobs")
+        count = 0
+        async for users in self._parts.inventory.users():
+            async for prefixes in self._parts.inventory.prefixes(users[0], users[-1]):
+                for _, prefix in prefixes:
+                    async for listing in self._parts.listing.blobs(prefix):
+                        more = sum(map(self._choice.concerned, listing.blobs))
+                        count += more
+                        self._job.advance(more)
+        return count
+
+    async def _run(self, users: list[int]) -> None:
+        """Enter what belongs to some users, all those from the first to the last."""
+        inventory = self._parts.inventory
+        before = {size.user_id: size for size in await inventory.sizes(users)}
+        # From here on what they store is the sum of their objects, whenever
+        # somebody looks, or the power fails.
+        wrong = [size.user_id for size in before.values() if size.kept != size.total]
+        corrected = await inventory.correct_sizes(wrong) if wrong else []
+        before |= {size.user_id: size for size in corrected}
+        self._changed.update(size.user_id for size in corrected)
+        try:
+            await self._enter_all(users[0], users[-1])
+        except Interrupted:
+            await self._entering.done()
+            await self.report_sizes(before)
+            raise
+        await self.report_sizes(before)
+
+    async def _enter_all(self, first_user: int, last_user: int) -> None:
+        batches = Batches(self._take)
+        async for prefixes in self._parts.inventory.prefixes(first_user, last_user):
+            self._owners = {prefix: user for user, prefix in prefixes}
+            for _, prefix in prefixes:
+                async for listing in self._parts.listing.blobs(prefix):
+                    for stray in listing.strays:
+                        text = f"not a blob, left alone: {stray}"
+                        self.find("stray", text, name=stray)
+                    await batches.add(filter(self._choice.concerned, listing.blobs))
+            await batches.flush()
+            await self._entering.done()
+
+    async def _take(self, blobs: list[ListedBlob]) -> None:
+        known = await self._parts.inventory.states(blobs)
+        wanted = _newest(
+            blob
+            for blob, state in zip(blobs, known, strict=True)
+            if self._choice.wanted(blob, state)
+        )
+        objects = sum(state.state is BlobState.OBJECT for state in known)
+        self.known += objects
+        self.left += len(blobs) - len(wanted) - objects
+        entries = await self._read(wanted)
+        await self._entering.begin(self._enter(entries, len(blobs)))
+        self._job.interruption.check()
+
+    async def _enter(self, entries: list[Entry], listed: int) -> None:
+        entered: list[bool] = []
+        if entries:
+            entered = await self._parts.inventory.enter(entries, self._choice.rule)
+        for entry, done in zip(entries, entered, strict=True):
+            if done:
+                self.entered += 1
+                self.entered_bytes += entry.size
+                self._changed.add(self._owners[entry.name.prefix])
+            else:
+                self.left += 1
+        self._job.progress.advance(listed)
+
+    async def _read(self, blobs: list[ListedBlob]) -> list[Entry]:
+        """Return what to enter; nothing for a blob that can't be read or is gone."""
+        digests = await self._parts.listing.digests(blobs) if blobs else {}
+        entries = []
+        for blob in blobs:
+            digest = digests.get(blob.key)
+            if digest is None:
+                continue
+            if digest.sha256 is None:
+                self.unreadable += 1
+                self.find(
+                    "unreadable-blob",
+                    f"can't be read, left alone: {blob.key}: {digest.trouble}",
+                    prefix=blob.name.prefix,
+                    path=blob.name.path,
+                    reason=digest.trouble,
+                )
+                continue
+            etag = blob.version and f'"{blob.version}"'
+            etag = etag or blob.etag or f'"{digest.sha256}"'
+            entries.append(Entry(blob.name, blob.key, blob.size, etag, digest.sha256))
+        return entries
+
+    async def _look_for_unknown_prefixes(self) -> None:
+        """List what nobody owns."""
+        async for names in self._parts.listing.prefixes():
+            known = await self._parts.inventory.known_prefixes(names)
+            for name in names:
+                if name not in known:
+                    text = f"prefix that the ledger does not know, left alone: {name}"
+                    self.find("unknown-prefix", text, prefix=name)
+            self._job.interruption.check()
+
+
+def _newest(blobs: Iterable[ListedBlob]) -> list[ListedBlob]:
+    """Return the newest blob of each name. Keys of one name sort by their versions,
+    the legacy server's first."""
+    newest = {blob.name: blob for blob in sorted(blobs, key=lambda blob: blob.key)}
+    return list(newest.values())

@@ -1,0 +1,121 @@
+"""``qabel-block rebuild``: the objects as storage has them.
+
+For a ledger that was lost, or restored from a backup that is older than the blobs.
+It deletes no blob, so it can be run again, and what it leaves is for ``verify``.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from qabel_block.model import BlobState, Entry, Known, LedgerObject, ListedBlob, Target
+from qabel_block.tools.intake import Choice, Intake
+from qabel_block.tools.job import Job, Parts, opened
+from qabel_block.tools.reports import in_bytes
+from qabel_block.tools.running import ALL_WELL, FINDINGS, CommandFailed
+
+HELP = (
+    "Make the ledger's objects from what is in storage: the newest version of each"
+    " path. Users and prefixes must be there, from a backup."
+)
+
+UNKNOWABLE = (
+    "An object that was deleted not long ago is back if its blob was still there.",
+    "An upload that was refused or never answered is an object if its blob was"
+    " complete.",
+    "Which users and prefixes there were, and the traffic of the month, is as the"
+    " ledger had it.",
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """It has none of its own."""
+
+
+async def rebuild(job: Job) -> int:
+    """Enter the newest blob of each path, and drop objects without a blob.
+
+    :raises CommandFailed: if there are no prefixes, or it is the wrong storage.
+    """
+    async with opened(job) as parts:
+        await _check_places(parts)
+        intake = Intake(job, parts, Choice(_any, _is_newer, _wins))
+        await intake.run("rebuild")
+        dropped = await _drop_objects_without_blob(job, parts)
+        job.report.say(
+            "rebuilt",
+            f"{intake.entered:,} objects entered ({in_bytes(intake.entered_bytes)});"
+            f" {intake.known:,} were there already; {dropped:,} without a blob dropped;"
+            f" {intake.left:,} older blobs or garbage left",
+            objects=intake.entered,
+            bytes=intake.entered_bytes,
+            known=intake.known,
+            dropped=dropped,
+            left=intake.left,
+            findings=intake.findings,
+        )
+        for line in UNKNOWABLE:
+            job.report.say("unknowable", f"can't be known: {line}", what=line)
+    return FINDINGS if intake.findings else ALL_WELL
+
+
+async def _check_places(parts: Parts) -> None:
+    """Refuse what can only be a mistake."""
+    owned = False
+    async for users in parts.inventory.users():
+        async for prefixes in parts.inventory.prefixes(users[0], users[-1]):
+            owned = owned or bool(prefixes)
+            break
+        if owned:
+            break
+    if not owned:
+        raise CommandFailed(
+            "the ledger knows no prefix: restore users and prefixes from a backup first"
+        )
+    async for names in parts.listing.prefixes():
+        if await parts.inventory.known_prefixes(names):
+            return
+    if await parts.inventory.count_objects():
+        raise CommandFailed(
+            "storage holds nothing below any known prefix: is it the right one?"
+        )
+
+
+async def _drop_objects_without_blob(job: Job, parts: Parts) -> int:
+    total = await parts.inventory.count_objects()
+    job.progress.begin("look for blobs", "objects", total)
+    count = 0
+    async for objects in parts.inventory.objects():
+        found = await parts.listing.look([one.blob_key for one in objects])
+        missing = [one for one in objects if one.blob_key not in found]
+        for one in await parts.inventory.drop_objects(missing) if missing else []:
+            count += 1
+            _report_dropped(job, one)
+        job.advance(len(objects))
+    job.progress.end()
+    return count
+
+
+def _report_dropped(job: Job, one: LedgerObject) -> None:
+    job.report.say(
+        "dropped",
+        f"object without a blob, dropped: {one.name}",
+        prefix=one.name.prefix,
+        path=one.name.path,
+        size=one.size,
+    )
+
+
+def _any(_blob: ListedBlob) -> bool:
+    return True
+
+
+def _is_newer(blob: ListedBlob, known: Known) -> bool:
+    if known.state is BlobState.OTHER:
+        return known.current is not None and blob.key > known.current
+    return known.state is BlobState.UNKNOWN
+
+
+def _wins(target: Target, entry: Entry) -> bool:
+    # Keys of one object sort by their versions, the legacy server's first.
+    return target.current is None or entry.blob_key > target.current.blob_key

@@ -1,0 +1,254 @@
+"""``qabel-block verify``: the ledger against storage.
+
+The server may run meanwhile: each finding is looked at twice, so that what changes
+between two looks is none.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, BooleanOptionalAction
+from collections.abc import Iterator, Mapping
+
+from attrs import asdict, define
+
+from qabel_block.config import LocalDirectory
+from qabel_block.model import BlobState, Known, LedgerObject, ListedBlob
+from qabel_block.names import time_of
+from qabel_block.tools.batches import BYTES, Batches
+from qabel_block.tools.collect import add_grace
+from qabel_block.tools.job import Job, Parts, opened
+from qabel_block.tools.running import ALL_WELL, FINDINGS
+
+HELP = (
+    "Compare the ledger with storage: missing, damaged and unknown blobs, and sizes."
+    " The server may run meanwhile."
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what only this command has."""
+    parser.add_argument(
+        "--read",
+        action=BooleanOptionalAction,
+        default=None,
+        help="Read every blob and compare its SHA-256 [default: on local storage].",
+    )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="Correct what users store, and delete unknown blobs that are older than"
+        " the grace period. Nothing else is touched.",
+    )
+    add_grace(parser, "How old unknown blobs must be for --repair")
+
+
+async def verify(job: Job) -> int:
+    """Look at every object, every blob and every user."""
+    read = job.arguments.read
+    if read is None:
+        read = isinstance(job.places.storage, LocalDirectory)
+    async with opened(job) as parts:
+        verification = _Verification(job, parts, read)
+        await verification.look_at_objects()
+        await verification.look_at_blobs()
+        await verification.look_at_users()
+        verification.sum_up()
+    return FINDINGS if verification.findings else ALL_WELL
+
+
+@define
+class _Verification:
+    """One run."""
+
+    _job: Job
+    _parts: Parts
+    _read: bool
+    findings: int = 0
+    repaired: int = 0
+    objects: int = 0
+    blobs: int = 0
+    users: int = 0
+
+    async def look_at_objects(self) -> None:
+        """Has each object its blob?"""
+        total = await self._parts.inventory.count_objects()
+        self._job.progress.begin("objects", "objects", total)
+        async for page in self._parts.inventory.objects():
+            for some in _bounded(page):
+                await self._compare(some)
+                self._job.advance(len(some))
+            self.objects += len(page)
+        self._job.progress.end()
+
+    async def look_at_blobs(self) -> None:
+        """Is each blob known?"""
+        self._job.progress.begin("blobs", "blobs", self.objects)
+        async for names in self._parts.listing.prefixes():
+            known = await self._parts.inventory.known_prefixes(names)
+            for name in names:
+                if name not in known:
+                    text = "prefix that the ledger does not know"
+                    self._find("unknown-prefix", text, name, {"prefix": name})
+            batches = Batches(self._identify)
+            for name in sorted(known):
+                async for listing in self._parts.listing.blobs(name):
+                    for stray in listing.strays:
+                        self._find("stray", "not a blob", stray, {"name": stray})
+                    await batches.add(listing.blobs)
+            await batches.flush()
+            self._job.interruption.check()
+        self._job.progress.end()
+
+    async def look_at_users(self) -> None:
+        """Is what users store the sum of their objects?"""
+        inventory = self._parts.inventory
+        self._job.progress.begin("users", "users")
+        async for users in inventory.users():
+            wrong = [s for s in await inventory.sizes(users) if s.kept != s.total]
+            repair = self._job.arguments.repair
+            if wrong and repair:
+                ids = [size.user_id for size in wrong]
+                wrong = await inventory.correct_sizes(ids)
+            for size in wrong:
+                self._find(
+                    "user-size",
+                    "the size of a user is not the sum of the objects",
+                    f"user {size.user_id}: {size.kept:,}, should be {size.total:,}",
+                    {"user": size.user_id, "kept": size.kept, "total": size.total},
+                    repair,
+                )
+            self.users += len(users)
+            self._job.advance(len(users))
+        self._job.progress.end()
+
+    def sum_up(self) -> None:
+        """Say what was looked at, and how it is."""
+        self._job.report.say(
+            "verified",
+            f"{self.objects:,} objects, {self.blobs:,} blobs"
+            f" ({'read' if self._read else 'not read'}), {self.users:,} users:"
+            f" {self.findings:,} findings, {self.repaired:,} of them repaired",
+            objects=self.objects,
+            blobs=self.blobs,
+            users=self.users,
+            read=self._read,
+            findings=self.findings,
+            repaired=self.repaired,
+        )
+
+    async def _compare(self, objects: list[LedgerObject]) -> None:
+        found = await self._parts.listing.look([one.blob_key for one in objects])
+        missing = [one for one in objects if one.blob_key not in found]
+        good = []
+        for one in objects:
+            if not one.owned:
+                self._find_object("orphan", "object below an unknown prefix", one)
+            blob = found.get(one.blob_key)
+            if blob is not None and blob.size != one.size:
+                text = f"blob of {blob.size:,} bytes instead of {one.size:,}"
+                self._find_object("wrong-size", text, one, size=blob.size)
+            elif blob is not None:
+                good.append((one, blob))
+        await self._find_missing(missing)
+        if self._read and good:
+            await self._read_blobs(good)
+
+    async def _find_missing(self, objects: list[LedgerObject]) -> None:
+        """Report those that are not merely deleted meanwhile."""
+        still = await self._parts.inventory.still(objects) if objects else []
+        for one in still:
+            self._find_object("missing-blob", "missing blob", one)
+
+    async def _read_blobs(self, pairs: list[tuple[LedgerObject, ListedBlob]]) -> None:
+        digests = await self._parts.listing.digests([blob for _, blob in pairs])
+        gone = [one for one, blob in pairs if blob.key not in digests]
+        for one, blob in pairs:
+            digest = digests.get(blob.key)
+            if digest is not None and digest.sha256 is None:
+                text = f"blob that can't be read ({digest.trouble})"
+                self._find_object("unreadable-blob", text, one, reason=digest.trouble)
+            elif digest is not None and one.sha256 not in (None, digest.sha256):
+                text = "damaged blob: its SHA-256 is another"
+                self._find_object("damaged-blob", text, one, sha256=digest.sha256)
+        await self._find_missing(gone)
+
+    async def _identify(self, blobs: list[ListedBlob]) -> None:
+        known = await self._parts.inventory.states(blobs)
+        strange = {
+            blob.key: (blob, state)
+            for blob, state in zip(blobs, known, strict=True)
+            if state.state in (BlobState.UNKNOWN, BlobState.OTHER)
+        }
+        if strange:
+            # What the collector has deleted meanwhile was none.
+            still = await self._parts.listing.look(list(strange))
+            there = [pair for key, pair in strange.items() if key in still]
+            await self._find_unknown(there)
+        self.blobs += len(blobs)
+        self._job.advance(len(blobs))
+
+    async def _find_unknown(self, blobs: list[tuple[ListedBlob, Known]]) -> None:
+        doomed = [
+            blob
+            for blob, known in blobs
+            if self._job.arguments.repair and self._may_go(blob, known)
+        ]
+        deleted = await self._delete(doomed) if doomed else set()
+        for blob, known in blobs:
+            kind, text = "unknown-blob", "unknown blob"
+            if _is_not_adopted(blob, known):
+                kind, text = "not-adopted", "blob of the legacy server; run adopt"
+            facts = {**asdict(blob.name), "key": blob.key, "size": blob.size}
+            self._find(kind, text, blob.key, facts, blob.key in deleted)
+
+    def _may_go(self, blob: ListedBlob, known: Known) -> bool:
+        begun = time_of(blob.version) if blob.version else 0.0
+        age = self._job.reactor.seconds() - max(begun, blob.modified)
+        old = age >= self._job.arguments.grace
+        return old and not _is_not_adopted(blob, known)
+
+    async def _delete(self, blobs: list[ListedBlob]) -> set[str]:
+        """Delete blobs as the collector does: noted first, forgotten last."""
+        keys = await self._parts.inventory.note_unknown(blobs)
+        if keys:
+            await self._parts.storage.delete(keys)
+            await self._parts.ledger.forget_garbage(keys)
+        return set(keys)
+
+    def _find_object(
+        self, kind: str, text: str, one: LedgerObject, **facts: object
+    ) -> None:
+        self._find(kind, text, str(one.name), {**asdict(one.name), **facts})
+
+    def _find(
+        self,
+        kind: str,
+        text: str,
+        where: str,
+        facts: Mapping[str, object],
+        repaired: bool = False,
+    ) -> None:
+        self.findings += 1
+        self.repaired += repaired
+        mended = " (repaired)" if repaired else ""
+        self._job.report.say(
+            kind, f"{text}: {where}{mended}", **facts, repaired=repaired
+        )
+
+
+def _bounded(objects: list[LedgerObject]) -> Iterator[list[LedgerObject]]:
+    """Take a page apart, so that what is read at a time is soon read."""
+    some: list[LedgerObject] = []
+    size = 0
+    for one in objects:
+        some.append(one)
+        size += one.size
+        if size >= BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _is_not_adopted(blob: ListedBlob, known: Known) -> bool:
+    return blob.version is None and known.state is BlobState.UNKNOWN
