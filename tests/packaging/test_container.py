@@ -79,7 +79,10 @@ def test_what_is_copied_is_enough(tmp_path: Path) -> None:
             else:
                 place.mkdir(exist_ok=True)
                 shutil.copy(CHECKOUT / name, place)
-    assert _built(tmp_path / "one", source) == _built(tmp_path / "other", CHECKOUT)
+    clean = tmp_path / "clean"
+    leftovers = shutil.ignore_patterns("build", "*.egg-info", ".*", "__pycache__")
+    shutil.copytree(CHECKOUT, clean, ignore=leftovers)
+    assert _built(tmp_path / "one", source) == _built(tmp_path / "other", clean)
 
 
 def test_image_runs_as_nobody() -> None:
