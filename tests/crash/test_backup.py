@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import shutil
 import subprocess
+import sys
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +17,7 @@ from qabel_block.ledger.migrate import upgrade
 from tests.support.database import query
 from tests.support.load import Load
 from tests.support.postgres import PostgresServer, databases_on
-from tests.support.server import ServerProcess
+from tests.support.server import CHECKOUT, ServerProcess
 from tests.support.waiting import wait_for
 
 TOKEN = {"Authorization": "Token T"}
@@ -48,7 +49,8 @@ def _copy_new(source: Path, target: Path) -> None:
 
 
 def _run(*command: object) -> None:
-    subprocess.run([str(word) for word in command], check=True, timeout=60)
+    words = [str(word) for word in command]
+    subprocess.run(words, check=True, cwd=CHECKOUT, timeout=60)
 
 
 def test_backup_under_load(own_postgres: PostgresServer, tmp_path: Path) -> None:
@@ -76,6 +78,11 @@ def test_backup_under_load(own_postgres: PostgresServer, tmp_path: Path) -> None
                 _copy_new(storage, copy)
             assert set(load.answers) == {204}
         _run(own_postgres.program("pg_restore"), "--no-owner", "-d", restored, dump)
+        # Blobs that were replaced before the dump, or came after it, are unknown.
+        command = (sys.executable, "-m", "qabel_block.tools", "verify", "--psql-dsn")
+        verify = (*command, restored, "--local-storage", copy)
+        subprocess.run([*verify, "--repair", "--grace", "0"], cwd=CHECKOUT, timeout=60)
+        _run(*verify)
         objects = query(restored, "SELECT prefix, path, size, sha256 FROM objects")
         assert objects
         with (
