@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.protocol import Factory
 
+from qabel_block.access_log import WriteAccess, write_to_twisted
 from qabel_block.composition import compose
 from qabel_block.config import Config
 from qabel_block.control import Control, SignalControl
@@ -27,43 +28,50 @@ from qabel_block.systemd import Notifier
 
 
 def make_service(
-    config: Config, arguments: Sequence[str], order: Order | None, reactor: Any
+    config: Config,
+    arguments: Sequence[str],
+    order: Order | None,
+    reactor: Any,
+    write_access: WriteAccess = write_to_twisted,
 ) -> Service:
     """Return the service that ``config`` describes.
 
     :param arguments: the options as they were typed, for workers to read again.
     :param order: set in a worker.
+    :param write_access: takes note of each request.
     :raises CannotListen: if an endpoint is wrongly described.
     :raises NotMigrated: if the database says that its schema is not ours.
     """
     if order is not None:
-        return _worker(config, order, reactor)
+        return _worker(config, order, reactor, write_access)
     look_at_schema(config.ledger)
     if config.processes == 1:
-        return _alone(config, reactor)
+        control = SignalControl(reactor, Notifier())
+        return _serving(config, control, reactor, write_access)
     return _supervisor(config, arguments, reactor)
 
 
-def _alone(config: Config, reactor: Any) -> Service:
-    return _with_own_metrics(config, SignalControl(reactor, Notifier()), reactor)
-
-
-def _with_own_metrics(
-    config: Config, control: Control, reactor: Any, inherited: Inherited | None = None
+def _serving(
+    config: Config,
+    control: Control,
+    reactor: Any,
+    write_access: WriteAccess,
+    inherited: Inherited | None = None,
 ) -> Service:
-    endpoint = config.metrics_endpoint
-    if endpoint is None:
-        parts = compose(config, reactor, inherited)
+    """Return a service that serves requests, and its own metrics if wanted."""
+    if config.metrics is None:
+        parts = compose(config, reactor, inherited, write_access=write_access)
         return BlockService(parts, control, config.drain, reactor)
     registry = own_registry()
-    parts = compose(config, reactor, inherited, Metrics(registry))
+    metrics = Metrics(registry)
+    parts = compose(config, reactor, inherited, metrics, write_access)
     service = BlockService(parts, control, config.drain, reactor)
-    return WithMetrics(service, endpoint, registry, reactor)
+    count = metrics.tallies.hand_over
+    return WithMetrics(service, config.metrics.endpoint, registry, reactor, count)
 
 
 def _supervisor(config: Config, arguments: Sequence[str], reactor: Any) -> Service:
-    endpoint = config.metrics_endpoint
-    metrics = SharedMetrics() if endpoint is not None else None
+    metrics = SharedMetrics() if config.metrics is not None else None
     service = Supervisor(
         Listeners(reactor, config.endpoints, Factory()),
         Launcher(reactor, arguments, config.processes, config.drain, metrics),
@@ -71,29 +79,37 @@ def _supervisor(config: Config, arguments: Sequence[str], reactor: Any) -> Servi
         config.processes,
         reactor,
     )
-    if endpoint is None or metrics is None:
+    if config.metrics is None or metrics is None:
         return service
-    return WithMetrics(service, endpoint, metrics.registry, reactor)
+    return WithMetrics(service, config.metrics.endpoint, metrics.registry, reactor)
 
 
 def make_adopted_service(
-    config: Config, sockets: Sequence[int], control: Control, reactor: Any
+    config: Config,
+    sockets: Sequence[int],
+    control: Control,
+    reactor: Any,
+    write_access: WriteAccess = write_to_twisted,
 ) -> Service:
     """Return a service that listens on sockets that somebody else has opened.
 
     :param sockets: descriptors, one for each endpoint of ``config``.
+    :param write_access: takes note of each request.
     :raises CannotListen: if there is no such address for metrics.
     :raises NotMigrated: if the database says that its schema is not ours.
     """
     look_at_schema(config.ledger)
-    return _with_own_metrics(config, control, reactor, Inherited(tuple(sockets)))
+    inherited = Inherited(tuple(sockets))
+    return _serving(config, control, reactor, write_access, inherited)
 
 
-def _worker(config: Config, order: Order, reactor: Any) -> Service:
+def _worker(
+    config: Config, order: Order, reactor: Any, write_access: WriteAccess
+) -> Service:
     inherited = Inherited(order.sockets, Share(Table(order.table), order.slot))
     metrics = None
     if order.metrics is not None:
         share_through(order.metrics, order.slot)
         metrics = Metrics(CollectorRegistry())
-    parts = compose(config, reactor, inherited, metrics)
+    parts = compose(config, reactor, inherited, metrics, write_access)
     return BlockService(parts, WorkerControl(reactor), config.drain, reactor)

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
+from qabel_block.access_log import WriteAccess, write_to_twisted
 from qabel_block.accounts.cached import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
 from qabel_block.accounts.recent import RecentAccounts
@@ -27,6 +28,7 @@ from qabel_block.config import (
     InProcess,
 )
 from qabel_block.edges import Edges
+from qabel_block.http.clients import Proxies
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.handover import Handover
 from qabel_block.http.routes import BlockAPI
@@ -44,6 +46,7 @@ from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.edges import MeasuredEdges
 from qabel_block.metrics.sampler import Sampler
+from qabel_block.metrics.tallies import Tallies
 from qabel_block.names import Versions
 from qabel_block.operations import Operations
 from qabel_block.push.hub import Hub
@@ -64,7 +67,7 @@ class Parts:
     """What has to be started and stopped.
 
     :ivar prepare: to be called before anything else; it may block.
-    :ivar sampler: there if metrics are wanted.
+    :ivar sampler: there if metrics are wanted, and so are ``tallies``.
     """
 
     prepare: Callable[[], None]
@@ -82,6 +85,7 @@ class Parts:
     site: BlockSite
     listeners: Listeners
     sampler: Sampler | None
+    tallies: Tallies | None
 
 
 def compose(
@@ -89,11 +93,13 @@ def compose(
     reactor: Any,
     inherited: Inherited | None = None,
     metrics: Metrics | None = None,
+    write_access: WriteAccess = write_to_twisted,
 ) -> Parts:
     """Make the parts that ``config`` describes. Nothing is started yet.
 
     :param inherited: sockets to use instead of those of ``config.endpoints``.
     :param metrics: if they are given, everything is measured.
+    :param write_access: takes note of each request.
     :raises CannotListen: if an endpoint is wrongly described.
     """
     edges = Edges() if metrics is None else MeasuredEdges(metrics, time.monotonic)
@@ -144,11 +150,14 @@ def compose(
         edges.kind(Downloads)(operations, reactor, _handover(config)),
         sockets,
     )
-    counted = [inherited.turns.count] if inherited and inherited.turns else []
+    counted = inherited.turns.count if inherited and inherited.turns else _uncounted
     sampler = None
     if metrics is not None:
         sampler = Sampler(metrics, readiness, ledger, notifier, reactor)
-    site = edges.kind(BlockSite)(api.app.resource(), reactor, *counted)
+    proxies = Proxies(config.trusted_proxies)
+    site = edges.kind(BlockSite)(
+        api.app.resource(), reactor, write_access, counted, proxies
+    )
     return Parts(
         prepare,
         threads,
@@ -165,6 +174,7 @@ def compose(
         site,
         Listeners(reactor, config.endpoints, site, inherited),
         sampler,
+        None if metrics is None else metrics.tallies,
     )
 
 
@@ -173,6 +183,10 @@ def _handover(config: Config) -> Handover | None:
     if prefix is None:
         return None
     return Handover(lambda key: "/".join((prefix, *file_of(key))))
+
+
+def _uncounted(_connections: int) -> None:
+    """Share with nobody."""
 
 
 def _storage(

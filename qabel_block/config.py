@@ -83,6 +83,23 @@ class DummyUser:
 
 
 @frozen
+class MetricsAddress:
+    """Where metrics are served.
+
+    :ivar host: a name or an address.
+    """
+
+    host: str
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        """A description of it as Twisted understands it."""
+        host = self.host.replace(":", r"\:")
+        return f"tcp:{self.port}:interface={host}"
+
+
+@frozen
 class LogConfig:
     """How to log (the manual's logging options).
 
@@ -117,8 +134,10 @@ class Config:
     :ivar max_body_size: bytes.
     :ivar transfers: storage operations that run in threads at a time.
     :ivar usage_log: whether to print usage events.
-    :ivar metrics_endpoint: where to serve metrics, if anywhere.
+    :ivar metrics: where to serve metrics, if anywhere.
     :ivar processes: how many of them serve; with one, that is this one.
+    :ivar trusted_proxies: addresses and networks of those that are believed for
+        whom they speak, and ``unix``.
     :ivar drain: seconds for which requests under way may go on at the end.
     """
 
@@ -131,7 +150,8 @@ class Config:
     max_body_size: int = 2_147_483_648
     transfers: int = 10
     usage_log: bool = False
-    metrics_endpoint: str | None = None
+    metrics: MetricsAddress | None = None
     processes: int = 1
     drain: float = 30.0
     log: LogConfig = LogConfig()
+    trusted_proxies: tuple[str, ...] = ()

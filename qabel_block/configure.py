@@ -13,6 +13,7 @@ from qabel_block.config import (
     InProcess,
     LocalDirectory,
     LogConfig,
+    MetricsAddress,
     PostgresLedger,
     RedisServer,
     S3Bucket,
@@ -35,15 +36,16 @@ def configure(options: Options) -> Config:
         ledger=ledger_of(options, options.given),
         cache=_cache(options),
         accounts=_accounts(options),
-        endpoints=options["listen"] or (_endpoint(options, options["port"]),),
+        endpoints=options["listen"] or (_endpoint(options),),
         x_accel_redirect=options["x-accel-redirect"],
         max_body_size=options["max-body-size"],
         transfers=options["transfers"],
         usage_log=options["dummy-log"],
-        metrics_endpoint=_metrics_endpoint(options),
+        metrics=_metrics(options),
         processes=options["processes"],
         drain=float(options["drain"]),
         log=_log(options),
+        trusted_proxies=options["trusted-proxy"],
     )
 
 
@@ -92,14 +94,14 @@ def _accounts(options: Mapping[str, Any]) -> AccountingServer | DummyUser:
     return AccountingServer(options["accounting-host"], options["apisecret"])
 
 
-def _endpoint(options: Mapping[str, Any], port: int) -> str:
+def _endpoint(options: Mapping[str, Any]) -> str:
     address = options["address"].replace(":", r"\:")
-    return f"tcp:{port}:interface={address}:backlog={BACKLOG}"
+    return f"tcp:{options['port']}:interface={address}:backlog={BACKLOG}"
 
 
-def _metrics_endpoint(options: Mapping[str, Any]) -> str | None:
+def _metrics(options: Mapping[str, Any]) -> MetricsAddress | None:
     port = options["prometheus-port"]
-    return None if port is None else _endpoint(options, port)
+    return None if port is None else MetricsAddress(options["address"], port)
 
 
 def _log(options: Options) -> LogConfig:

@@ -16,6 +16,9 @@ _LEVELS = {
     LogLevel.critical: logging.CRITICAL,
 }
 
+_OURS = "qabel_block."
+_PLAIN = (str, int, float, bool, type(None))
+
 
 @implementer(ILogObserver)
 class PythonLogObserver:
@@ -30,10 +33,24 @@ class PythonLogObserver:
         logger = logging.getLogger(event.get("log_namespace") or "twisted")
         if not logger.isEnabledFor(level):
             return
-        record = logging.LogRecord(
-            logger.name, level, "", 0, formatEvent(event), None, _exc_info(event)
-        )
+        record = event.get("log_record")
+        if record is None:
+            record = logging.LogRecord(
+                logger.name, level, "", 0, formatEvent(event), None, _exc_info(event)
+            )
+            record.fields = _fields(event, logger.name)
         logger.handle(record)
+
+
+def _fields(event: LogEvent, name: str) -> dict[str, object]:
+    """Return what is in the words of an event of ours, each by its name."""
+    if not name.startswith(_OURS):
+        return {}
+    return {
+        key: value if isinstance(value, _PLAIN) else str(value)
+        for key, value in event.items()
+        if not key.startswith("log_") and isinstance(value, (*_PLAIN, Exception))
+    }
 
 
 def _exc_info(event: LogEvent) -> Any:

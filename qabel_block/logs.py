@@ -1,4 +1,7 @@
-"""Logging: Twisted's events, through Python's logging, to where they are wanted."""
+"""Logging: Twisted's events, through Python's logging, to where they are wanted.
+
+It is text on a terminal, and a JSON object for each line everywhere else.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,30 @@ import json
 import logging
 import logging.config
 import sys
-from logging.handlers import RotatingFileHandler, TimedRotatingFileHandler
-from typing import Any, TextIO
+from collections.abc import Iterator
+from typing import Any
 
 from twisted.logger import LogLevel
 from twisted.python import usage
 
+from qabel_block.access_log import (
+    NAME,
+    WriteAccess,
+    write_to_python,
+    write_to_twisted,
+)
 from qabel_block.config import LogConfig
+from qabel_block.log_formats import ColouredFormatter, JsonFormatter
+from qabel_block.log_handlers import (
+    BatchHandler,
+    Sink,
+    SizedFileSink,
+    StreamSink,
+    TimedFileSink,
+    write_in_turns,
+)
 from qabel_block.log_observer import PythonLogObserver
 
-FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s %(message)s"
-TIME = "%Y-%m-%dT%H:%M:%S%z"
-
-_COLOURS = {
-    logging.DEBUG: "34",
-    logging.INFO: "32",
-    logging.WARNING: "33",
-    logging.ERROR: "31",
-    logging.CRITICAL: "35",
-}
 _TALKATIVE = {
     "alembic": logging.WARNING,
     "boto3": logging.INFO,
@@ -69,64 +77,57 @@ def set_up_logging(config: LogConfig, runner: Any) -> bool:
     return True
 
 
+def access_log(ours: bool, reactor: Any) -> WriteAccess:
+    """Return what takes note of each request.
+
+    :param ours: what :func:`set_up_logging` has said.
+    """
+    if not ours:
+        return write_to_twisted
+    write_in_turns(reactor)
+    return write_to_python(logging.getLogger(NAME))
+
+
 def _configure(config: LogConfig) -> None:
-    handlers: list[logging.Handler] = []
+    root = logging.getLogger()
+    root.setLevel(config.level.upper())
+    for name, level in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(root.level, level))
+    if config.dict_config is not None:
+        settings = json.loads(config.dict_config.read_text(encoding="utf-8"))
+        defaults = {"version": 1, "disable_existing_loggers": False}
+        logging.config.dictConfig({**defaults, **settings})
+    # Only now: dictConfig closes what handlers there are.
+    for handler in _handlers(config):
+        root.addHandler(handler)
+
+
+def _handlers(config: LogConfig) -> Iterator[logging.Handler]:
     if config.file is not None:
-        handlers.append(_file_handler(config))
+        yield _handler(_file_sink(config), JsonFormatter())
     to_stderr = config.stderr
     if to_stderr is None:
         to_stderr = config.file is None and config.dict_config is None
     if to_stderr:
         assert sys.__stderr__ is not None  # what twist does not hide
-        handlers.append(_stream_handler(sys.__stderr__))
-    root = logging.getLogger()
-    root.setLevel(config.level.upper())
-    for handler in handlers:
-        root.addHandler(handler)
-    for name, level in _TALKATIVE.items():
-        logging.getLogger(name).setLevel(max(root.level, level))
-    if config.dict_config is not None:
-        settings = json.loads(config.dict_config.read_text(encoding="utf-8"))
-        logging.config.dictConfig({"version": 1, **settings})
+        terminal = sys.__stderr__.isatty()
+        formatter = ColouredFormatter() if terminal else JsonFormatter()
+        yield _handler(StreamSink(sys.__stderr__), formatter)
 
 
-def _file_handler(config: LogConfig) -> logging.Handler:
-    handler: logging.Handler
+def _file_sink(config: LogConfig) -> Sink:
+    path = str(config.file)
     if config.rotate_mode == "size":
-        handler = RotatingFileHandler(
-            str(config.file),
-            maxBytes=config.max_size,
-            backupCount=config.backups,
-            encoding="utf-8",
-        )
-    else:
-        handler = TimedRotatingFileHandler(
-            str(config.file),
-            when=config.rotate_when,
-            interval=config.rotate_interval,
-            backupCount=config.backups,
-            encoding="utf-8",
-        )
-    handler.setFormatter(logging.Formatter(FORMAT, TIME))
+        return SizedFileSink(path, config.max_size, config.backups)
+    return TimedFileSink(
+        path, config.rotate_when, config.rotate_interval, config.backups
+    )
+
+
+def _handler(sink: Sink, formatter: logging.Formatter) -> logging.Handler:
+    handler = BatchHandler(sink)
+    handler.setFormatter(formatter)
     return handler
-
-
-def _stream_handler(stream: TextIO) -> logging.Handler:
-    handler = logging.StreamHandler(stream)
-    formatter = _Coloured if stream.isatty() else logging.Formatter
-    handler.setFormatter(formatter(FORMAT, TIME))
-    return handler
-
-
-class _Coloured(logging.Formatter):
-    """Shows the level in colour."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        colour = _COLOURS.get(record.levelno, "0")
-        line = super().format(record)
-        return line.replace(
-            f" {record.levelname} ", f" \x1b[{colour}m{record.levelname}\x1b[0m ", 1
-        )
 
 
 def _is_ours(runner: Any, level: str, explicit: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -140,6 +141,18 @@ def database(value: str) -> str:
         parse_dsn(text(value))
     except PostgresError:
         raise ValueError("not a DSN or URL that PostgreSQL understands") from None
+    return value
+
+
+def proxy(value: str) -> str:
+    """The address or network of a proxy, or ``unix``."""
+    if value != "unix":
+        try:
+            ip_network(value)
+        except ValueError as error:
+            raise ValueError(
+                f"{value!r} is no address, no network and not 'unix'"
+            ) from error
     return value
 
 

@@ -90,6 +90,15 @@ OPTIONS = (
         repeatable=True,
     ),
     Option(
+        "trusted-proxy",
+        values.proxy,
+        None,
+        "Address or network of a proxy, or unix for whoever connects to a socket in"
+        " the file system, whose X-Forwarded-For says where a request comes from."
+        " Repeatable, like --listen.",
+        repeatable=True,
+    ),
+    Option(
         "processes",
         values.positive,
         "1",
@@ -240,6 +249,11 @@ class Options(usage.Options):
         self._repeated.setdefault("listen", []).append(description)
 
     opt_listen.__doc__ = BY_NAME["listen"].help
+
+    def opt_trusted_proxy(self, address: str) -> None:
+        self._repeated.setdefault("trusted-proxy", []).append(address)
+
+    opt_trusted_proxy.__doc__ = BY_NAME["trusted-proxy"].help
 
     def opt_version(self) -> None:
         """Print the version and exit."""

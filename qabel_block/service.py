@@ -65,6 +65,8 @@ class BlockService(Service):
         )
         self._control.start(Commands(self._hurry, self._reload))
         self._open()
+        if self._parts.tallies is not None:
+            self._parts.tallies.start(self._reactor)
         self._parts.prepare()
         self._parts.threads.start()
         Deferred.fromCoroutine(self._start()).addErrback(_broken)
@@ -135,6 +137,8 @@ class BlockService(Service):
         ):
             await self._within(CLOSE_SECONDS, ending)
         parts.threads.stop()
+        if parts.tallies is not None:
+            parts.tallies.stop()
 
     def _hurry(self) -> None:
         """Stop waiting for what is under way; the rest ends in good order."""

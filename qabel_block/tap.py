@@ -9,7 +9,7 @@ from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
 from qabel_block.configure import configure
-from qabel_block.logs import set_up_logging
+from qabel_block.logs import access_log, set_up_logging
 from qabel_block.options import USAGE_ERROR, Options
 from qabel_block.processes.order import Order
 
@@ -29,7 +29,8 @@ def makeService(options: Options) -> IService:
     if order is not None:
         config = order.adapt(config)
     try:
-        if not set_up_logging(config.log, options.parent) and config.processes > 1:
+        ours = set_up_logging(config.log, options.parent)
+        if not ours and config.processes > 1:
             raise UsageError("--processes needs a log option, such as --log-to-stderr")
     except UsageError as error:
         sys.stderr.write(f"qabel-block: {error}\n")
@@ -42,8 +43,9 @@ def makeService(options: Options) -> IService:
     from qabel_block.errors import NotMigrated
     from qabel_block.listening.plan import CannotListen
 
+    write_access = access_log(ours, reactor)
     try:
-        return make_service(config, options.arguments, order, reactor)
+        return make_service(config, options.arguments, order, reactor, write_access)
     except CannotListen as error:
         sys.stderr.write(f"qabel-block: {error}\n")
         raise SystemExit(USAGE_ERROR) from None

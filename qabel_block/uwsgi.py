@@ -32,7 +32,7 @@ from qabel_block.config import Config
 from qabel_block.configure import configure
 from qabel_block.control import Commands
 from qabel_block.log_observer import PythonLogObserver
-from qabel_block.logs import set_up_logging
+from qabel_block.logs import access_log, set_up_logging
 from qabel_block.options import Options
 from qabel_block.processes.order import config_of_worker
 from qabel_block.signals import stop_on
@@ -99,7 +99,7 @@ def serve(uwsgi: Any) -> None:
     """
     try:
         config = read_config(sys.argv[1:], os.environ, uwsgi)
-        set_up_logging(config.log, None)
+        ours = set_up_logging(config.log, None)
     except UsageError as error:
         raise SystemExit(f"qabel-block: {error}") from None
     globalLogBeginner.beginLoggingTo(
@@ -116,7 +116,9 @@ def serve(uwsgi: Any) -> None:
         socket.socket(fileno=os.dup(descriptor)).setblocking(False)
     control = UwsgiControl(uwsgi, reactor)
     try:
-        service = make_adopted_service(config, uwsgi.sockets, control, reactor)
+        service = make_adopted_service(
+            config, uwsgi.sockets, control, reactor, access_log(ours, reactor)
+        )
     except (CannotListen, NotMigrated) as error:
         raise SystemExit(f"qabel-block: {error}") from None
     runs: Any = reactor

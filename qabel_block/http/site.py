@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from qabel_block.access_log import AccessRecord, WriteAccess, write_to_twisted
+from qabel_block.http.clients import Proxies
 from qabel_block.http.streaming import IDLE_SECONDS, StreamingChannel, StreamingRequest
-
-access_log = Logger("qabel_block.access")
 
 
 class BlockSite(Site):
@@ -20,7 +19,9 @@ class BlockSite(Site):
 
     :param resource: a leaf; it finds its way from ``request.postpath``.
     :param reactor: for time and timeouts.
+    :param write_access: takes note of each request.
     :param counted: told how many connections there are whenever that changes.
+    :param proxies: those that are believed whom they speak for; by default none.
     """
 
     protocol = StreamingChannel  # type: ignore[assignment]
@@ -34,9 +35,13 @@ class BlockSite(Site):
         self,
         resource: IResource,
         reactor: Any,
+        write_access: WriteAccess = write_to_twisted,
         counted: Callable[[int], None] = lambda _: None,
+        proxies: Proxies | None = None,
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
+        self.proxies = Proxies() if proxies is None else proxies
+        self._write_access = write_access
         self._counted = counted
         self._channels: set[StreamingChannel] = set()
         self._waiting: list[Deferred[None]] = []
@@ -67,6 +72,14 @@ class BlockSite(Site):
         each that has begun."""
         self._log(request)
 
+    def refused(self, channel: StreamingChannel, request_id: str) -> None:
+        """Take note of what was refused before it was a request."""
+        now = self.reactor.seconds()
+        client = channel.peer.address
+        self._write_access(
+            AccessRecord(now, "-", "-", 400, 0, 0.0, None, request_id, client, False)
+        )
+
     async def drain(self) -> None:
         """Finish what is under way, close idle connections, and return when
         none is left. No new ones are expected."""
@@ -92,14 +105,18 @@ class BlockSite(Site):
         self.ended(request)
 
     def _log(self, request: StreamingRequest) -> None:
-        """Write one line; it never holds a header."""
-        method, path = request.method.decode("ascii"), request.path.decode("latin-1")
-        user = "-" if request.user_id is None else request.user_id
-        milliseconds = (self.reactor.seconds() - request.arrived) * 1000
-        access_log.info(
-            "{line}",
-            line=(
-                f"{method} {path} {request.status} {request.sentLength} B"
-                f" {milliseconds:.1f} ms user={user} request={request.request_id}"
-            ),
+        now = self.reactor.seconds()
+        self._write_access(
+            AccessRecord(
+                now,
+                request.method.decode("latin-1"),
+                request.path.decode("latin-1"),
+                request.status,
+                request.sentLength,
+                now - request.arrived,
+                request.user_id,
+                request.request_id,
+                request.client,
+                request.cut,
+            )
         )

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
-from twisted.web.http import SWITCHING, HTTPChannel, datetimeToString
+from twisted.web.http import BAD_REQUEST, SWITCHING, HTTPChannel, datetimeToString
 from twisted.web.server import Request
 
 from qabel_block.http.body import RequestBody
+from qabel_block.http.clients import UNKNOWN, Peer
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -72,6 +73,15 @@ class StreamingChannel(HTTPChannel):
     transport: Any
     body_paused = False
     _refused = False
+    _peer: Peer | None = None
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end. Ask when there is something to read: before,
+        the PROXY protocol may not have said."""
+        if self._peer is None:
+            self._peer = self.site.proxies.peer(self.transport.getPeer())
+        return self._peer
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -173,12 +183,34 @@ class StreamingChannel(HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self._refused = True
-        if not (self.requests and self.requests[-1].startedWriting):
+        request: StreamingRequest | None = self.requests[-1] if self.requests else None
+        if request is None or not request.startedWriting:
+            request_id = self._refuse(request)
             self.transport.write(
-                b"HTTP/1.1 400 Bad Request\r\n"
+                b"HTTP/1.1 400 Bad Request\r\nX-Request-ID: %s\r\n"
                 b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+                % request_id.encode("ascii")
             )
         self.loseConnection()
+
+    def _refuse(self, request: StreamingRequest | None) -> str:
+        """Take note that what was sent is no request, or no longer one; return the
+        ID under which that is noted."""
+        if request is not None and request.has_begun:
+            request.refused = True
+            return request.request_id
+        given = None if request is None else request.getHeader(b"X-Request-ID")
+        request_id = choose_request_id(given)
+        self.site.refused(self, request_id)
+        return request_id
+
+
+def choose_request_id(given: bytes | None) -> str:
+    """Return the ID that the client gave to its request, if that is sane, else a
+    new one."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode("ascii")
+    return token_hex(16)
 
 
 class StreamingRequest(Request):
@@ -191,6 +223,8 @@ class StreamingRequest(Request):
     :ivar user_id: who asked, once that is known; for the log.
     :ivar arrived: when its head was complete, in seconds since 1970.
     :ivar cut: whether the connection ended before the answer did.
+    :ivar client: the address from which it comes, or what is known of that.
+    :ivar refused: whether its body turned out to be none.
     """
 
     defaultContentType = None
@@ -202,6 +236,8 @@ class StreamingRequest(Request):
     user_id: int | None = None
     arrived = 0.0
     cut = False
+    client = UNKNOWN
+    refused = False
     _awaits_continue = False
     _discarded = 0
     _patience: IDelayedCall | None = None
@@ -220,7 +256,12 @@ class StreamingRequest(Request):
             self.channel.receive_at_most(LARGE_PIECE)
         self.site = self.channel.site
         self.arrived = self.site.reactor.seconds()
-        self.request_id = self._choose_request_id()
+        self.request_id = choose_request_id(self.getHeader(b"X-Request-ID"))
+        peer = self.channel.peer
+        self.client = peer.address
+        if peer.trusted:
+            forwarded = self.requestHeaders.getRawHeaders(b"X-Forwarded-For")
+            self.client = self.site.proxies.client(peer, forwarded)
         self._awaits_continue = (
             version == b"HTTP/1.1"
             and length != 0
@@ -230,8 +271,15 @@ class StreamingRequest(Request):
         self.process()
 
     @property
+    def has_begun(self) -> bool:
+        """Whether its head was complete."""
+        return hasattr(self, "body")
+
+    @property
     def status(self) -> int:
         """What was answered, or :data:`CLIENT_GONE`."""
+        if self.refused:
+            return BAD_REQUEST
         return CLIENT_GONE if self.cut and not self.startedWriting else self.code
 
     def process(self) -> None:
@@ -292,9 +340,9 @@ class StreamingRequest(Request):
     def connectionLost(self, reason: Failure) -> None:
         self._end_patience()
         super().connectionLost(reason)
-        if hasattr(self, "body"):
+        if self.has_begun:
             if not self.finished:
-                self.cut = True
+                self.cut = not self.refused
                 self.site.ended(self)
             self.body.lose()
 
@@ -330,10 +378,6 @@ class StreamingRequest(Request):
             self.setHeader(b"Keep-Alive", b"timeout=%d" % KEEP_ALIVE_SECONDS)
         else:
             self.setHeader(b"Connection", b"close")
-
-    def _choose_request_id(self) -> str:
-        given = self.getHeader(b"X-Request-ID") or b""
-        return given.decode("ascii") if _REQUEST_ID.fullmatch(given) else token_hex(16)
 
     def _end_patience(self) -> None:
         if self._patience is not None and self._patience.active():

@@ -72,6 +72,7 @@ class Socket(WebSocketServerProtocol):
     """One subscriber's socket.
 
     :ivar unanswered: pings since the last sign of life.
+    :ivar request_id: that of the request that it came from.
     """
 
     def __init__(self, hub: Hub, prefix: str, path: str | None) -> None:
@@ -79,14 +80,16 @@ class Socket(WebSocketServerProtocol):
         self.prefix = prefix
         self.path = path
         self.unanswered = 0
+        self.request_id = ""
         self._hub = hub
         self._open = False
         self._paused = False
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
 
-    def onConnect(self, request: Any) -> str | None:
-        return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
+    def onConnect(self, request: Any) -> tuple[str | None, dict[str, str]]:
+        chosen = SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
+        return chosen, {"X-Request-ID": self.request_id}
 
     def onOpen(self) -> None:
         self.registerProducer(self, True)
@@ -200,6 +203,7 @@ class Sockets:
             raise Unavailable("push", "the server is shutting down")
         socket = self._kind(self._hub, prefix, path)
         socket.factory = self._factory
+        socket.request_id = request.request_id
         await self._hub.add(socket)
         if request.channel is None:
             await self._hub.remove(socket)

@@ -6,6 +6,8 @@ dashboards stay usable; they count seconds and bytes all the same.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -16,6 +18,16 @@ from prometheus_client import (
 )
 
 from qabel_block import __version__
+from qabel_block.metrics.tallies import (
+    Amounts,
+    Count,
+    Distribution,
+    Family,
+    Level,
+    Tallies,
+)
+
+Buckets = tuple[float, ...]
 
 SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds, for what has a limit of some seconds."""
@@ -61,12 +73,14 @@ class Metrics:
     processes see the same.
 
     :param registry: they are registered here.
+    :ivar tallies: hand over what was counted.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         # When a series began is of no use here, and would be one more series each.
         disable_created_metrics()
         self._registry = registry
+        self.tallies = Tallies()
         self._requests()
         self._transfers()
         self._accounts()
@@ -82,10 +96,10 @@ class Metrics:
         self.response_time = self._histogram(
             "block_response_time", "Seconds from a request's head to its end.", LONG
         )
-        self.requests = self._counter(
+        self.requests = self._counters(
             "block_requests", "Requests, by method and status.", "method", "status"
         )
-        self.denied = self._counter(
+        self.denied = self._counters(
             "block_access_denied", "Requests answered with an error.", "reason"
         )
         self.too_large = self._counter(
@@ -96,12 +110,12 @@ class Metrics:
         )
 
     def _transfers(self) -> None:
-        self.transfers_in_progress = self._gauge(
+        self.transfers_in_progress = self._gauges(
             "block_transfers_in_progress",
             "Uploads and downloads under way.",
             "direction",
         )
-        self.transfers = self._counter(
+        self.transfers = self._counters(
             "block_transfers",
             "Uploads and downloads that have ended, and how.",
             "direction",
@@ -120,7 +134,7 @@ class Metrics:
         self.traffic_by_request = self._summary(
             "block_traffic_by_request", "Bytes of an object that a download sent."
         )
-        self.quota_by_request = self._summary(
+        self.quota_by_request = self._summaries(
             "block_quota_by_request", "Bytes by which a user's storage changed.", "type"
         )
         for kind in ("increase", "decrease"):
@@ -132,7 +146,7 @@ class Metrics:
             "Seconds for an answer of whoever knows the users.",
             SHORT,
         )
-        self.auth_answers = self._counter(
+        self.auth_answers = self._counters(
             "block_auth_answers", "What the answer was.", "outcome"
         )
         for outcome in (KNOWN, UNKNOWN, FAILED):
@@ -155,13 +169,17 @@ class Metrics:
             "Seconds a download waited for storage to return its blob.",
             LONG,
         )
-        self.s3_requests = self._summary(
-            "block_s3_requests", "Seconds for a call of S3, repetitions included."
+        # These two are observed in threads.
+        self.s3_requests = Summary(
+            "block_s3_requests",
+            "Seconds for a call of S3, repetitions included.",
+            registry=self._registry,
         )
-        self.thread_wait = self._histogram(
+        self.thread_wait = Histogram(
             "block_wait_for_transfer_thread_seconds",
             "Seconds a storage operation waited for one of the threads.",
-            SHORT,
+            registry=self._registry,
+            buckets=SHORT,
         )
         self.blobs_deleted = self._counter(
             "block_garbage_collected", "Blobs that were deleted from storage."
@@ -176,7 +194,7 @@ class Metrics:
         self.delete = self._histogram(
             "block_wait_for_transfer_delete", "Seconds to delete an object.", SHORT
         )
-        self.ledger = self._histogram(
+        self.ledger = self._histograms(
             "block_ledger_seconds",
             "Seconds for an operation of the ledger.",
             SHORT,
@@ -212,7 +230,7 @@ class Metrics:
         )
 
     def _operation(self) -> None:
-        self.dependency_up = self._gauge(
+        self.dependency_up = self._seen(
             "block_dependency_up",
             "Whether a dependency works, as /readyz sees it.",
             "dependency",
@@ -220,38 +238,63 @@ class Metrics:
         )
         for dependency in DEPENDENCIES:
             self.dependency_up.labels(dependency)
-        self.garbage_waiting = self._gauge(
+        self.garbage_waiting = self._seen(
             "block_garbage_waiting",
             "Blobs that are noted as garbage, counted up to a limit.",
             mode="livemostrecent",
         )
-        self.garbage_overdue = self._gauge(
+        self.garbage_overdue = self._seen(
             "block_garbage_overdue",
             "Those of them that should have been deleted by now.",
             mode="livemostrecent",
         )
-        self._gauge(
+        self._seen(
             "block_build_info", "The version of the server.", "version", mode="livemax"
         ).labels(__version__).set(1)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self._registry)
+    def _counter(self, name: str, text: str) -> Count:
+        return self.tallies.add(Count(Counter(name, text, registry=self._registry)))
 
-    def _summary(self, name: str, text: str, *labels: str) -> Summary:
-        return Summary(name, text, labels, registry=self._registry)
+    def _counters(self, name: str, text: str, *labels: str) -> Family[Count]:
+        counter = Counter(name, text, labels, registry=self._registry)
+        return Family(counter, Count, self.tallies)
 
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        return Histogram(name, text, labels, registry=self._registry, buckets=buckets)
+    def _gauge(self, name: str, text: str) -> Level:
+        return self.tallies.add(Level(self._seen(name, text, mode="livesum")))
 
-    def _gauge(
-        self, name: str, text: str, *labels: str, mode: str = "livesum"
+    def _gauges(self, name: str, text: str, label: str) -> Family[Level]:
+        gauge = self._seen(name, text, label, mode="livesum")
+        return Family(gauge, Level, self.tallies)
+
+    def _summary(self, name: str, text: str) -> Amounts:
+        return self.tallies.add(Amounts(Summary(name, text, registry=self._registry)))
+
+    def _summaries(self, name: str, text: str, label: str) -> Family[Amounts]:
+        summary = Summary(name, text, (label,), registry=self._registry)
+        return Family(summary, Amounts, self.tallies)
+
+    def _histogram(self, name: str, text: str, buckets: Buckets) -> Distribution:
+        histogram = Histogram(name, text, registry=self._registry, buckets=buckets)
+        return self.tallies.add(Distribution(histogram, buckets))
+
+    def _histograms(
+        self, name: str, text: str, buckets: Buckets, label: str
+    ) -> Family[Distribution]:
+        histogram = Histogram(
+            name, text, (label,), registry=self._registry, buckets=buckets
+        )
+        return Family(
+            histogram, lambda child: Distribution(child, buckets), self.tallies
+        )
+
+    def _seen(
+        self,
+        name: str,
+        text: str,
+        *labels: str,
+        mode: Literal["livesum", "livemin", "livemax", "livemostrecent"],
     ) -> Gauge:
+        """Return a gauge that is set to what is seen now and then."""
         return Gauge(
-            name,
-            text,
-            labels,
-            registry=self._registry,
-            multiprocess_mode=mode,  # type: ignore[arg-type]
+            name, text, labels, registry=self._registry, multiprocess_mode=mode
         )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from prometheus_client import Counter
-
 from qabel_block.http.site import BlockSite
 from qabel_block.http.streaming import (
     CLIENT_GONE,
@@ -13,6 +11,7 @@ from qabel_block.http.streaming import (
     StreamingRequest,
 )
 from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.tallies import Count
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE"})
 
@@ -26,7 +25,6 @@ class MeasuredSite(BlockSite):
     def __init__(self, metrics: Metrics, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._metrics = metrics
-        self._answers: dict[tuple[bytes, int], Counter] = {}
 
     def opened(self, channel: StreamingChannel) -> None:
         """See :meth:`BlockSite.opened`."""
@@ -55,13 +53,15 @@ class MeasuredSite(BlockSite):
         if status == 413:
             metrics.too_large.inc()
 
-    def _answer(self, method: bytes, status: int) -> Counter:
-        key = (method if method in _METHODS else b"other", status)
-        counter = self._answers.get(key)
-        if counter is None:
-            counter = self._metrics.requests.labels(key[0].decode("ascii"), status)
-            self._answers[key] = counter
-        return counter
+    def refused(self, channel: StreamingChannel, request_id: str) -> None:
+        """See :meth:`BlockSite.refused`."""
+        super().refused(channel, request_id)
+        self._answer(b"-", 400).inc()
+        self._metrics.denied.labels("Bad Request").inc()
+
+    def _answer(self, method: bytes, status: int) -> Count:
+        name = method.decode("ascii") if method in _METHODS else "other"
+        return self._metrics.requests.labels(name, status)
 
 
 def _reason(request: StreamingRequest) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -23,16 +23,23 @@ IDLE_SECONDS = 120
 
 
 class MetricsResource(Resource):
-    """Shows a registry, whatever the path: legacy dashboards know several."""
+    """Shows a registry, whatever the path: legacy dashboards know several.
+
+    :param prepare: called before each look.
+    """
 
     isLeaf = True
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, prepare: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._registry = registry
+        self._prepare = prepare
 
     def render_GET(self, request: Any) -> bytes:
         """Answer in the format that the client likes best."""
+        self._prepare()
         encode, content_type = choose_encoder(request.getHeader("Accept") or "")
         body = encode(self._registry)
         request.setHeader(b"Content-Type", content_type.encode("ascii"))
@@ -56,15 +63,21 @@ class WithMetrics(Service):
     """A service beside which metrics are served, to its very end.
 
     :param endpoint: Twisted's description of where.
+    :param prepare: called before each look at the registry.
     :raises CannotListen: if that is wrong.
     """
 
     def __init__(
-        self, inner: Service, endpoint: str, registry: CollectorRegistry, reactor: Any
+        self,
+        inner: Service,
+        endpoint: str,
+        registry: CollectorRegistry,
+        reactor: Any,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self._inner = inner
         site = _QuietSite(
-            MetricsResource(registry), reactor=reactor, timeout=IDLE_SECONDS
+            MetricsResource(registry, prepare), reactor=reactor, timeout=IDLE_SECONDS
         )
         endpoints: Sequence[str] = (endpoint,)
         self._listeners = Listeners(reactor, endpoints, site, purpose="metrics")

@@ -227,6 +227,17 @@ def test_in_progress(world: World, user: User) -> None:
     assert moved("block_client_connections") == 0
 
 
+def test_what_is_no_request(world: World, user: User) -> None:
+    """What can't be understood is counted among the refusals."""
+    with changes(world) as changed, user.wire() as wire:
+        wire.send(b"nonsense\r\n\r\n")
+        assert wire.answer().status == 400
+        moved = changed()
+    assert moved("block_requests_total", method="other", status="400") == 1
+    assert moved("block_access_denied_total", reason="Bad Request") == 1
+    assert moved("block_in_progress_requests") == 0
+
+
 def test_waiting_for_the_database(world: World) -> None:
     """If all connections to the database are busy, the waiting is counted."""
     users = [world.user() for _ in range(20)]

@@ -14,6 +14,7 @@ from qabel_block.config import (
     InProcess,
     LocalDirectory,
     LogConfig,
+    MetricsAddress,
     PostgresLedger,
     RedisServer,
     S3Bucket,
@@ -63,7 +64,7 @@ def test_defaults() -> None:
     assert config.max_body_size == 2147483648
     assert config.transfers == 10
     assert config.usage_log is False
-    assert config.metrics_endpoint is None
+    assert config.metrics is None
     assert config.log == LogConfig(
         "info", None, 100_000_000, 10, "size", "midnight", 1, None, None, False
     )
@@ -76,6 +77,11 @@ CASES: list[tuple[list[str], str, Any]] = [
         (r"tcp:0:interface=\:\:1:backlog=1024",),
     ),
     (["--listen", "tcp:1", "--listen", "unix:/x"], "endpoints", ("tcp:1", "unix:/x")),
+    (
+        ["--trusted-proxy", "::1", "--trusted-proxy", "10.0.0.0/8"],
+        "trusted_proxies",
+        ("::1", "10.0.0.0/8"),
+    ),
     (["--dummy"], "storage", TemporaryDirectory()),
     (["--dummy"], "ledger", TemporaryLedger()),
     (["--dummy", "--psql-dsn", "dbname=x"], "ledger", PostgresLedger("dbname=x")),
@@ -116,8 +122,8 @@ CASES: list[tuple[list[str], str, Any]] = [
     (["--dummy-log"], "usage_log", True),
     (
         ["--prometheus-port", "9", "--address", "h"],
-        "metrics_endpoint",
-        "tcp:9:interface=h:backlog=1024",
+        "metrics",
+        MetricsAddress("h", 9),
     ),
     (["--debug"], "log", LogConfig("debug")),
     (["--logging", "none"], "log", LogConfig("none", explicit=True)),
@@ -201,6 +207,8 @@ def test_command_line_wins() -> None:
         ["--address", ""],
         ["--listen", "8888"],
         ["--listen", "carrier-pigeon:1"],
+        ["--trusted-proxy", "proxy.example"],
+        ["--trusted-proxy", "192.0.2.1/8"],
         ["--accounting-host", "localhost:8000"],
         ["--accounting-host", "ftp://h"],
         ["--s3-endpoint-url", "h"],

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import httpx
 import pytest
 
-from tests.support.server import CHECKOUT, ServerProcess
+from qabel_block.ledger.migrate import upgrade
+from tests.support.server import CHECKOUT, ServerProcess, log_records
 from tests.support.waiting import wait_for
 
 TWIST = (sys.executable, "-m", "twisted", "qabel-block")
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 TWISTD = (sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile=", "qabel-block")
 RUNNERS = pytest.mark.parametrize("runner", [TWIST, TWISTD], ids=["twist", "twistd"])
+PROCESSES = pytest.mark.parametrize(
+    ("runner", "processes"), [(TWIST, 1), (TWISTD, 2)], ids=["twist", "twistd, workers"]
+)
 TOKEN = "token-of-the-runner"
 
 
@@ -32,12 +39,44 @@ def _server(
     )
 
 
+class Shared(Protocol):
+    """Makes servers that may have workers."""
+
+    def __call__(
+        self, runner: tuple[str, ...], processes: int, *options: str
+    ) -> ServerProcess:
+        """Return one that is not started."""
+
+
+@pytest.fixture(scope="module")
+def migrated_dsn(new_postgres_database: Callable[[], str]) -> str:
+    dsn = new_postgres_database()
+    upgrade(dsn)
+    return dsn
+
+
+@pytest.fixture
+def shared(migrated_dsn: str, redis_address: tuple[str, int], tmp_path: Path) -> Shared:
+    """What several processes need."""
+    host, port = redis_address
+
+    def make(runner: tuple[str, ...], processes: int, *options: str) -> ServerProcess:
+        return ServerProcess(
+            *("--psql-dsn", migrated_dsn, "--local-storage", str(tmp_path / "objects")),
+            *("--redis-host", host, "--redis-port", str(port), "--dummy-auth", TOKEN),
+            *("--processes", str(processes), *options),
+            command=runner,
+        )
+
+    return make
+
+
 def _use(server: ServerProcess) -> None:
-    client = httpx.Client(base_url=server.url, timeout=60)
     headers = {"Authorization": f"Token {TOKEN}", "X-Request-ID": "the-request"}
-    url = "/api/v0/files/p/a?token=in-the-query"
-    assert client.post(url, content=b"four", headers=headers).status_code == 204
-    assert client.get(url).content == b"four"
+    url = f"{server.url}/api/v0/files/p/a?token=in-the-query"
+    stored = httpx.post(url, content=b"four", headers=headers, timeout=60)
+    assert stored.status_code == 204
+    assert httpx.get(url, timeout=60).content == b"four"
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -87,48 +126,87 @@ def test_log_on_stderr(runner: tuple[str, ...], tmp_path: Path) -> None:
     with _server(runner, tmp_path / "home") as server:
         _use(server)
         assert server.stop() == 0
-    log = server.log()
-    line = re.search(r".*POST /api/v0/files/p/a 204 .*", log)
-    assert line is not None
-    assert "qabel_block.access" in line[0]
-    assert "request=the-request" in line[0]
-    assert "user=0" in line[0]
-    assert re.search(r"GET /api/v0/files/p/a 200 4 B [\d.]+ ms", log)
+    upload, download = _accesses(server.log())
+    assert upload["logger"] == "qabel_block.access"
+    assert upload["message"] == "POST /api/v0/files/p/a 204"
+    assert (upload["request"], upload["user"]) == ("the-request", 0)
+    assert download["message"] == "GET /api/v0/files/p/a 200"
+    assert download["bytes"] == 4
     for unwanted in (TOKEN, "in-the-query", "Starting factory", "alembic"):
-        assert unwanted not in log
+        assert unwanted not in server.log()
 
 
 @RUNNERS
-def test_log_file(runner: tuple[str, ...], tmp_path: Path) -> None:
-    """With a log file the log goes there, and to stderr only if asked to."""
-    file = tmp_path / "log"
-    options = ("--log-file-prefix", str(file), "--log-to-stderr")
-    with _server(runner, tmp_path / "home", *options) as server:
+def test_terminal(runner: tuple[str, ...], tmp_path: Path) -> None:
+    """On a terminal it is text, the level in colour."""
+    ours, theirs = pty.openpty()
+    process = _start(tmp_path, runner=runner, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while b"listening on" not in shown:
+            shown += os.read(ours, 4096)
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+        os.close(ours)
+    line = next(line for line in shown.splitlines() if b"listening on" in line)
+    assert re.match(rb"\d{4}-\d\d-\d\dT\S+ \x1b\[32mINFO\x1b\[0m \[\d+\] ", line)
+
+
+@PROCESSES
+def test_log_file(
+    runner: tuple[str, ...], processes: int, tmp_path: Path, shared: Shared
+) -> None:
+    """With a log file the log goes there, and to stderr only if asked to; each
+    worker has a file of its own."""
+    options = ("--log-file-prefix", str(tmp_path / "log"), "--log-to-stderr")
+    with shared(runner, processes, *options) as server:
         _use(server)
-    assert "POST /api/v0/files/p/a 204" in file.read_text()
-    assert "POST /api/v0/files/p/a 204" in server.log()
+        assert server.stop() == 0
+    names = ["log", "log-1", "log-2"] if processes == 2 else ["log"]
+    assert sorted(path.name for path in tmp_path.glob("log*")) == names
+    logs = [(tmp_path / name).read_text() for name in names]
+    assert "listening on" in logs[0]
+    if processes == 2:
+        assert not _accesses(logs[0])
+    for log in ("".join(logs), server.log()):
+        said = {record["message"] for record in _accesses(log)}
+        assert said == {
+            "POST /api/v0/files/p/a 204",
+            "GET /api/v0/files/p/a 200",
+        }
 
 
-def test_log_rotation(tmp_path: Path) -> None:
+@PROCESSES
+def test_log_rotation(
+    runner: tuple[str, ...], processes: int, tmp_path: Path, shared: Shared
+) -> None:
     """A log file rotates at its size, and so many old ones are kept."""
     options = (
         *("--log-file-prefix", str(tmp_path / "log"), "--log-to-stderr"),
         *("--log-file-max-size", "1000", "--log-file-num-backups", "2"),
     )
-    with _server(TWIST, tmp_path / "home", *options) as server:
-        for _ in range(20):
+    with shared(runner, processes, *options) as server:
+        for _ in range(30):
             _use(server)
-    logs = sorted(path.name for path in tmp_path.glob("log*"))
-    assert logs == ["log", "log.1", "log.2"]
+    files = {path.name: path.stat().st_size for path in tmp_path.glob("log*")}
+    kept = ("log-1", "log-2") if processes == 2 else ("log",)
+    for name in kept:
+        assert {name, f"{name}.1", f"{name}.2"} <= files.keys()
+        assert f"{name}.3" not in files
+    assert max(files.values()) <= 1000
 
 
-def test_log_rotation_by_time(tmp_path: Path) -> None:
+@RUNNERS
+def test_log_rotation_by_time(runner: tuple[str, ...], tmp_path: Path) -> None:
     """In mode ``time`` it rotates after an interval."""
     options = (
         *("--log-file-prefix", str(tmp_path / "log"), "--log-to-stderr"),
         *("--log-rotate-mode", "time", "--log-rotate-when", "S"),
+        *("--log-rotate-interval", "1"),
     )
-    with _server(TWIST, tmp_path / "home", *options) as server:
+    with _server(runner, tmp_path / "home", *options) as server:
 
         def rotated() -> bool:
             _use(server)
@@ -137,6 +215,7 @@ def test_log_rotation_by_time(tmp_path: Path) -> None:
         wait_for(rotated)
 
 
+@RUNNERS
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -146,78 +225,154 @@ def test_log_rotation_by_time(tmp_path: Path) -> None:
     ],
 )
 def test_log_levels(
-    options: tuple[str, ...], expected: list[str], tmp_path: Path
+    runner: tuple[str, ...],
+    options: tuple[str, ...],
+    expected: list[str],
+    tmp_path: Path,
 ) -> None:
     """Only events of the level and above are logged."""
     file = tmp_path / "log"
-    process = _start(tmp_path, *options, "--log-file-prefix", str(file))
+    process = _start(tmp_path, *options, "--log-file-prefix", str(file), runner=runner)
     try:
         wait_for((tmp_path / "home/objects/.incoming").exists)
     finally:
         process.terminate()
         assert process.wait(60) == 0
-    levels = {line.split()[1] for line in file.read_text().splitlines()}
+    levels = {record["level"] for record in log_records(file.read_text())}
     assert levels.issuperset(expected)
     assert levels.isdisjoint({"INFO"}.difference(expected))
 
 
-def test_logging_config(tmp_path: Path) -> None:
-    """``--logging-config`` is what dictConfig makes of it."""
+@PROCESSES
+def test_logging_config(
+    runner: tuple[str, ...], processes: int, tmp_path: Path, shared: Shared
+) -> None:
+    """``--logging-config`` is what dictConfig makes of it: handlers, formatters and
+    levels for single loggers. Our own formatters can be named in it."""
     config = tmp_path / "logging.json"
-    handler = {
+    config.write_text(
+        json.dumps(
+            {
+                "formatters": {
+                    "plain": {"format": "custom %(name)s %(message)s"},
+                    "ours": {"()": "qabel_block.log_formats.JsonFormatter"},
+                },
+                "handlers": {
+                    "file": _file_handler(tmp_path / "custom", "plain"),
+                    "access": _file_handler(tmp_path / "requests", "ours"),
+                },
+                "root": {"level": "INFO", "handlers": ["file"]},
+                "loggers": {
+                    "qabel_block.access": {"handlers": ["access"], "propagate": False},
+                    "qabel_block.service": {"level": "ERROR"},
+                },
+            }
+        )
+    )
+    options = ("--logging-config", str(config), "--log-to-stderr")
+    with shared(runner, processes, *options) as server:
+        _use(server)
+        assert server.stop() == 0
+    custom = (tmp_path / "custom").read_text()
+    assert "custom qabel_block.listening.listeners listening on" in custom
+    assert "qabel_block.access" not in custom
+    assert "qabel_block.service" not in custom
+    assert len(_accesses((tmp_path / "requests").read_text())) == 2
+
+
+def _file_handler(path: Path, formatter: str) -> dict[str, str]:
+    return {
         "class": "logging.FileHandler",
-        "filename": str(tmp_path / "custom"),
-        "formatter": "plain",
+        "filename": str(path),
+        "formatter": formatter,
     }
+
+
+@RUNNERS
+def test_only_the_logging_config(runner: tuple[str, ...], tmp_path: Path) -> None:
+    """With ``--logging-config`` alone, nothing else is written to."""
+    config, custom = tmp_path / "logging.json", tmp_path / "custom"
     config.write_text(
         json.dumps(
             {
                 "version": 1,
                 "formatters": {"plain": {"format": "custom %(message)s"}},
-                "handlers": {"file": handler},
+                "handlers": {"file": _file_handler(custom, "plain")},
                 "root": {"level": "INFO", "handlers": ["file"]},
             }
         )
     )
-    process = _start(tmp_path, "--logging-config", str(config))
-    try:
-        wait_for((tmp_path / "custom").exists)
-        wait_for(lambda: "custom listening" in (tmp_path / "custom").read_text())
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
+    with (tmp_path / "stderr").open("wb") as stderr:
+        process = _start(
+            tmp_path,
+            *("--logging-config", str(config)),
+            runner=runner,
+            stderr=stderr.fileno(),
+        )
+        try:
+            wait_for(custom.exists)
+            wait_for(lambda: "custom listening" in custom.read_text())
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+    assert (tmp_path / "stderr").read_text() == ""
 
 
-def test_wrong_logging_config(tmp_path: Path) -> None:
+@RUNNERS
+def test_wrong_logging_config(runner: tuple[str, ...], tmp_path: Path) -> None:
     """One that dictConfig refuses is one line."""
     config = tmp_path / "logging.json"
     config.write_text('{"version": 1, "handlers": {"x": {"class": "no.such"}}}')
-    done = _run(*TWIST, "--dummy", "--logging-config", str(config))
+    done = _run(*runner, "--dummy", "--logging-config", str(config))
     assert done.returncode == 64
     (line,) = done.stderr.splitlines()
     assert line.startswith("qabel-block: can't log as configured")
 
 
-def test_logging_none(tmp_path: Path) -> None:
-    """With ``--logging none`` the runner's own log is left in charge."""
-    process = _start(tmp_path, "--logging", "none", stdout=subprocess.PIPE)
-    wait_for((tmp_path / "home/objects/.incoming").exists)
-    process.terminate()
-    output, _ = process.communicate(timeout=60)
-    assert b"qabel_block" in output
+@RUNNERS
+def test_logging_none(runner: tuple[str, ...], tmp_path: Path) -> None:
+    """With ``--logging none`` the runner's own log is left in charge; requests are
+    in it."""
+    output = tmp_path / "output"
+    with output.open("wb") as stdout:
+        process = _start(
+            tmp_path,
+            *("--logging", "none", "--listen", f"unix:{tmp_path / 'socket'}"),
+            runner=runner,
+            stdout=stdout.fileno(),
+        )
+        try:
+            wait_for((tmp_path / "socket").exists)
+            transport = httpx.HTTPTransport(uds=str(tmp_path / "socket"))
+            with httpx.Client(transport=transport) as client:
+                client.get("http://x/healthz", timeout=60)
+            wait_for(lambda: "GET /healthz 200" in output.read_text())
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+    assert "qabel_block.access" in output.read_text()
+    assert "client=unix" in output.read_text()
 
 
 def _start(
-    folder: Path, *options: str, stdout: int = subprocess.DEVNULL
+    folder: Path,
+    *options: str,
+    runner: tuple[str, ...] = TWIST,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
-            *TWIST,
+            *runner,
             *("--listen", "tcp:0:interface=127.0.0.1", "--dummy-auth", TOKEN),
             *("--standalone", str(folder / "home")),
             *options,
         ],
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         stdout=stdout,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
     )
+
+
+def _accesses(log: str) -> list[dict[str, Any]]:
+    return [one for one in log_records(log) if one["logger"] == "qabel_block.access"]

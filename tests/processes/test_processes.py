@@ -64,8 +64,11 @@ def _wait_for_log(server: ServerProcess, text: str, times: int = 1) -> None:
 
 def _served(server: ServerProcess) -> Counter[int]:
     """Return how many requests each process has logged."""
-    lines = re.findall(r"\[(\d+)\] qabel_block\.access", server.log())
-    return Counter(int(pid) for pid in lines)
+    return Counter(
+        record["process"]
+        for record in server.records()
+        if record["logger"] == "qabel_block.access"
+    )
 
 
 def test_workers_serve_one_store(shared_options: tuple[str, ...]) -> None:
@@ -184,9 +187,9 @@ def test_one_after_the_other(shared_options: tuple[str, ...]) -> None:
             assert wire.answer().status == 204
             wire.close()
         _wait_for_log(server, "all workers have been replaced")
-        lines = server.log().splitlines()
-        said = [n for n, line in enumerate(lines) if f"[{first}]" in line]
-        began = [n for n, line in enumerate(lines) if "worker 2 is process" in line]
+        records = list(enumerate(server.records()))
+        said = [n for n, record in records if record["process"] == int(first)]
+        began = [n for n, record in records if record.get("number") == 2]
         assert len(began) == 2
         assert said[-1] < began[1]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -20,7 +19,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.support.load import Load, get_and_put
-from tests.support.server import CHECKOUT
+from tests.support.server import CHECKOUT, log_records
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
@@ -115,8 +114,12 @@ def test_workers_serve(uwsgi: Uwsgi) -> None:
         assert (answer.status, answer.body) == (206, b"x")
         wire.close()
     wait_for(lambda: uwsgi.log().count(f"GET {OBJECT}") == 20)
-    pids = set(re.findall(rf"\[(\d+)\].* GET {OBJECT}", uwsgi.log()))
-    assert str(uwsgi.process.pid) not in pids
+    pids = {
+        record["process"]
+        for record in log_records(uwsgi.log())
+        if record.get("path") == OBJECT
+    }
+    assert uwsgi.process.pid not in pids
     assert uwsgi.stop() == 0
     assert uwsgi.log().count("requests under way have") == 2
     assert "Traceback" not in uwsgi.log()

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.server import ServerProcess
 
-_PORT = re.compile(r" metrics on 127\.0\.0\.1 port (\d+)")
+_PORT = re.compile(r"metrics on 127\.0\.0\.1 port (\d+)")
 
 
 def metrics_url(server: ServerProcess) -> str:

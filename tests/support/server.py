@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,10 +11,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 _LISTENING = re.compile(r"listening on [^\n]*?127\.0\.0\.1[^\n]*?(\d+)")
+
+
+def log_records(log: str) -> list[dict[str, Any]]:
+    """Return the events of a log, of whose last line not all may be there yet."""
+    whole = log[: log.rfind("\n") + 1].splitlines()
+    return [json.loads(line) for line in whole if line.startswith("{")]
 
 
 class ServerProcess:
@@ -86,6 +94,10 @@ class ServerProcess:
     def log(self) -> str:
         """Return what the process has logged since it started."""
         return self._log.read_text(errors="replace")
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return its log's events, each with all that it says."""
+        return log_records(self.log())
 
     def kill(self) -> None:
         """End the process as a power failure would."""
