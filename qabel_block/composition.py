@@ -27,8 +27,10 @@ from qabel_block.config import (
     DummyUser,
     InProcess,
 )
+from qabel_block.descriptors import make_room
 from qabel_block.edges import Edges
 from qabel_block.http.clients import Proxies
+from qabel_block.http.doors import Doors
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.handover import Handover
 from qabel_block.http.routes import BlockAPI
@@ -157,6 +159,9 @@ def compose(
     proxies = Proxies(config.trusted_proxies)
     site = edges.kind(BlockSite)(
         api.app.resource(), reactor, write_access, counted, proxies
+    )
+    site.doors = Doors(
+        make_room(config.max_connections), config.max_connections_per_address, now
     )
     return Parts(
         prepare,

@@ -136,6 +136,8 @@ class Config:
     :ivar usage_log: whether to print usage events.
     :ivar metrics: where to serve metrics, if anywhere.
     :ivar processes: how many of them serve; with one, that is this one.
+    :ivar max_connections: that one process serves at a time; 0 is any number.
+    :ivar max_connections_per_address: of them from one address; 0 is any number.
     :ivar trusted_proxies: addresses and networks of those that are believed for
         whom they speak, and ``unix``.
     :ivar drain: seconds for which requests under way may go on at the end.
@@ -152,6 +154,8 @@ class Config:
     usage_log: bool = False
     metrics: MetricsAddress | None = None
     processes: int = 1
+    max_connections: int = 10_000
+    max_connections_per_address: int = 1_000
     drain: float = 30.0
     log: LogConfig = LogConfig()
     trusted_proxies: tuple[str, ...] = ()

@@ -43,6 +43,8 @@ def configure(options: Options) -> Config:
         usage_log=options["dummy-log"],
         metrics=_metrics(options),
         processes=options["processes"],
+        max_connections=options["max-connections"],
+        max_connections_per_address=options["max-connections-per-address"],
         drain=float(options["drain"]),
         log=_log(options),
         trusted_proxies=options["trusted-proxy"],

@@ -105,6 +105,20 @@ OPTIONS = (
         "Processes that serve on the same sockets.",
     ),
     Option(
+        "max-connections",
+        values.not_negative,
+        "10000",
+        "Connections that each process serves at a time; 0 is any number. Others"
+        " are answered with 503.",
+    ),
+    Option(
+        "max-connections-per-address",
+        values.not_negative,
+        "1000",
+        "Of these, from one IPv4 address or IPv6 /64 network; 0 is any number."
+        " Loopback, Unix sockets and trusted proxies don't count.",
+    ),
+    Option(
         "drain",
         values.not_negative,
         "30",

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import parse_accept_header
 
 from qabel_block import errors
+from qabel_block.http.headers import field
 from qabel_block.http.streaming import StreamingRequest
 
 log = Logger()
@@ -128,7 +129,7 @@ def _set_headers(request: StreamingRequest, error: object, status: int) -> None:
 def _wants_body(request: StreamingRequest) -> bool:
     # Real clients leave a body they didn't ask for unread, which costs them
     # the connection, and after DELETE for good (PROTOCOL section 9).
-    accept = request.getHeader("Accept")
+    accept = field(request, "Accept")
     if accept is None or request.method in (b"DELETE", b"HEAD"):
         return False
     return parse_accept_header(accept, MIMEAccept)[PROBLEM_JSON] > 0

@@ -11,6 +11,8 @@ from twisted.web.server import Site
 
 from qabel_block.access_log import AccessRecord, WriteAccess, write_to_twisted
 from qabel_block.http.clients import Proxies
+from qabel_block.http.doors import Doors
+from qabel_block.http.guarded import GuardedChannel
 from qabel_block.http.streaming import IDLE_SECONDS, StreamingChannel, StreamingRequest
 
 
@@ -22,9 +24,10 @@ class BlockSite(Site):
     :param write_access: takes note of each request.
     :param counted: told how many connections there are whenever that changes.
     :param proxies: those that are believed whom they speak for; by default none.
+    :ivar doors: what lets connections in; by default, all of them.
     """
 
-    protocol = StreamingChannel  # type: ignore[assignment]
+    protocol = GuardedChannel  # type: ignore[assignment]
     requestFactory = StreamingRequest
     reactor: Any
 
@@ -41,6 +44,7 @@ class BlockSite(Site):
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
         self.proxies = Proxies() if proxies is None else proxies
+        self.doors = Doors()
         self._write_access = write_access
         self._counted = counted
         self._channels: set[StreamingChannel] = set()
@@ -72,12 +76,12 @@ class BlockSite(Site):
         each that has begun."""
         self._log(request)
 
-    def refused(self, channel: StreamingChannel, request_id: str) -> None:
+    def refused(self, channel: StreamingChannel, request_id: str, status: int) -> None:
         """Take note of what was refused before it was a request."""
         now = self.reactor.seconds()
         client = channel.peer.address
         self._write_access(
-            AccessRecord(now, "-", "-", 400, 0, 0.0, None, request_id, client, False)
+            AccessRecord(now, "-", "-", status, 0, 0.0, None, request_id, client, False)
         )
 
     async def drain(self) -> None:

@@ -6,7 +6,7 @@ An answer may therefore be complete before the body is; the connection then goes
 on reading and discards, so that the client gets to read the answer (PROTOCOL
 section 9), and only then turns to the next request.
 
-This module, and no other, leans on the insides of :mod:`twisted.web.http`:
+This module leans on the insides of :mod:`twisted.web.http`:
 ``HTTPChannel.allHeadersReceived``, ``allContentReceived`` and
 ``_respondToBadRequestAndDisconnect``, the attributes ``_command``, ``_path``,
 ``_version`` and ``_networkProducer``, and ``Request.queued``, which keeps
@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
-from twisted.web.http import BAD_REQUEST, SWITCHING, HTTPChannel, datetimeToString
+from twisted.web.http import BAD_REQUEST, SWITCHING, datetimeToString
 from twisted.web.server import Request
 
 from qabel_block.http.body import RequestBody
 from qabel_block.http.clients import UNKNOWN, Peer
+from qabel_block.http.framing import StrictChannel
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -66,7 +67,7 @@ _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
-class StreamingChannel(HTTPChannel):
+class StreamingChannel(StrictChannel):
     """An HTTP/1.1 connection that hands over a request with its head."""
 
     site: BlockSite
@@ -181,27 +182,32 @@ class StreamingChannel(HTTPChannel):
             self.body_paused = False
             self._networkProducer.resumeProducing()
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
+    def refuse(self, status: int, reason: bytes) -> None:
+        """Say that what comes is no request that can be served, unless an answer has
+        begun already, and hang up."""
         self._refused = True
         request: StreamingRequest | None = self.requests[-1] if self.requests else None
         if request is None or not request.startedWriting:
-            request_id = self._refuse(request)
+            request_id = self._note_refusal(request, status)
             self.transport.write(
-                b"HTTP/1.1 400 Bad Request\r\nX-Request-ID: %s\r\n"
+                b"HTTP/1.1 %d %s\r\nX-Request-ID: %s\r\n"
                 b"Connection: close\r\nContent-Length: 0\r\n\r\n"
-                % request_id.encode("ascii")
+                % (status, reason, request_id.encode("ascii"))
             )
         self.loseConnection()
 
-    def _refuse(self, request: StreamingRequest | None) -> str:
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse(BAD_REQUEST, b"Bad Request")
+
+    def _note_refusal(self, request: StreamingRequest | None, status: int) -> str:
         """Take note that what was sent is no request, or no longer one; return the
         ID under which that is noted."""
         if request is not None and request.has_begun:
-            request.refused = True
+            request.refused = status
             return request.request_id
         given = None if request is None else request.getHeader(b"X-Request-ID")
         request_id = choose_request_id(given)
-        self.site.refused(self, request_id)
+        self.site.refused(self, request_id, status)
         return request_id
 
 
@@ -224,7 +230,7 @@ class StreamingRequest(Request):
     :ivar arrived: when its head was complete, in seconds since 1970.
     :ivar cut: whether the connection ended before the answer did.
     :ivar client: the address from which it comes, or what is known of that.
-    :ivar refused: whether its body turned out to be none.
+    :ivar refused: the status, if it was refused because of how its body came.
     """
 
     defaultContentType = None
@@ -237,7 +243,7 @@ class StreamingRequest(Request):
     arrived = 0.0
     cut = False
     client = UNKNOWN
-    refused = False
+    refused: int | None = None
     _awaits_continue = False
     _discarded = 0
     _patience: IDelayedCall | None = None
@@ -278,8 +284,8 @@ class StreamingRequest(Request):
     @property
     def status(self) -> int:
         """What was answered, or :data:`CLIENT_GONE`."""
-        if self.refused:
-            return BAD_REQUEST
+        if self.refused is not None:
+            return self.refused
         return CLIENT_GONE if self.cut and not self.startedWriting else self.code
 
     def process(self) -> None:
@@ -342,7 +348,7 @@ class StreamingRequest(Request):
         super().connectionLost(reason)
         if self.has_begun:
             if not self.finished:
-                self.cut = not self.refused
+                self.cut = self.refused is None
                 self.site.ended(self)
             self.body.lose()
 

@@ -109,7 +109,9 @@ class Socket(WebSocketServerProtocol):
 
     def tell(self, message: bytes) -> None:
         """Send an event, as soon as the peer takes it. One that does not is cut
-        off at a bound."""
+        off at a bound, and one whose socket is closing is not told any more."""
+        if self.state in (self.STATE_CLOSING, self.STATE_CLOSED):
+            return
         self._unread.append(message)
         self._unread_bytes += len(message)
         if self._unread_bytes > UNREAD_BYTES:
@@ -145,7 +147,7 @@ class Socket(WebSocketServerProtocol):
         """Nothing to do: ``onClose`` follows."""
 
     def _send_waiting(self) -> None:
-        while self._unread and not self._paused:
+        while self._unread and not self._paused and self.state == self.STATE_OPEN:
             message = self._unread.popleft()
             self._unread_bytes -= len(message)
             self.sendMessage(message)
@@ -233,6 +235,7 @@ class _TakeOver(Resource):
         else:
             transport.protocol = self._socket
         self._socket.makeConnection(transport)
+        self._socket.is_closed.addCallback(lambda _: channel.left())
         transport.resumeProducing()
         self._socket.dataReceived(_head(request) + channel.take_early_data())
         return NOT_DONE_YET

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.web.http import RESPONSES
+
 from qabel_block.http.site import BlockSite
 from qabel_block.http.streaming import (
     CLIENT_GONE,
@@ -53,11 +55,11 @@ class MeasuredSite(BlockSite):
         if status == 413:
             metrics.too_large.inc()
 
-    def refused(self, channel: StreamingChannel, request_id: str) -> None:
+    def refused(self, channel: StreamingChannel, request_id: str, status: int) -> None:
         """See :meth:`BlockSite.refused`."""
-        super().refused(channel, request_id)
-        self._answer(b"-", 400).inc()
-        self._metrics.denied.labels("Bad Request").inc()
+        super().refused(channel, request_id, status)
+        self._answer(b"-", status).inc()
+        self._metrics.denied.labels(RESPONSES[status].decode("ascii")).inc()
 
     def _answer(self, method: bytes, status: int) -> Count:
         name = method.decode("ascii") if method in _METHODS else "other"
@@ -67,4 +69,6 @@ class MeasuredSite(BlockSite):
 def _reason(request: StreamingRequest) -> str:
     if request.status == CLIENT_GONE:
         return "Client gone"
+    if request.refused is not None:
+        return RESPONSES[request.refused].decode("ascii")
     return request.code_message.decode("latin-1")

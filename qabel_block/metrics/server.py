@@ -40,13 +40,18 @@ class MetricsResource(Resource):
     def render_GET(self, request: Any) -> bytes:
         """Answer in the format that the client likes best."""
         self._prepare()
-        encode, content_type = choose_encoder(request.getHeader("Accept") or "")
+        encode, content_type = choose_encoder(_header(request, b"Accept"))
         body = encode(self._registry)
         request.setHeader(b"Content-Type", content_type.encode("ascii"))
-        if "gzip" in (request.getHeader("Accept-Encoding") or ""):
+        if "gzip" in _header(request, b"Accept-Encoding"):
             request.setHeader(b"Content-Encoding", b"gzip")
             body = gzip.compress(body, compresslevel=1)
         return body
+
+
+def _header(request: Any, name: bytes) -> str:
+    """Return a header's value; it may be any bytes."""
+    return (request.getHeader(name) or b"").decode("latin-1")
 
 
 class _QuietSite(Site):

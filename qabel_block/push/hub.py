@@ -131,7 +131,14 @@ class Hub:
         payload = message.encode("utf-8")
         for subscriber in tuple(room.subscribers):
             if subscriber.path in (None, path):
-                subscriber.tell(payload)
+                self._tell(subscriber, payload)
+
+    def _tell(self, subscriber: Subscriber, payload: bytes) -> None:
+        """Tell one, and the others whatever comes of that."""
+        try:
+            subscriber.tell(payload)
+        except Exception:
+            log.failure("a subscriber could not be told")
 
     def interrupted(self) -> None:
         """See :meth:`IListener.interrupted`."""

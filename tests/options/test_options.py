@@ -118,6 +118,8 @@ CASES: list[tuple[list[str], str, Any]] = [
         "/a/b",
     ),
     (["--max-body-size", "1"], "max_body_size", 1),
+    (["--max-connections", "5"], "max_connections", 5),
+    (["--max-connections-per-address", "0"], "max_connections_per_address", 0),
     (["--transfers", "3"], "transfers", 3),
     (["--dummy-log"], "usage_log", True),
     (
@@ -202,6 +204,8 @@ def test_command_line_wins() -> None:
         ["--redis-port", "1.5"],
         ["--prometheus-port", "\u0664"],
         ["--max-body-size", "0"],
+        ["--max-connections", "-1"],
+        ["--max-connections-per-address", "all"],
         ["--transfers", "0"],
         ["--transfers", "many"],
         ["--address", ""],

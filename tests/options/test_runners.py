@@ -100,8 +100,9 @@ def test_help_and_version(runner: tuple[str, ...]) -> None:
     """``--help`` names every option with its default; ``--version`` the version."""
     done = _run(*runner, "--help")
     assert done.returncode == 0
+    unwrapped = " ".join(done.stdout.split())
     for text in ("--standalone", "--psql-dsn", "[default: 2147483648]", "--listen"):
-        assert text in done.stdout
+        assert text in unwrapped
     assert _run(*runner, "--version").stdout.startswith("qabel-block ")
 
 

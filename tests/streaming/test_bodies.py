@@ -151,7 +151,7 @@ def test_limit_of_time_for_throwing_away() -> None:
     seconds = 0.0
     while seconds < DISCARD_SECONDS:
         assert not talk.over
-        talk.send(b"x")
+        talk.send(MIB)
         talk.clock.advance(10)
         seconds += 10
     assert talk.over

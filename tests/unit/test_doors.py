@@ -1,0 +1,77 @@
+"""Who is let in."""
+
+from __future__ import annotations
+
+import pytest
+
+from qabel_block.http.doors import FULL, FULL_OF_ONE, MOST_OUTSIDE, Doors, origin
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1", "fe80::2", True),
+        ("::1.2.3.4", "1.2.3.4", False),
+    ],
+)
+def test_origin(one: str, other: str, same: bool) -> None:
+    """An IPv4 address is one origin, an IPv6 network of 64 bits is one as well."""
+    assert origin(one)
+    assert (origin(one) == origin(other)) == same
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "unix"])
+def test_this_machine(host: str) -> None:
+    """Whoever is on this machine is not counted by address."""
+    assert origin(host) is None
+
+
+def test_in_all() -> None:
+    """When so many are in, nobody else is, until somebody leaves."""
+    doors = Doors(most=2)
+    for _ in range(2):
+        assert doors.refusal() is None
+        doors.enter()
+    assert doors.refusal() == FULL
+    doors.leave(None)
+    assert doors.refusal() is None
+
+
+def test_of_one() -> None:
+    """When so many of one origin are in, others still come in; and none is
+    remembered that is out."""
+    doors = Doors(most_of_one=2)
+    for _ in range(2):
+        assert doors.refusal_of("a") is None
+        doors.enter()
+        doors.enter_as("a")
+    assert doors.refusal_of("a") == FULL_OF_ONE
+    assert doors.refusal_of("b") is None
+    assert doors.refusal_of(None) is None
+    for _ in range(2):
+        doors.leave("a")
+    assert doors.refusal_of("a") is None
+    assert doors._of_one == {}
+
+
+def test_no_limit() -> None:
+    """Zero is no limit."""
+    doors = Doors()
+    for _ in range(10_000):
+        doors.enter()
+        doors.enter_as("a")
+    assert doors.refusal() is None
+    assert doors.refusal_of("a") is None
+
+
+def test_turned_away() -> None:
+    """So many are told why they don't come in, and no more at a time."""
+    doors = Doors(most=1)
+    assert all(doors.turn_away(FULL) for _ in range(MOST_OUTSIDE))
+    assert not doors.turn_away(FULL)
+    doors.forget()
+    assert doors.turn_away(FULL)
