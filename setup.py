@@ -63,6 +63,7 @@ setup(
             "promql-parser>=0.11",
             "pytest>=8.4",
             "pytest-twisted>=1.14.3",
+            "pytest-xdist>=3.6",
             "pyuwsgi>=2.0.28",
             "pyyaml>=6.0",
             "redis>=5.2",

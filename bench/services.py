@@ -103,7 +103,6 @@ def services(directory: Path) -> Iterator[Services]:
         accounting.add_user(TOKEN, 1)
         dsn = new_database()
         upgrade(dsn)
-        assert valkey.port is not None
         try:
             yield Services(dsn, valkey.port, accounting, directory)
         finally:

@@ -1,5 +1,7 @@
 """The real servers that tests run against, each started when first needed."""
 
+import pytest
+
 from tests.support.postgres import new_postgres_database, own_postgres, postgres_dsn
 from tests.support.s3 import moto, seaweedfs, store
 from tests.support.valkey import own_valkey, redis_address
@@ -14,3 +16,13 @@ __all__ = [
     "seaweedfs",
     "store",
 ]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Divide the tests among processes: those of one file stay together, and so do
+    all that share a database and a storage, which take time to start."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        group = str(parameters.get("setting", item.location[0]))
+        item.add_marker(pytest.mark.xdist_group(group))

@@ -149,7 +149,6 @@ async def test_unreadable_entry(entry: str) -> None:
 async def in_redis(
     own_valkey: ValkeyServer, accounting: AccountingDouble
 ) -> AsyncIterator[CachingAuthenticator]:
-    assert own_valkey.port is not None
     cache = RedisCache(reactor, "127.0.0.1", own_valkey.port)
     server = AccountingAuthenticator(reactor, accounting.url, accounting.secret)
     await cache.start()

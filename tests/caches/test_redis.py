@@ -46,7 +46,6 @@ async def test_nobody_there() -> None:
 async def test_restart(own_valkey: ValkeyServer) -> None:
     """When Redis goes away calls fail, and when it is back they work again, by
     themselves."""
-    assert own_valkey.port is not None
     cache = RedisCache(reactor, "127.0.0.1", own_valkey.port)
     await cache.start()
     await _until_it_answers(cache)

@@ -75,7 +75,6 @@ def test_one_connection(world_of_its_own: World, own_valkey: ValkeyServer) -> No
     """A process subscribes over one connection, whatever the number of sockets,
     to a channel for each prefix that somebody listens to."""
     world = world_of_its_own
-    assert own_valkey.port is not None
     client = redis.Redis(port=own_valkey.port, decode_responses=True)
 
     def channels() -> list[str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +17,8 @@ import boto3
 import trustme
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.support.ports import free_port
 
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
@@ -116,7 +116,7 @@ class SeaweedServer(_Server):
         )
         (self.folder / "data").mkdir()
         (self.folder / "s3.json").write_text(json.dumps(_identities()))
-        self._ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        self._ports = {name: free_port() for name in _PORTS}
         self._run(
             str(Path(sysconfig.get_path("scripts")) / "weed"),
             "server",
@@ -167,12 +167,3 @@ def _identities() -> dict[str, Any]:
             }
         ]
     }
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on at the moment."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import free_port
+
 __all__ = ["own_valkey", "redis_address"]
 
 
@@ -24,12 +26,11 @@ class ValkeyServer:
 
         self._make = Server
         self._server: Any = None
-        self.port: int | None = None
+        self.port = free_port()
 
     def start(self) -> None:
         self._server = self._make(port=self.port, save="")
         self._server.start()
-        self.port = self._server.port
 
     def stop(self) -> None:
         self._server.terminate()
@@ -54,6 +55,5 @@ def redis_address() -> Iterator[tuple[str, int]]:
         return
     server = ValkeyServer()
     server.start()
-    assert server.port is not None
     yield "127.0.0.1", server.port
     server.stop()
