@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -20,6 +19,7 @@ from qabel_block.storage.layout import INCOMING, file_of
 from qabel_block.storage.local_errors import NO_FILE, translate, translated
 from qabel_block.storage.page_cache import PageCache
 from qabel_block.storage.publishing import SmallFile, publish, store
+from qabel_block.storage.removal import remove
 from qabel_block.threads import Threads
 
 log = Logger()
@@ -114,16 +114,8 @@ class LocalStorage:
             return sweep(self._root)
 
     def _delete(self, files: Sequence[tuple[str, ...]]) -> None:
-        # Folder by folder: each of them is made durable once.
         with translated():
-            for path, below in groupby(sorted(files, key=_folder_of), key=_folder_of):
-                try:
-                    with folders.Walk(self._root) as walk:
-                        _unlink_all([file[-1] for file in below], walk.folder(path))
-                except OSError as error:
-                    if error.errno not in NO_FILE or not os.path.isdir(self._root):
-                        raise
-                folders.remove_empty(self._root, path)
+            remove(self._root, files)
 
     def _check(self) -> None:
         with translated():
@@ -143,21 +135,6 @@ class LocalStorage:
             self._check()
         except StorageFull as error:
             raise Unavailable("storage", NO_SPACE) from error
-
-
-def _folder_of(file: tuple[str, ...]) -> tuple[str, ...]:
-    return file[:-1]
-
-
-def _unlink_all(names: Sequence[str], folder: int) -> None:
-    """Remove files for good; those that are not there count as removed."""
-    for name in names:
-        try:
-            os.unlink(name, dir_fd=folder)
-        except OSError as error:
-            if error.errno not in NO_FILE:
-                raise
-    os.fsync(folder)
 
 
 def _make_durably(parent: str, name: str) -> None:

@@ -14,7 +14,7 @@ import pytest_twisted
 from attrs import frozen
 
 from qabel_block.errors import StorageFull, Unavailable
-from qabel_block.storage import folders, incoming, local
+from qabel_block.storage import folders, incoming, local, removal
 from qabel_block.storage.layout import INCOMING
 from qabel_block.storage.local import LocalStorage, LocalWriter
 from qabel_block.threads import Threads
@@ -180,7 +180,7 @@ async def test_failing_deletion(
     for key in keys:
         await write(storage, key, b"x")
     with monkeypatch.context() as patch:
-        patch.setattr(local, "os", BrokenDisk(function, number, []))
+        patch.setattr(removal, "os", BrokenDisk(function, number, []))
         with pytest.raises(Unavailable):
             await storage.delete(keys)
     await storage.delete(keys)
