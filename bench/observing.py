@@ -20,8 +20,8 @@ from bench.contest import AUTHORIZATION, SMALL, small_objects
 from bench.services import services
 from bench.wrk import Measured
 
-ROUNDS = 7
-SECONDS = 4
+ROUNDS = 15
+SECONDS = 2
 CONNECTIONS = 64
 
 QUIET = {"loggers": {"qabel_block.access": {"level": "WARNING"}}}

@@ -10,9 +10,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.web.http import Request
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from qabel_block.listening.listeners import Listeners
@@ -54,12 +53,25 @@ def _header(request: Any, name: bytes) -> str:
     return (request.getHeader(name) or b"").decode("latin-1")
 
 
+class _Look(Request):
+    """A request that has no body: who sends one is not listened to."""
+
+    def gotLength(self, length: int | None) -> None:
+        super().gotLength(0)
+        if length != 0:
+            self.channel.loseConnection()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep nothing."""
+
+
 class _QuietSite(Site):
     """Keeps no log of who looks."""
 
+    requestFactory = _Look
     noisy = False
 
-    def log(self, request: Request) -> None:
+    def log(self, request: Any) -> None:
         """Called by Twisted when an answer is complete."""
 
 

@@ -41,7 +41,17 @@ def test_methods(world: World) -> None:
     url = metrics_url(world.server)
     head = httpx.head(url)
     assert (head.status_code, head.content) == (200, b"")
-    assert httpx.post(url, content=b"x").status_code == 405
+    assert httpx.post(url).status_code == 405
+
+
+def test_bodies(world: World) -> None:
+    """Whoever sends a body is not listened to."""
+    port = httpx.URL(metrics_url(world.server)).port
+    assert port is not None
+    for length in ({"Content-Length": str(2**40)}, {"Transfer-Encoding": "chunked"}):
+        with Wire(port) as wire:
+            wire.head("POST", "/metrics", length)
+            assert wire.at_end()
 
 
 def test_two_ports(world: World) -> None:
