@@ -205,7 +205,7 @@ def test_dribbling(impatient: ServerProcess, tmp_path: Path) -> None:
             last = time.monotonic()
             for key in list(selector.get_map().values()):
                 _dribble(key.fileobj)  # type: ignore[arg-type]
-    assert answered > DRIBBLING / 2
+    assert answered > DRIBBLING / 4
     wait_for(lambda: descriptors(impatient) <= before)
     assert client.get("/api/v0/files/p/a").status_code == 404
     assert list((tmp_path / "home" / "objects" / ".incoming").iterdir()) == []
