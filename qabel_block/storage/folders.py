@@ -45,11 +45,12 @@ class Walk:
         return self._open[path]
 
     def make(self, path: Path) -> None:
-        """Make folders that are not there yet."""
+        """Make folders that are not there yet. Like files, a group may read them if
+        the umask lets it: nginx may be in it."""
         for above in ancestry(path):
             if above:
                 with suppress(FileExistsError):
-                    os.mkdir(above[-1], 0o700, dir_fd=self.folder(above[:-1]))
+                    os.mkdir(above[-1], 0o750, dir_fd=self.folder(above[:-1]))
 
     def forget(self, path: Path) -> None:
         """Close the folders on the way: others may have removed them, and made

@@ -31,7 +31,7 @@ class IncomingFile:
         folder = walk.folder((INCOMING,))
         while True:
             self._name = token_hex(16)
-            self.descriptor = os.open(self._name, _NEW, 0o600, dir_fd=folder)
+            self.descriptor = os.open(self._name, _NEW, 0o640, dir_fd=folder)
             # A sweep may have been between the two.
             if _lock(self.descriptor) and _is_there(self.descriptor):
                 return

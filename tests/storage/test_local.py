@@ -164,13 +164,24 @@ async def test_nothing_stays_of_an_aborted_blob(
 
 
 @pytest_twisted.ensureDeferred
-async def test_for_the_server_only(local: LocalStorage, root: Path) -> None:
+@pytest.mark.parametrize(
+    ("umask", "folder", "file"), [(0o022, 0o750, 0o640), (0o077, 0o700, 0o600)]
+)
+async def test_who_may_read(
+    tmp_path: Path, threads: Threads, umask: int, folder: int, file: int
+) -> None:
     """Files and folders are not to be read by other users of the machine, but for
     a group, and that only if the umask lets it."""
-    key = new_key("a/b", PREFIX)
-    await write(local, key, b"x")
-    paths = [root, *root.rglob("*")]
-    assert {stat.S_IMODE(path.stat().st_mode) & 0o027 for path in paths} == {0}
+    before = os.umask(umask)
+    try:
+        local = LocalStorage(tmp_path / "objects", threads)
+        await local.start()
+        await write(local, new_key("a/b", PREFIX), b"x")
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "objects", *(tmp_path / "objects" / PREFIX).rglob("*")]
+    modes = {path.is_dir(): stat.S_IMODE(path.stat().st_mode) for path in paths}
+    assert modes == {True: folder, False: file}
 
 
 @pytest_twisted.ensureDeferred
