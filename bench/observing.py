@@ -1,7 +1,7 @@
 """What it costs to be watched: ``python -m bench.observing``.
 
 One server writes its log and collects metrics, as it should in use; others do one
-of it or neither. They take turns.
+of it or neither. They take turns, and each round begins with another.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bench.contest import AUTHORIZATION, SMALL, small_objects
 from bench.services import services
 from bench.wrk import Measured
 
-ROUNDS = 15
-SECONDS = 2
+ROUNDS = 40
+SECONDS = 1
 CONNECTIONS = 64
 
 QUIET = {"loggers": {"qabel_block.access": {"level": "WARNING"}}}
@@ -57,8 +57,9 @@ def _measure(folder: Path) -> dict[str, list[Measured]]:
             for number in range(SMALL):
                 body = number.to_bytes(4, "big") * 256
                 client.post(f"/{number}", content=body).raise_for_status()
-        for _ in range(ROUNDS):
-            for kind, server in servers.items():
+        turns = list(servers.items())
+        for number in range(ROUNDS):
+            for kind, server in turns[number % 4 :] + turns[: number % 4]:
                 load = small_objects(CONNECTIONS)
                 seen[kind].append(wrk.measure(server.url, server.pid, load, SECONDS))
     return seen
