@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
@@ -14,7 +13,8 @@ from zope.interface import implementer
 from qabel_block.errors import BlockError
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.names import parse_blob_key, time_of
-from qabel_block.storage.s3_client import Connect, S3Client
+from qabel_block.storage.s3_client import Connect
+from qabel_block.storage.s3_connection import S3Connection
 from qabel_block.storage.s3_reader import S3Reader
 from qabel_block.storage.s3_turns import Turns
 from qabel_block.storage.s3_writer import S3Writer, part_size
@@ -48,12 +48,10 @@ class S3Storage:
         clock: IReactorTime,
         max_body_size: int,
     ) -> None:
-        self._connect = connect
         self._clock = clock
         self._run = Turns(threads, clock).run
         self._part_size = part_size(max_body_size)
-        self._lock = threading.Lock()
-        self._connected: S3Client | None = None
+        self._connection = S3Connection(connect)
         self._sweeping = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
         self._sweeping.clock = clock
 
@@ -64,12 +62,12 @@ class S3Storage:
     async def create(self, key: str) -> S3Writer:
         """See :meth:`IStorageBackend.create`."""
         parse_blob_key(key)
-        return S3Writer(key, self._run, self._client, self._part_size)
+        return S3Writer(key, self._run, self._connection.client, self._part_size)
 
     async def open(self, key: str, start: int, length: int) -> S3Reader:
         """See :meth:`IStorageBackend.open`."""
         parse_blob_key(key)
-        reader = S3Reader(key, start, length, self._run, self._client)
+        reader = S3Reader(key, start, length, self._run, self._connection.client)
         await reader.open()
         return reader
 
@@ -82,24 +80,16 @@ class S3Storage:
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`."""
-        await self._run(lambda: self._client().check())
+        await self._run(lambda: self._connection.client().check())
 
     async def close(self) -> None:
         """See :meth:`IStorageBackend.close`."""
         if self._sweeping.running:
             self._sweeping.stop()
-        if self._connected is not None:
-            self._connected.close()
-
-    def _client(self) -> S3Client:
-        """Return the client; in a thread."""
-        with self._lock:
-            if self._connected is None:
-                self._connected = self._connect()
-            return self._connected
+        self._connection.close()
 
     def _delete(self, keys: Sequence[str]) -> None:
-        self._client().delete(keys)
+        self._connection.client().delete(keys)
 
     async def _sweep(self) -> None:
         """Abort our own multipart uploads that a crash has left."""
@@ -114,7 +104,7 @@ class S3Storage:
                 log.info("aborted {count} abandoned uploads", count=count)
 
     def _abort_left_overs(self, now: float) -> int:
-        client = self._client()
+        client = self._connection.client()
         count = 0
         for key, upload, started in client.uploads():
             begun = _begun(key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import (
     AsyncGenerator,
     Callable,
@@ -27,7 +26,8 @@ from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.interfaces import IBlobListing
 from qabel_block.model import Digest, ListedBlob, Listing
 from qabel_block.names import is_prefix, parse_blob_key
-from qabel_block.storage.s3_client import Connect, S3Client
+from qabel_block.storage.s3_client import Connect
+from qabel_block.storage.s3_connection import S3Connection
 from qabel_block.storage.s3_pages import S3Pages
 from qabel_block.storage.s3_reader import S3Reader
 from qabel_block.storage.s3_turns import Turns
@@ -59,11 +59,9 @@ class S3Listing:
         page: int = 1000,
     ) -> None:
         self._page = page
-        self._connect = connect
         self._run = Turns(threads, clock).run
         self._turns = DeferredSemaphore(transfers)
-        self._lock = threading.Lock()
-        self._connected: S3Client | None = None
+        self._connection = S3Connection(connect)
 
     async def prefixes(self) -> AsyncGenerator[Sequence[str], None]:
         """See :meth:`IBlobListing.prefixes`."""
@@ -107,18 +105,10 @@ class S3Listing:
 
     async def close(self) -> None:
         """See :meth:`IBlobListing.close`."""
-        if self._connected is not None:
-            self._connected.close()
-
-    def _client(self) -> S3Client:
-        """Return the client; in a thread."""
-        with self._lock:
-            if self._connected is None:
-                self._connected = self._connect()
-            return self._connected
+        self._connection.close()
 
     def _pages(self) -> S3Pages:
-        return self._client().pages(self._page)
+        return self._connection.client().pages(self._page)
 
     async def _each(
         self, of: Sequence[Q], function: Callable[[Q], Coroutine[Deferred[T], Any, T]]
@@ -157,7 +147,9 @@ class S3Listing:
     async def _digest(self, blob: ListedBlob) -> Digest | None:
         digest = sha256()
         if blob.size:
-            reader = S3Reader(blob.key, 0, blob.size, self._run, self._client)
+            reader = S3Reader(
+                blob.key, 0, blob.size, self._run, self._connection.client
+            )
             try:
                 await reader.open()
                 while piece := await reader.read():
@@ -165,7 +157,7 @@ class S3Listing:
             except BlobNotFound:
                 return None
             except Unavailable as error:
-                await self._run(lambda: self._client().check())
+                await self._run(lambda: self._connection.client().check())
                 return Digest(None, error.reason)
             finally:
                 await reader.close()
