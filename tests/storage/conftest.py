@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from qabel_block.storage.local import LocalStorage
 from qabel_block.storage.page_cache import PageCache
 from qabel_block.storage.patience import PatientStorage
 from qabel_block.storage.s3 import S3Storage
-from qabel_block.storage.s3_client import S3Client
+from qabel_block.storage.s3_client import Connect, S3Client
 from qabel_block.storage.temporary import TemporaryStorage
 from qabel_block.threads import Threads
 from tests.support.s3 import STORES, Bucket, store_named
@@ -44,6 +45,7 @@ SHARED = tuple(
 TRANSFERS = 4
 LARGEST = 2 * 2**30
 _buckets: dict[str, Bucket] = {}
+_connecting = threading.Lock()
 
 
 class ColdCache(PageCache):
@@ -74,16 +76,23 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
         yield
 
 
+def connecting(bucket: Bucket) -> Connect:
+    """Return what makes a client, with boto3's own look for credentials."""
+
+    def connect() -> S3Client:
+        # All threads have one environment, and a storage and its listing connect
+        # in two of them.
+        with _connecting, environment(bucket.store.environment):
+            return S3Client(bucket.name, bucket.store.endpoint_url, None, TRANSFERS)
+
+    return connect
+
+
 def s3_storage(
     bucket: Bucket, threads: Threads, largest: int = LARGEST, clock: Any = reactor
 ) -> S3Storage:
-    """Return a storage in a bucket, with boto3's own look for credentials."""
-
-    def connect() -> S3Client:
-        with environment(bucket.store.environment):
-            return S3Client(bucket.name, bucket.store.endpoint_url, None, TRANSFERS)
-
-    return S3Storage(connect, threads, clock, largest)
+    """Return a storage in a bucket."""
+    return S3Storage(connecting(bucket), threads, clock, largest)
 
 
 @pytest.fixture

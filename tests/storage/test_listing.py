@@ -20,11 +20,11 @@ from qabel_block.interfaces import IBlobListing, IStorageBackend
 from qabel_block.model import Digest, ListedBlob
 from qabel_block.storage.local import LocalStorage
 from qabel_block.storage.local_listing import LocalListing
-from qabel_block.storage.s3_client import S3Client
 from qabel_block.storage.s3_listing import FEW, S3Listing
 from qabel_block.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
-from tests.storage.conftest import TRANSFERS, bucket_named, environment, s3_storage
+from tests.storage.conftest import TRANSFERS, bucket_named, connecting, s3_storage
+from tests.support.open_files import open_below
 from tests.support.s3 import STORES, Bucket
 
 T = TypeVar("T")
@@ -46,14 +46,10 @@ class Place:
 
 
 def _in_bucket(bucket: Bucket, threads: Threads) -> Place:
-    def connect() -> S3Client:
-        with environment(bucket.store.environment):
-            return S3Client(bucket.name, bucket.store.endpoint_url, None, TRANSFERS)
-
     def put(key: str, content: bytes) -> None:
         bucket.client.put_object(Bucket=bucket.name, Key=key, Body=content)
 
-    listing = S3Listing(connect, threads, reactor, TRANSFERS, PAGE)
+    listing = S3Listing(connecting(bucket), threads, reactor, TRANSFERS, PAGE)
     return Place(s3_storage(bucket, threads), listing, put)
 
 
@@ -343,12 +339,11 @@ async def test_folders_are_closed(threads: Threads, tmp_path: Path) -> None:
     place = _in_directory(tmp_path, threads)
     for number in range(3):
         place.put(f"p/{number}/a/b/c", b"x")
-    before = len(os.listdir("/proc/self/fd"))
     await below(place, "p")
     pages = place.listing.blobs("p")
     await anext(pages)
     await pages.aclose()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_below(tmp_path) == []
 
 
 @pytest_twisted.ensureDeferred

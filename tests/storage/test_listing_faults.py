@@ -16,10 +16,9 @@ from qabel_block.errors import Unavailable
 from qabel_block.model import ListedBlob
 from qabel_block.storage import local_walk
 from qabel_block.storage.local_listing import LocalListing
-from qabel_block.storage.s3_client import S3Client
 from qabel_block.storage.s3_listing import S3Listing
 from qabel_block.threads import Threads
-from tests.storage.conftest import environment
+from tests.storage.conftest import TRANSFERS, connecting
 from tests.support.s3 import Bucket, Store
 from tests.support.s3_faults import cut_answer, instead, refuse
 from tests.support.s3_proxy import Exchange, S3Proxy
@@ -48,12 +47,8 @@ def bucket(double: S3Proxy) -> Bucket:
 async def listing(
     double: S3Proxy, bucket: Bucket, threads: Threads
 ) -> AsyncIterator[S3Listing]:
-    def connect() -> S3Client:
-        with environment(double.store.environment):
-            return S3Client(bucket.name, double.store.endpoint_url, None, 4)
-
     double.seen.clear()
-    listing = S3Listing(connect, threads, reactor, 4, page=10)
+    listing = S3Listing(connecting(bucket), threads, reactor, TRANSFERS, page=10)
     yield listing
     double.recover()
     await listing.close()

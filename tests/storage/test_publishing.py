@@ -1,6 +1,5 @@
 """Many small files become durable together, but each for itself."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from qabel_block.storage import folders, incoming, publishing
 from qabel_block.storage.layout import INCOMING
 from qabel_block.storage.publishing import MOST_FOLDERS, SmallFile, store
+from tests.support.open_files import open_below
 
 
 @pytest.fixture
@@ -25,12 +25,11 @@ def test_many_files_in_many_folders(root: Path) -> None:
     """However many there are and however deep, all are there; nothing is left of
     the way, and no descriptor stays open."""
     files = [_deep(number, 1 + number % 30) for number in range(100)]
-    before = len(os.listdir("/proc/self/fd"))
     assert store(str(root), files) == [None] * 100
     for file in files:
         assert root.joinpath(*file.folder, file.name).read_bytes() == file.content
     assert list((root / INCOMING).iterdir()) == []
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_below(root) == []
 
 
 def test_one_that_is_deeper_than_all_limits(root: Path) -> None:
