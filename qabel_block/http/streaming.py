@@ -9,9 +9,9 @@ section 9), and only then turns to the next request.
 This module leans on the insides of :mod:`twisted.web.http`:
 ``HTTPChannel.allHeadersReceived``, ``allContentReceived`` and
 ``_respondToBadRequestAndDisconnect``, the attributes ``_command``, ``_path``,
-``_version`` and ``_networkProducer``, and ``Request.queued``, which keeps
-``finish()`` from ending the request's turn on its connection; and on the
-``bufferSize`` of TCP transports.
+``_version``, ``_handlingRequest`` and ``_networkProducer``, and
+``Request.queued``, which keeps ``finish()`` from ending the request's turn on its
+connection; and on the ``bufferSize`` of TCP transports.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import re
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import BAD_REQUEST, SWITCHING, datetimeToString
 from twisted.web.server import Request
+from zope.interface import implementer
 
 from qabel_block.http.body import RequestBody
 from qabel_block.http.clients import UNKNOWN, Peer
@@ -67,6 +68,7 @@ _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
+@implementer(IHalfCloseableProtocol)
 class StreamingChannel(StrictChannel):
     """An HTTP/1.1 connection that hands over a request with its head."""
 
@@ -91,6 +93,16 @@ class StreamingChannel(StrictChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self.site.closed(self)
+
+    def readConnectionLost(self) -> None:
+        """Take note that the client sends nothing more. It may go on reading: who
+        has sent a whole request gets its answer. Called again after each answer,
+        when reading is resumed."""
+        if not self._handlingRequest:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Never called: nothing here closes only its own side."""
 
     def retire(self) -> None:
         """Close the connection as soon as it has nothing more to answer.

@@ -71,6 +71,10 @@ class Conversation:
         """Break the connection off."""
         self.channel.connectionLost(Failure(ConnectionLost()))
 
+    def end(self) -> None:
+        """Close the client's side; it goes on reading."""
+        self.channel.readConnectionLost()
+
     @property
     def paused(self) -> bool:
         """Whether the server reads nothing more."""

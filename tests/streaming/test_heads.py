@@ -149,3 +149,31 @@ def test_drain() -> None:
     assert talk.over
     silent.clock.advance(IDLE_SECONDS)
     assert silent.over
+
+
+def test_client_that_has_said_all() -> None:
+    """A client that closes its side is answered first, all its requests, and then
+    the connection ends."""
+    talk = Conversation()
+    talk.send((GET + b"\r\n") * 2)
+    for n in range(2):
+        talk.end()
+        assert not talk.over
+        answer(talk.requests[n])
+    talk.end()
+    assert talk.received().count(b"HTTP/1.1 204 ") == 2
+    assert talk.over
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b"", GET, POST + b"Content-Length: 5\r\n\r\nabc"],
+    ids=["idle", "head", "body"],
+)
+def test_client_that_ends_in_a_request(part: bytes) -> None:
+    """A client that closes its side before it has asked for anything gets nothing."""
+    talk = Conversation()
+    talk.send(part)
+    talk.end()
+    assert talk.over
+    assert talk.received() == b""
