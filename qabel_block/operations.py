@@ -99,17 +99,18 @@ class Operations:
         :raises QuotaReached: if the owner's traffic of this month is used up.
         """
         while True:
-            may_be_counted_twice = self._traffic.busy
+            asked = self._traffic.moment()
             month = month_of(self._now())
             found = await self._ledger.find(name, month)
             if found is None:
                 raise ObjectNotFound
             owner = await self._authenticator.account(found.owner_id, request_id)
-            used = found.traffic + self._traffic.unwritten(found.owner_id, month)
+            used = found.traffic + self._traffic.unwritten(asked, found.owner_id, month)
             if not traffic_exhausted(quota=owner.traffic_quota, used=used):
                 return found
-            if not (may_be_counted_twice or self._traffic.busy):
+            if self._traffic.is_exact(asked):
                 raise QuotaReached
+            # Some may be counted twice, here and in the ledger.
             await self._traffic.settled()
 
     async def open(self, found: Found, start: int, length: int) -> IBlobReader:

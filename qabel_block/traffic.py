@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -18,6 +19,19 @@ log = Logger()
 
 INTERVAL = 1.0
 """Seconds between two batches: what a crash may forget."""
+
+
+@define(eq=False)
+class Moment:
+    """What was counted from some moment on, as far as the ledger may not have had it
+    then: a batch, and those that came after it.
+
+    :ivar counts: bytes by user and month.
+    :ivar later: the next batch, once this one is closed.
+    """
+
+    counts: Counter[tuple[int, str]] = field(factory=Counter)
+    later: Moment | None = None
 
 
 class TrafficMeter:
@@ -35,8 +49,8 @@ class TrafficMeter:
     ) -> None:
         self._write = write
         self._clock = clock
-        self._counted: Counter[tuple[int, str]] = Counter()
-        self._writing: Counter[tuple[int, str]] = Counter()
+        self._collecting = Moment()
+        self._writing: Moment | None = None
         self._settling: list[Deferred[None]] = []
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.flush()))
         self._loop.clock = clock
@@ -54,21 +68,26 @@ class TrafficMeter:
 
     def add(self, user_id: int, traffic: int) -> None:
         """Count bytes that went to a client against this owner, now."""
-        self._counted[user_id, month_of(self._clock.seconds())] += traffic
+        month = month_of(self._clock.seconds())
+        self._collecting.counts[user_id, month] += traffic
 
-    def unwritten(self, user_id: int, month: str) -> int:
-        """Return the bytes that are counted but not yet in the ledger.
+    def moment(self) -> Moment:
+        """Return the present moment, to be taken before the ledger is asked."""
+        return self._writing or self._collecting
 
-        While a batch is on its way there, its bytes may be in both;
-        :meth:`settled` waits for the end of that.
-        """
-        key = (user_id, month)
-        return self._counted[key] + self._writing[key]
+    def unwritten(self, since: Moment, user_id: int, month: str) -> int:
+        """Return the bytes that may be missing in what the ledger has said since a
+        moment. Unless :meth:`is_exact`, some of them may be there already."""
+        total = 0
+        batch: Moment | None = since
+        while batch is not None:
+            total += batch.counts[user_id, month]
+            batch = batch.later
+        return total
 
-    @property
-    def busy(self) -> bool:
-        """Whether a batch is on its way to the ledger."""
-        return bool(self._writing)
+    def is_exact(self, since: Moment) -> bool:
+        """Whether no batch was on its way to the ledger since a moment."""
+        return since is self._collecting
 
     async def settled(self) -> None:
         """Return when no batch is on its way to the ledger."""
@@ -79,26 +98,32 @@ class TrafficMeter:
 
     async def flush(self) -> None:
         """Write one batch. If the ledger can't take it, it is kept."""
-        if not self._counted or self._writing:
+        if not self._collecting.counts or self._writing:
             return
-        self._writing, self._counted = self._counted, Counter()
-        batch = [
+        batch = self._writing = self._collecting
+        batch.later = self._collecting = Moment()
+        counts = [
             TrafficCount(user_id, month, traffic)
-            for (user_id, month), traffic in self._writing.items()
+            for (user_id, month), traffic in batch.counts.items()
         ]
         try:
-            await self._write(batch)
+            await self._write(counts)
         except OutcomeUnknown as error:
             # It may be in the ledger: better a second for free than twice paid.
             log.warn("a batch of traffic may be lost: {error}", error=str(error))
         except Unavailable as error:
             log.warn("traffic is kept for later: {error}", error=str(error))
-            self._counted.update(self._writing)
+            self._keep(batch)
         except Exception:
             log.failure("traffic is kept for later")
-            self._counted.update(self._writing)
+            self._keep(batch)
         finally:
-            self._writing = Counter()
+            self._writing = None
             settling, self._settling = self._settling, []
             for waiting in settling:
                 waiting.callback(None)
+
+    def _keep(self, batch: Moment) -> None:
+        """Count what is not in the ledger as if it had come after all."""
+        self._collecting.counts.update(batch.counts)
+        batch.counts.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -45,14 +46,14 @@ def test_one_batch_an_interval() -> None:
     meter.add(1, 10)
     meter.add(2, 5)
     meter.add(1, 3)
-    assert meter.unwritten(1, JANUARY) == 13
+    assert meter.unwritten(meter.moment(), 1, JANUARY) == 13
     assert ledger.written == []
     clock.advance(INTERVAL)
     assert sorted(ledger.written, key=lambda count: count.user_id) == [
         TrafficCount(1, JANUARY, 13),
         TrafficCount(2, JANUARY, 5),
     ]
-    assert meter.unwritten(1, JANUARY) == 0
+    assert meter.unwritten(meter.moment(), 1, JANUARY) == 0
     clock.advance(INTERVAL)
     assert len(ledger.written) == 2
 
@@ -79,7 +80,7 @@ def test_kept_while_the_ledger_is_down() -> None:
     meter.add(1, 10)
     clock.advance(INTERVAL)
     meter.add(1, 1)
-    assert meter.unwritten(1, JANUARY) == 11
+    assert meter.unwritten(meter.moment(), 1, JANUARY) == 11
     ledger.failure = None
     clock.advance(INTERVAL)
     assert ledger.written == [TrafficCount(1, JANUARY, 11)]
@@ -94,24 +95,43 @@ def test_never_paid_twice() -> None:
     ledger.failure = None
     clock.advance(INTERVAL)
     assert ledger.written == []
-    assert meter.unwritten(1, JANUARY) == 0
+    assert meter.unwritten(meter.moment(), 1, JANUARY) == 0
 
 
 def test_bytes_on_their_way_are_counted() -> None:
-    """While a batch is on its way its bytes are still counted here."""
+    """While a batch is on its way its bytes are still counted here, though they may
+    be in the ledger."""
     ledger = Ledger(answer=Deferred())
     meter, clock = _meter(ledger)
     meter.add(1, 10)
     clock.advance(INTERVAL)
     meter.add(1, 1)
-    assert meter.busy
-    assert meter.unwritten(1, JANUARY) == 11
+    asked = meter.moment()
+    assert meter.unwritten(asked, 1, JANUARY) == 11
     settled = Deferred.fromCoroutine(meter.settled())
     assert not settled.called
     assert ledger.answer is not None
     ledger.answer.callback(None)
     assert settled.called
-    assert meter.unwritten(1, JANUARY) == 1
+    assert not meter.is_exact(asked)
+    assert meter.unwritten(meter.moment(), 1, JANUARY) == 1
+    assert meter.is_exact(meter.moment())
+
+
+@pytest.mark.parametrize("failure", [None, Unavailable("database", "down")])
+def test_batches_written_while_the_ledger_is_asked(failure: Exception | None) -> None:
+    """What was written after the ledger was asked may be missing in its answer, and
+    is counted here; nothing is counted twice here."""
+    ledger = Ledger(failure=failure)
+    meter, clock = _meter(ledger)
+    meter.add(1, 10)
+    asked = meter.moment()
+    assert meter.is_exact(asked)
+    for traffic in (200, 3000):
+        clock.advance(INTERVAL)
+        meter.add(1, traffic)
+    assert meter.unwritten(asked, 1, JANUARY) == 3210
+    assert not meter.is_exact(asked)
 
 
 def test_stop_writes_the_rest() -> None:
