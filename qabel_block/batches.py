@@ -22,22 +22,31 @@ PATIENCE = 3.0
 answer may take then, nobody would wait for it."""
 
 
+Soon = Callable[[Callable[[], None]], object]
+"""Calls a function when whoever is heard now has been heard."""
+
+
+def at_once(function: Callable[[], None]) -> None:
+    """Wait for nobody."""
+    function()
+
+
 class Batches(Generic[Q, A]):
     """Gathers questions while others are being answered.
 
-    A question that finds nobody else asking is asked at once, by itself. Under
-    load many are answered together, which costs hardly more than one: a
+    One batch is under way at a time. A question that finds none is asked soon;
+    under load many are answered together, which costs hardly more than one: a
     statement of the database, a wait for the disk.
 
     :param ask: answers some questions in their order, each with an answer or
         with the error that is to be raised for this one. What it raises is
         raised for all; if that is ``Unavailable``, also for those who wait
         meanwhile: nobody waits for one time limit after the other.
-    :param parallel: batches under way at a time. One makes the largest batches;
-        with two, whoever answers works on the other while the answers of one
-        come in.
     :param now: seconds, from whenever; ``None`` if somebody else sees to it that
         nobody waits for too long.
+    :param soon: what to wait for before a batch is made that nobody waited for:
+        at the end of a turn of the reactor, requests that have come in it are
+        asked for together.
     """
 
     _log = Logger()
@@ -45,28 +54,29 @@ class Batches(Generic[Q, A]):
     def __init__(
         self,
         ask: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]],
-        parallel: int,
         now: Callable[[], float] | None = None,
+        soon: Soon = at_once,
     ) -> None:
         self._ask = ask
-        self._parallel = parallel
         self._now = now or (lambda: 0.0)
+        self._soon = soon
         self._waiting: deque[tuple[Q, Deferred[A], float]] = deque()
-        self._under_way = 0
+        self._busy = False
 
     def ask(self, question: Q) -> Deferred[A]:
         """Return the answer to one question. Cancelling only ends the waiting."""
         answer: Deferred[A] = Deferred()
         self._waiting.append((question, answer, self._now()))
-        if self._under_way < self._parallel:
-            self._begin()
+        if not self._busy:
+            self._busy = True
+            self._soon(self._begin)
         return answer
 
     def _begin(self) -> None:
         batch = self._next()
         if not batch:
+            self._busy = False
             return
-        self._under_way += 1
         asking = Deferred.fromCoroutine(self._answer(batch))
         asking.addErrback(self._broken)
 
@@ -90,7 +100,6 @@ class Batches(Generic[Q, A]):
             answers = [fresh(error) for _ in batch]
             if isinstance(error, Unavailable):
                 self._give_up(error)
-        self._under_way -= 1
         self._begin()
         for (_, waiting), answer in zip(batch, answers, strict=True):
             _tell(waiting, answer)

@@ -117,7 +117,9 @@ def compose(
     record_usage = edges.usage(
         usage_log(standard_output()) if config.usage_log else no_usage_log
     )
-    ledger = edges.kind(Ledger)(database, now)
+    ledger = edges.kind(Ledger)(
+        database, now, lambda function: reactor.callLater(0, function)
+    )
     traffic = TrafficMeter(ledger.add_traffic, reactor)
     hub = Hub(notifier)
     turns = Turns(reactor)

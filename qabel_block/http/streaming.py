@@ -28,7 +28,7 @@ from zope.interface import implementer
 
 from qabel_block.http.body import RequestBody
 from qabel_block.http.clients import UNKNOWN, Peer
-from qabel_block.http.framing import StrictChannel
+from qabel_block.http.writing import WritingChannel
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -69,11 +69,10 @@ _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
 @implementer(IHalfCloseableProtocol)
-class StreamingChannel(StrictChannel):
+class StreamingChannel(WritingChannel):
     """An HTTP/1.1 connection that hands over a request with its head."""
 
     site: BlockSite
-    transport: Any
     body_paused = False
     _refused = False
     _peer: Peer | None = None
@@ -343,6 +342,8 @@ class StreamingRequest(Request):
         if not self.startedWriting and not self._disconnected:
             self._announce_persistence()
         super().write(data)
+        if not self._disconnected:
+            self.channel.send_head()
 
     def finish(self) -> None:
         if self._disconnected:

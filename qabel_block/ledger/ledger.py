@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import asdict
 
-from qabel_block.batches import Batches
+from qabel_block.batches import Batches, Soon, at_once
 from qabel_block.errors import NotOwner
 from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import statements
@@ -46,15 +46,18 @@ class Ledger:
     node.
 
     :param now: seconds since 1970.
+    :param soon: what to wait for, so that more is asked together.
     """
 
-    def __init__(self, database: IDatabase, now: Callable[[], float]) -> None:
+    def __init__(
+        self, database: IDatabase, now: Callable[[], float], soon: Soon = at_once
+    ) -> None:
         self._database = database
         self._now = now
-        self._targets = Batches(self._ask_targets, 2, now)
-        self._finds = Batches(self._ask_finds, 2, now)
-        self._notes = Batches(self._note_blobs, 1, now)
-        self._commits = Batches(self._commit_uploads, 1, now)
+        self._targets = Batches(self._ask_targets, now, soon)
+        self._finds = Batches(self._ask_finds, now, soon)
+        self._notes = Batches(self._note_blobs, now, soon)
+        self._commits = Batches(self._commit_uploads, now, soon)
 
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""

@@ -57,7 +57,7 @@ class LocalStorage:
         self._prepared = False
         self._real_root = b""
         self._page_cache = page_cache or PageCache(PIECE)
-        self._small_files = Batches(self._store, 1)
+        self._small_files = Batches(self._store)
 
     async def start(self) -> None:
         """See :meth:`IStorageBackend.start`."""

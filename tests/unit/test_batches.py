@@ -12,8 +12,6 @@ from twisted.python.failure import Failure
 from qabel_block.batches import PATIENCE, SIZE, Batches
 from qabel_block.errors import NotOwner, OutcomeUnknown, Unavailable
 
-PARALLEL = 2
-
 
 @define
 class Asked:
@@ -52,40 +50,55 @@ def _outcomes(answers: Sequence[Deferred[int]]) -> list[object]:
 
 def _ask(*questions: int) -> tuple[Asked, list[object]]:
     asked = Asked()
-    batches: Batches[int, int] = Batches(asked, PARALLEL)
+    batches: Batches[int, int] = Batches(asked)
     return asked, _outcomes([batches.ask(question) for question in questions])
 
 
 def test_those_who_wait_are_asked_together() -> None:
-    """The first are asked at once, each by itself; those that come meanwhile are
-    asked together as soon as an answer is there."""
-    asked, outcomes = _ask(1, 2, 3, 4, 5)
-    assert asked.questions == [[1], [2]]
-    asked.answer(1)
-    assert asked.questions == [[1], [2], [3, 4, 5]]
-    assert outcomes == [None, 20, None, None, None]
+    """The first is asked at once, by itself; those that come meanwhile are asked
+    together as soon as its answer is there."""
+    asked, outcomes = _ask(1, 2, 3, 4)
+    assert asked.questions == [[1]]
     asked.answer(0)
-    asked.answer(2)
-    assert outcomes == [10, 20, 30, 40, 50]
+    assert asked.questions == [[1], [2, 3, 4]]
+    assert outcomes == [10, None, None, None]
+    asked.answer(1)
+    assert outcomes == [10, 20, 30, 40]
+
+
+def test_those_who_come_at_the_same_time_are_asked_together() -> None:
+    """If nobody is asked for, all that come before the next turn are a batch."""
+    asked, clock = Asked(), Clock()
+    batches: Batches[int, int] = Batches(
+        asked, soon=lambda function: clock.callLater(0, function)
+    )
+    outcomes = _outcomes([batches.ask(question) for question in (1, 2)])
+    assert asked.questions == []
+    clock.advance(0)
+    assert asked.questions == [[1, 2]]
+    asked.answer(0)
+    assert outcomes == [10, 20]
+    batches.ask(3)
+    clock.advance(0)
+    assert asked.questions == [[1, 2], [3]]
 
 
 def test_batches_are_bounded() -> None:
     """However many wait, a batch is never larger than its bound."""
-    questions = range(PARALLEL + SIZE + 1)
+    questions = range(SIZE + 2)
     asked, outcomes = _ask(*questions)
-    for n in range(PARALLEL + 2):
+    for n in range(3):
         asked.answer(n)
-    sizes = [len(batch) for batch in asked.questions]
-    assert sizes == [1] * PARALLEL + [SIZE, 1]
+    assert [len(batch) for batch in asked.questions] == [1, SIZE, 1]
     assert outcomes == [question * 10 for question in questions]
 
 
 def test_an_error_of_one() -> None:
     """An error that answers one question disturbs no other."""
-    asked, outcomes = _ask(0, 0, 7, -1, 8)
-    for n in range(3):
+    asked, outcomes = _ask(0, 7, -1, 8)
+    for n in range(2):
         asked.answer(n)
-    assert outcomes == [0, 0, 70, NotOwner, 80]
+    assert outcomes == [0, 70, NotOwner, 80]
 
 
 def test_trouble() -> None:
@@ -93,9 +106,8 @@ def test_trouble() -> None:
     nothing was asked, so its outcome is known."""
     asked, outcomes = _ask(1, 2, 3)
     asked.fail(0, OutcomeUnknown("database", "lost"))
-    assert outcomes == [OutcomeUnknown, None, Unavailable]
-    asked.answer(1)
-    assert outcomes[1] == 20
+    assert outcomes == [OutcomeUnknown, Unavailable, Unavailable]
+    assert asked.questions == [[1]]
 
 
 def test_a_mistake() -> None:
@@ -103,33 +115,31 @@ def test_a_mistake() -> None:
     asked, outcomes = _ask(1, 2, 3)
     asked.fail(0, ZeroDivisionError())
     asked.answer(1)
-    asked.answer(2)
     assert outcomes == [ZeroDivisionError, 20, 30]
 
 
 def test_everybody_has_an_error_of_their_own() -> None:
     """Errors are not shared: each would grow the traceback of the others."""
     asked = Asked()
-    batches: Batches[int, int] = Batches(asked, PARALLEL)
+    batches: Batches[int, int] = Batches(asked)
     failures: list[Failure] = []
     for question in range(4):
         batches.ask(question).addErrback(failures.append)
     asked.answer(0)
-    asked.fail(2, Unavailable("database", "it is gone"))
-    assert [str(f.value) for f in failures] == ["database: it is gone"] * 2
-    assert failures[0].value is not failures[1].value
-    asked.answer(1)
+    asked.fail(1, Unavailable("database", "it is gone"))
+    assert [str(f.value) for f in failures] == ["database: it is gone"] * 3
+    assert len({id(f.value) for f in failures}) == 3
 
 
 def test_cancelling() -> None:
     """Who does not wait any more does not disturb the others."""
     asked = Asked()
-    batches: Batches[int, int] = Batches(asked, PARALLEL)
+    batches: Batches[int, int] = Batches(asked)
     answers = [batches.ask(question) for question in (1, 2, 3)]
     outcomes = _outcomes(answers)
     answers[0].cancel()
     answers[2].cancel()
-    for n in range(3):
+    for n in range(2):
         asked.answer(n)
     assert outcomes == [CancelledError, 20, CancelledError]
 
@@ -138,25 +148,24 @@ def test_those_who_have_waited_too_long() -> None:
     """Who has waited for long already is not asked for any more, and those who
     have not are."""
     asked, clock = Asked(), Clock()
-    batches: Batches[int, int] = Batches(asked, PARALLEL, clock.seconds)
-    answers = [batches.ask(question) for question in (1, 2, 3)]
+    batches: Batches[int, int] = Batches(asked, clock.seconds)
+    answers = [batches.ask(question) for question in (1, 2)]
     clock.advance(PATIENCE)
-    answers.append(batches.ask(4))
+    answers.append(batches.ask(3))
     outcomes = _outcomes(answers)
     clock.advance(PATIENCE / 2)
     asked.answer(0)
-    assert asked.questions == [[1], [2], [4]]
-    assert outcomes == [10, None, Unavailable, None]
+    assert asked.questions == [[1], [3]]
+    assert outcomes == [10, Unavailable, None]
 
 
 def test_all_have_waited_too_long() -> None:
     """When nobody is left to ask for, the next one is asked for at once."""
     asked, clock = Asked(), Clock()
-    batches: Batches[int, int] = Batches(asked, PARALLEL, clock.seconds)
-    outcomes = _outcomes([batches.ask(question) for question in (1, 2, 3)])
+    batches: Batches[int, int] = Batches(asked, clock.seconds)
+    outcomes = _outcomes([batches.ask(question) for question in (1, 2)])
     clock.advance(PATIENCE * 2)
     asked.answer(0)
-    asked.answer(1)
-    assert outcomes == [10, 20, Unavailable]
-    batches.ask(4)
-    assert asked.questions == [[1], [2], [4]]
+    assert outcomes == [10, Unavailable]
+    batches.ask(3)
+    assert asked.questions == [[1], [3]]
