@@ -16,6 +16,9 @@ USERS = (1, 100, 10_000)
 ASKED = 10_000
 """How many different paths are asked for, at the most."""
 
+WARMING_UP = 10
+"""Rounds, at the most, before one that counts."""
+
 FLAT = 1 / 1.2
 """A request may cost a fifth more."""
 
@@ -74,12 +77,11 @@ class Growth:
 
     def _sample(self, load: Load) -> Sample:
         server = self.contest.server
-        asked = 0
-        while asked < len(load.paths):
-            # So that all accounts are known, as they are when users are busy.
-            asked += wrk.measure(
-                server.url, server.pid, load, self.contest.seconds
-            ).requests
+        for _ in range(WARMING_UP):
+            # Until all accounts are known, as they are when users are busy.
+            seen = wrk.measure(server.url, server.pid, load, self.contest.seconds)
+            if seen.requests >= len(load.paths):
+                break
         seen = wrk.measure(server.url, server.pid, load, self.contest.seconds)
         return Sample(seen.rate, seen.p50, seen.p99, seen.cpu)
 
