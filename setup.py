@@ -51,6 +51,7 @@ setup(
     ],
     entry_points={"console_scripts": ["qabel-block = qabel_block.tools.main:main"]},
     extras_require={
+        "fuzz": ["atheris>=2.3"],
         "test": [
             "hypothesis>=6.130",
             "httpx>=0.28",

@@ -64,7 +64,7 @@ class Conversation:
 
     def send(self, data: bytes) -> None:
         """Send all at once, unless the server has hung up."""
-        if not (self.transport.disconnecting or self.transport.disconnected):
+        if not self.over:
             self.channel.dataReceived(data)
 
     def leave(self) -> None:
@@ -73,7 +73,8 @@ class Conversation:
 
     def end(self) -> None:
         """Close the client's side; it goes on reading."""
-        self.channel.readConnectionLost()
+        if not self.over:
+            self.channel.readConnectionLost()
 
     @property
     def paused(self) -> bool:
