@@ -53,6 +53,7 @@ class Downloads:
         :raises Unavailable: if ledger or storage fail. Bytes may have been
             sent by then.
         """
+        request.setHeader(b"Accept-Ranges", b"bytes")  # whatever the answer
         try:
             await self._answer(request, name)
         except BlobNotFound:
@@ -103,7 +104,6 @@ def _decide(request: StreamingRequest, found: Found) -> _Part | None:
     unmodified = conditions(request).check_read(stored.etag)
     request.setHeader(b"ETag", stored.etag.encode("ascii"))
     request.setHeader(b"Cache-Control", b"no-cache")
-    request.setHeader(b"Accept-Ranges", b"bytes")
     if unmodified:
         request.setResponseCode(304)
         return None

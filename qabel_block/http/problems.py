@@ -44,7 +44,6 @@ STATUS_LINES: dict[type[Exception], tuple[int, str]] = {
 
 
 _OF_THE_OBJECT = (
-    b"Accept-Ranges",
     b"Content-Range",
     b"Content-Type",
     b"ETag",

@@ -39,6 +39,20 @@ def test_representation(user: User) -> None:
     assert "last-modified" not in answer.headers
 
 
+def test_ranges_are_always_offered(user: User) -> None:
+    """Whatever the answer to GET and HEAD is, it says that ranges can be had."""
+    etag = user.head("a").headers["etag"]
+    answers = [
+        user.head("a"),
+        user.download("a", If_None_Match=etag),
+        user.download("a", Range="bytes=1-2"),
+        user.download("a", Range=f"bytes={len(BODY)}-"),
+        user.download("missing"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 304, 206, 416, 404]
+    assert [answer.headers["accept-ranges"] for answer in answers] == ["bytes"] * 5
+
+
 def test_head_is_get_without_body(user: User) -> None:
     """HEAD answers with the headers of GET and no body."""
     get, head = user.download("a"), user.head("a")
