@@ -19,8 +19,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.web.http import REQUEST_TIMEOUT
 
+from qabel_block.http.channel import StreamingChannel
 from qabel_block.http.doors import origin
-from qabel_block.http.streaming import StreamingChannel
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

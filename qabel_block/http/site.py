@@ -10,10 +10,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from qabel_block.access_log import AccessRecord, WriteAccess, write_to_twisted
+from qabel_block.http.channel import IDLE_SECONDS, StreamingChannel
 from qabel_block.http.clients import Proxies
 from qabel_block.http.doors import Doors
 from qabel_block.http.guarded import GuardedChannel
-from qabel_block.http.streaming import IDLE_SECONDS, StreamingChannel, StreamingRequest
+from qabel_block.http.streaming import StreamingRequest
 
 
 class BlockSite(Site):

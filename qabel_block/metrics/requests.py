@@ -6,12 +6,9 @@ from typing import Any
 
 from twisted.web.http import RESPONSES
 
+from qabel_block.http.channel import StreamingChannel
 from qabel_block.http.site import BlockSite
-from qabel_block.http.streaming import (
-    CLIENT_GONE,
-    StreamingChannel,
-    StreamingRequest,
-)
+from qabel_block.http.streaming import CLIENT_GONE, StreamingRequest
 from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.tallies import Count
 

@@ -6,10 +6,10 @@ import pytest
 
 from qabel_block.errors import ClientGone
 from qabel_block.http.body import HIGH_WATER
+from qabel_block.http.channel import IDLE_SECONDS
 from qabel_block.http.streaming import (
     DISCARD_BYTES,
     DISCARD_SECONDS,
-    IDLE_SECONDS,
     UNSENT_SECONDS,
 )
 from tests.streaming.conversation import Conversation, answer
