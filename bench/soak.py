@@ -158,8 +158,9 @@ def main() -> int:
     found = growth(samples, idle_before, idle_after)
     if load.failures:
         found.append(f"{len(load.failures)} failed: {load.failures[0]}")
-    if "Traceback" in log:
-        found.append("there are tracebacks in the log")
+    tracebacks = [line for line in log.splitlines() if "Traceback" in line]
+    if tracebacks:
+        found.append(f"{len(tracebacks)} tracebacks in the log: {tracebacks[0]}")
     counts = ", ".join(f"{n} {name}" for name, n in load.done.most_common())
     sys.stdout.write(f"{counts}\n{'; '.join(found) or 'nothing has grown'}\n")
     return 1 if found else 0

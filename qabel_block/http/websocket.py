@@ -69,10 +69,12 @@ def _tokens(value: str | None) -> list[str]:
 
 @implementer(IPushProducer)
 class Socket(WebSocketServerProtocol):
-    """One subscriber's socket.
+    """One subscriber's socket. What it is told before the handshake is done is sent
+    then.
 
     :ivar unanswered: pings since the last sign of life.
     :ivar request_id: that of the request that it came from.
+    :ivar gone: fires when it is closed, or never will be open.
     """
 
     def __init__(self, hub: Hub, prefix: str, path: str | None) -> None:
@@ -81,8 +83,10 @@ class Socket(WebSocketServerProtocol):
         self.path = path
         self.unanswered = 0
         self.request_id = ""
+        self.gone: Deferred[None] = Deferred()
         self._hub = hub
         self._open = False
+        self._farewell: tuple[int, str] | None = None
         self._paused = False
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -94,6 +98,7 @@ class Socket(WebSocketServerProtocol):
     def onOpen(self) -> None:
         self.registerProducer(self, True)
         self._open = True
+        self._say_farewell()
         self._send_waiting()
 
     def onMessage(self, _payload: bytes, _is_binary: bool) -> None:
@@ -106,11 +111,12 @@ class Socket(WebSocketServerProtocol):
         self._open = False
         self._unread.clear()
         Deferred.fromCoroutine(self._hub.remove(self)).addErrback(_broken)
+        self.gone.callback(None)
 
     def tell(self, message: bytes) -> None:
         """Send an event, as soon as the peer takes it. One that does not is cut
         off at a bound, and one whose socket is closing is not told any more."""
-        if self.state in (self.STATE_CLOSING, self.STATE_CLOSED):
+        if self._farewell or (self._open and self.state != self.STATE_OPEN):
             return
         self._unread.append(message)
         self._unread_bytes += len(message)
@@ -123,10 +129,8 @@ class Socket(WebSocketServerProtocol):
         """Close the socket; nothing more is sent."""
         self._unread.clear()
         self._unread_bytes = 0
-        if self._open:
-            self._open = False
-            # sendClose takes only the codes that applications may make up.
-            self.sendCloseFrame(code=code, reasonUtf8=reason.encode(), isReply=False)
+        self._farewell = self._farewell or (code, reason)
+        self._say_farewell()
 
     def ping(self) -> None:
         """Ask for a sign of life; give up on a peer that showed none for long."""
@@ -145,6 +149,13 @@ class Socket(WebSocketServerProtocol):
 
     def stopProducing(self) -> None:
         """Nothing to do: ``onClose`` follows."""
+
+    def _say_farewell(self) -> None:
+        if self._open and self._farewell:
+            self._open = False
+            code, reason = self._farewell
+            # sendClose takes only the codes that applications may make up.
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode(), isReply=False)
 
     def _send_waiting(self) -> None:
         while self._unread and not self._paused and self.state == self.STATE_OPEN:
@@ -191,7 +202,7 @@ class Sockets:
             self._pinging.stop()
         sockets: Any = self._hub.subscribers()
         self._hub.close()
-        await DeferredList([socket.is_closed for socket in sockets])
+        await DeferredList([socket.gone for socket in sockets])
 
     async def open(
         self, request: StreamingRequest, prefix: str, path: str | None
@@ -208,7 +219,7 @@ class Sockets:
         socket.request_id = request.request_id
         await self._hub.add(socket)
         if request.channel is None:
-            await self._hub.remove(socket)
+            socket.onClose(False, None, None)
         return _TakeOver(socket)
 
     def _ping(self) -> None:
@@ -235,7 +246,7 @@ class _TakeOver(Resource):
         else:
             transport.protocol = self._socket
         self._socket.makeConnection(transport)
-        self._socket.is_closed.addCallback(lambda _: channel.left())
+        self._socket.gone.addCallback(lambda _: channel.left())
         transport.resumeProducing()
         self._socket.dataReceived(_head(request) + channel.take_early_data())
         return NOT_DONE_YET

@@ -1,11 +1,15 @@
-"""Peers that are gone, and peers that do not read, seen from their socket."""
+"""Sockets whose peers are gone, do not read, or are not there yet."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from qabel_block.http.websocket import (
     MISSED_PINGS,
@@ -14,7 +18,7 @@ from qabel_block.http.websocket import (
     Socket,
     Sockets,
 )
-from qabel_block.push.hub import Hub
+from qabel_block.push.hub import GOING_AWAY, TRY_AGAIN_LATER, Hub
 from qabel_block.push.memory import MemoryNotifier
 
 PING, PONG = b"\x89\x00", b"\x8a\x80\0\0\0\0"
@@ -25,7 +29,7 @@ HANDSHAKE = (
 
 
 class Opened:
-    """An open socket on a transport in memory."""
+    """A socket on a transport in memory, open from :meth:`open` on."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -37,9 +41,12 @@ class Opened:
         self.socket.factory = self.sockets._factory
         self.transport = StringTransport()
         Deferred.fromCoroutine(hub.add(self.socket))
+        self.hub = hub
+
+    def open(self) -> None:
         self.socket.makeConnection(self.transport)
         self.socket.dataReceived(HANDSHAKE)
-        self.transport.clear()
+        assert self.transport.value().startswith(b"HTTP/1.1 101 ")
 
     def sent(self) -> bytes:
         data: bytes = self.transport.value()
@@ -49,7 +56,10 @@ class Opened:
 
 @pytest.fixture
 def opened() -> Opened:
-    return Opened()
+    opened = Opened()
+    opened.open()
+    opened.transport.clear()
+    return opened
 
 
 def test_pings(opened: Opened) -> None:
@@ -93,3 +103,42 @@ def test_told_in_order_after_a_pause(opened: Opened) -> None:
     opened.socket.resumeProducing()
     opened.socket.tell(b"3")
     assert opened.sent() == b"\x81\x011\x81\x012\x81\x013"
+
+
+def test_told_before_it_is_open() -> None:
+    """What happens during the handshake is told behind it."""
+    opening = Opened()
+    opening.hub.deliver("p", json.dumps({"path": "p/a"}))
+    opening.open()
+    assert opening.sent().endswith(b'\r\n\r\n\x81\x0f{"path": "p/a"}')
+
+
+def test_interrupted_before_it_is_open() -> None:
+    """If events may have been missed during the handshake, it is closed behind it."""
+    opening = Opened()
+    opening.hub.interrupted()
+    opening.hub.deliver("p", json.dumps({"path": "p/a"}))
+    opening.open()
+    _, _, frame = opening.sent().partition(b"\r\n\r\n")
+    assert frame[:1] == b"\x88"
+    assert int.from_bytes(frame[2:4], "big") == TRY_AGAIN_LATER
+
+
+def test_server_stops_before_it_is_open() -> None:
+    """A server that stops waits for a handshake to be done, and says goodbye."""
+    opening = Opened()
+    stopping = Deferred.fromCoroutine(opening.sockets.stop())
+    opening.open()
+    frame = opening.sent().partition(b"\r\n\r\n")[2]
+    assert int.from_bytes(frame[2:4], "big") == GOING_AWAY
+    assert not stopping.called
+    opening.socket.connectionLost(Failure(ConnectionDone()))
+    assert stopping.called
+
+
+def test_client_leaves_before_it_is_open() -> None:
+    """A client that leaves during the handshake is not told of, nor waited for."""
+    opening = Opened()
+    opening.socket.onClose(False, None, None)
+    assert opening.hub.subscribers() == []
+    assert Deferred.fromCoroutine(opening.sockets.stop()).called
