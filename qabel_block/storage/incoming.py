@@ -14,8 +14,13 @@ from secrets import token_hex
 
 from qabel_block.storage.folders import Path, Walk
 from qabel_block.storage.layout import INCOMING
+from qabel_block.storage.writeback import start_writeback
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+STRIDE = 8 * 1024 * 1024
+"""Bytes that set out for the disk together, while more come in: who waits for a large
+file to be durable would wait for all of it otherwise."""
 
 ATTEMPTS = 100
 """How often folders are made anew that others remove in the same moment."""
@@ -28,6 +33,8 @@ class IncomingFile:
     """
 
     def __init__(self, walk: Walk) -> None:
+        self._written = 0
+        self._set_out = 0
         folder = walk.folder((INCOMING,))
         while True:
             self._name = token_hex(16)
@@ -42,6 +49,11 @@ class IncomingFile:
         view = memoryview(data)
         while view:
             view = view[os.write(self.descriptor, view) :]
+        self._written += len(data)
+        waiting = self._written - self._set_out
+        if waiting >= STRIDE:
+            start_writeback(self.descriptor, self._set_out, waiting)
+            self._set_out = self._written
 
     def sync(self) -> None:
         """Make durable what was written."""

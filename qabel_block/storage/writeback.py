@@ -17,8 +17,12 @@ if _sync_file_range is not None:
     )
 
 
-def start_writeback(descriptor: int) -> None:
-    """Begin to write a file to the disk. A hint, where the system knows it: only
-    ``fsync`` says that the file is there."""
+def start_writeback(descriptor: int, start: int = 0, length: int = 0) -> None:
+    """Begin to write a part of a file to the disk. A hint, where the system knows
+    it: only ``fsync`` says that the file is there.
+
+    :param start: bytes from the beginning.
+    :param length: bytes; 0 for all that follow.
+    """
     if _sync_file_range is not None:
-        _sync_file_range(descriptor, 0, 0, _WRITE)
+        _sync_file_range(descriptor, start, length, _WRITE)
