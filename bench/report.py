@@ -137,9 +137,9 @@ WebDAV module (`apt-get install wrk curl nginx-light`).
 is one of 1 GiB); *p50* and *p99* are times until the answer was whole.
 
 nginx's WebDAV waits for no disk: it answers when the kernel has the bytes. A small
-upload of ours takes a flush of the disk for its file, a share of those for folders and
-for the database's log, and half a millisecond of Python; the larger part of that ratio
-is the price of an answer that can be relied on.
+upload of ours takes half a millisecond of Python, which alone allows not even 2,000 a
+second, a flush of the disk for its file, and a share of those for folders and for the
+database's log.
 
 With two processes on two cores, of which the load generator and PostgreSQL need one, it
 is the processor time of a request that tells what more cores would bring.

@@ -23,7 +23,7 @@ answer may take then, nobody would wait for it."""
 
 
 Soon = Callable[[Callable[[], None]], object]
-"""Calls a function when whoever is heard now has been heard."""
+"""Calls a function at once, or very soon: when others may have asked as well."""
 
 
 def at_once(function: Callable[[], None]) -> None:
