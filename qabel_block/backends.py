@@ -24,7 +24,7 @@ from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.storage.local import LocalStorage
 from qabel_block.storage.local_listing import LocalListing
 from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 
 if TYPE_CHECKING:
     from qabel_block.storage.s3_client import S3Client

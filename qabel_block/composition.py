@@ -57,11 +57,11 @@ from qabel_block.push.redis import RedisNotifier
 from qabel_block.readiness import Readiness
 from qabel_block.storage.layout import file_of
 from qabel_block.storage.patience import PatientStorage
-from qabel_block.threads import Threads
 from qabel_block.traffic import TrafficMeter
-from qabel_block.turns import Turns
 from qabel_block.uploads import Uploads
 from qabel_block.usage_log import no_usage_log, standard_output, usage_log
+from qabel_block.util.keyed_lock import Turns
+from qabel_block.util.threads import Threads
 
 
 @frozen

@@ -18,8 +18,8 @@ from qabel_block.model import Account, Found, ObjectName, Target
 from qabel_block.policy import month_of, traffic_exhausted
 from qabel_block.push.events import ChangeEvent
 from qabel_block.traffic import TrafficMeter
-from qabel_block.turns import Turns
 from qabel_block.usage_log import UsageEvent
+from qabel_block.util.keyed_lock import Turns
 
 log = Logger()
 

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from qabel_block.errors import Unavailable
-from qabel_block.shielding import shielded
+from qabel_block.util.cancellation import shielded
 
 log = Logger()
 

@@ -16,7 +16,7 @@ from qabel_block import __version__
 from qabel_block.composition import Parts
 from qabel_block.control import Commands, Control
 from qabel_block.listening.plan import CannotListen
-from qabel_block.shielding import shielded
+from qabel_block.util.cancellation import shielded
 
 log = Logger()
 

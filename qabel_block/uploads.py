@@ -31,9 +31,9 @@ from qabel_block.names import Versions, blob_key
 from qabel_block.operations import check_owner
 from qabel_block.policy import storage_allowance
 from qabel_block.push.events import ChangeEvent
-from qabel_block.threads import Threads
-from qabel_block.turns import Turns
 from qabel_block.usage_log import UsageEvent
+from qabel_block.util.keyed_lock import Turns
+from qabel_block.util.threads import Threads
 
 log = Logger()
 

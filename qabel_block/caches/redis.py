@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import ICache
-from qabel_block.redis_link import Link
+from qabel_block.util.redis import Link
 
 
 @implementer(ICache)

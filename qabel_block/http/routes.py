@@ -28,8 +28,8 @@ from qabel_block.model import Account, ObjectName
 from qabel_block.operations import Operations
 from qabel_block.push.hub import is_quiet
 from qabel_block.readiness import Readiness
-from qabel_block.shielding import shielded
 from qabel_block.uploads import Upload, Uploads
+from qabel_block.util.cancellation import shielded
 
 P = ParamSpec("P")
 Handler = Callable[

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import asdict
 
-from qabel_block.batches import Batches, Soon, at_once
 from qabel_block.errors import NotOwner
 from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import statements
@@ -31,6 +30,7 @@ from qabel_block.model import (
     TrafficCount,
 )
 from qabel_block.names import parse_blob_key
+from qabel_block.util.batching import Batches, Soon, at_once
 
 
 class Ledger:

@@ -18,7 +18,7 @@ from qabel_block.ledger.pool import Pool
 from qabel_block.ledger.revision import require_head
 from qabel_block.ledger.session import Answer, Session
 from qabel_block.ledger.statements import Statement
-from qabel_block.shielding import shielded
+from qabel_block.util.cancellation import shielded
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from qabel_block.ledger import statements
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.revision import not_migrated, require_head
 from qabel_block.ledger.statements import Statement
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 
 T = TypeVar("T")
 

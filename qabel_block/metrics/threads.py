@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from qabel_block.metrics.catalogue import Metrics
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")

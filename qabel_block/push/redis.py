@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IListener, INotifier
-from qabel_block.redis_link import Link
+from qabel_block.util.redis import Link
 
 log = Logger()
 

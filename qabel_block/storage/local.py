@@ -10,7 +10,6 @@ from pathlib import Path
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from qabel_block.batches import Batches
 from qabel_block.errors import BlobNotFound, StorageFull, Unavailable
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
 from qabel_block.storage import folders
@@ -20,7 +19,8 @@ from qabel_block.storage.local_errors import NO_FILE, translate, translated
 from qabel_block.storage.page_cache import PageCache
 from qabel_block.storage.publishing import SmallFile, publish, store
 from qabel_block.storage.removal import remove
-from qabel_block.threads import Threads
+from qabel_block.util.batching import Batches
+from qabel_block.util.threads import Threads
 
 log = Logger()
 

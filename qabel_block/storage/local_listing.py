@@ -15,7 +15,7 @@ from qabel_block.model import Digest, ListedBlob, Listing
 from qabel_block.names import is_prefix
 from qabel_block.storage import local_walk
 from qabel_block.storage.local_errors import translated
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 
 T = TypeVar("T")
 

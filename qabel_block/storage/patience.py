@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
-from qabel_block.shielding import shielded
+from qabel_block.util.cancellation import shielded
 
 T = TypeVar("T")
 Work = Coroutine[Deferred[Any], Any, T]

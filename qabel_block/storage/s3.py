@@ -18,7 +18,7 @@ from qabel_block.storage.s3_connection import S3Connection
 from qabel_block.storage.s3_reader import S3Reader
 from qabel_block.storage.s3_turns import Turns
 from qabel_block.storage.s3_writer import S3Writer, part_size
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 
 log = Logger()
 

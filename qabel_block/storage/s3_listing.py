@@ -31,7 +31,7 @@ from qabel_block.storage.s3_connection import S3Connection
 from qabel_block.storage.s3_pages import S3Pages
 from qabel_block.storage.s3_reader import S3Reader
 from qabel_block.storage.s3_turns import Turns
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 
 Q = TypeVar("Q")
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from qabel_block.errors import Unavailable
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")

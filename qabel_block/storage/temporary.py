@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
 from qabel_block.storage.local import LocalStorage
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 
 
 def temporary_directory() -> Path:

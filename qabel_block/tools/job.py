@@ -14,12 +14,12 @@ from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
 from qabel_block.ledger.inventory import Inventory
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.shielding import shielded
-from qabel_block.threads import Threads
 from qabel_block.tools.arguments import Places
 from qabel_block.tools.progress import Progress
 from qabel_block.tools.reports import Report
 from qabel_block.tools.running import Interruption
+from qabel_block.util.cancellation import shielded
+from qabel_block.util.threads import Threads
 
 PATIENCE = 120.0
 """Seconds that a question to PostgreSQL may take. No client waits for it."""

@@ -19,7 +19,7 @@ from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres import PostgresDatabase
 from qabel_block.storage.local import LocalStorage
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 from tests.faults.conftest import dsn_through, postgres_address
 from tests.support.database import query
 from tests.support.postgres import PostgresServer, databases_on

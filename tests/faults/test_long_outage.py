@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from txredisapi import RedisProtocol
 
-from qabel_block.redis_link import Link
+from qabel_block.util.redis import Link
 
 HOUR = 3600.0
 RECOVERY_SECONDS = 10.0

@@ -26,7 +26,7 @@ from qabel_block.storage.patience import PatientStorage
 from qabel_block.storage.s3 import S3Storage
 from qabel_block.storage.s3_client import Connect, S3Client
 from qabel_block.storage.temporary import TemporaryStorage
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 from tests.support.s3 import STORES, Bucket, store_named
 
 IMPLEMENTATIONS = {

@@ -21,7 +21,7 @@ from qabel_block.model import Digest, ListedBlob
 from qabel_block.storage.local import LocalStorage
 from qabel_block.storage.local_listing import LocalListing
 from qabel_block.storage.s3_listing import FEW, S3Listing
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import TRANSFERS, bucket_named, connecting, s3_storage
 from tests.support.open_files import open_below

@@ -17,7 +17,7 @@ from qabel_block.model import ListedBlob
 from qabel_block.storage import local_walk
 from qabel_block.storage.local_listing import LocalListing
 from qabel_block.storage.s3_listing import S3Listing
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 from tests.storage.conftest import TRANSFERS, connecting
 from tests.support.s3 import Bucket, Store
 from tests.support.s3_faults import cut_answer, instead, refuse

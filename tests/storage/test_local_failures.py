@@ -17,7 +17,7 @@ from qabel_block.errors import StorageFull, Unavailable
 from qabel_block.storage import folders, incoming, local, removal
 from qabel_block.storage.layout import INCOMING
 from qabel_block.storage.local import LocalStorage, LocalWriter
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import ColdCache
 

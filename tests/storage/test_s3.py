@@ -15,7 +15,7 @@ from qabel_block.names import Versions, blob_key
 from qabel_block.storage.s3 import LEFT_OVER_SECONDS, SWEEP_SECONDS, S3Storage
 from qabel_block.storage.s3_client import S3Client
 from qabel_block.storage.s3_writer import MOST_PARTS, SMALLEST_PART, part_size
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import s3_storage
 from tests.support.clocks import until

@@ -15,7 +15,7 @@ from qabel_block.errors import StorageFull, Unavailable
 from qabel_block.interfaces import IBlobReader
 from qabel_block.storage import s3_client, s3_turns
 from qabel_block.storage.s3 import S3Storage
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import TRANSFERS, s3_storage
 from tests.support.clocks import running, until

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from twisted.internet.task import Clock
 
 from qabel_block.errors import BlockError
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import environment, s3_storage
 from tests.support.s3 import Bucket, Store, credentials

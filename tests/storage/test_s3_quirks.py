@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.storage.s3 import LEFT_OVER_SECONDS, S3Storage
-from qabel_block.threads import Threads
+from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import s3_storage
 from tests.support.clocks import until

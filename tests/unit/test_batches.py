@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from qabel_block.batches import PATIENCE, SIZE, Batches
 from qabel_block.errors import NotOwner, OutcomeUnknown, Unavailable
+from qabel_block.util.batching import PATIENCE, SIZE, Batches
 
 
 @define

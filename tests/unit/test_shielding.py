@@ -2,7 +2,7 @@
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from qabel_block.shielding import shielded
+from qabel_block.util.cancellation import shielded
 
 
 def test_cancelling_only_stops_the_waiting() -> None:

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from qabel_block.errors import Unavailable
-from qabel_block.turns import LIMIT, Turns
+from qabel_block.util.keyed_lock import LIMIT, Turns
 
 
 class Work:

@@ -1,0 +1,1 @@
+"""Helpers without a domain: locks, batches, threads, a Redis connection."""
