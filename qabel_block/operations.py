@@ -10,13 +10,13 @@ from uuid import uuid4
 
 from twisted.logger import Logger
 
-from qabel_block.conditions import Conditions
 from qabel_block.errors import NotOwner, ObjectNotFound, QuotaReached
 from qabel_block.interfaces import IAuthenticator, IBlobReader, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Account, Found, ObjectName, Target
-from qabel_block.policy import month_of, traffic_exhausted
 from qabel_block.push.events import ChangeEvent
+from qabel_block.rules.conditions import Conditions
+from qabel_block.rules.quota import month_of, traffic_exhausted
 from qabel_block.traffic import TrafficMeter
 from qabel_block.usage_log import UsageEvent
 from qabel_block.util.keyed_lock import Turns

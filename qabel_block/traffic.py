@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
 from qabel_block.model import TrafficCount
-from qabel_block.policy import month_of
+from qabel_block.rules.quota import month_of
 
 log = Logger()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from qabel_block.conditions import if_range_holds
-from qabel_block.digests import format_digest
 from qabel_block.errors import BlobNotFound
 from qabel_block.http.handover import Handover
 from qabel_block.http.headers import conditions, field
@@ -15,7 +13,9 @@ from qabel_block.http.streaming import StreamingRequest
 from qabel_block.interfaces import IBlobReader
 from qabel_block.model import Found, ObjectName
 from qabel_block.operations import Operations
-from qabel_block.ranges import select_range
+from qabel_block.rules.conditions import if_range_holds
+from qabel_block.rules.digests import format_digest
+from qabel_block.rules.ranges import select_range
 
 
 @frozen

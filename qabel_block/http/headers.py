@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from qabel_block.conditions import Conditions
 from qabel_block.http.streaming import StreamingRequest
+from qabel_block.rules.conditions import Conditions
 
 
 def field(request: StreamingRequest, name: str) -> str | None:

@@ -14,7 +14,6 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from qabel_block.digests import expected_digests
 from qabel_block.errors import BadRequest, MethodRefused, NoAuthorization
 from qabel_block.http.converters import PathConverter, PrefixConverter
 from qabel_block.http.description.document import BODY
@@ -28,6 +27,7 @@ from qabel_block.model import Account, ObjectName
 from qabel_block.operations import Operations
 from qabel_block.push.hub import is_quiet
 from qabel_block.readiness import Readiness
+from qabel_block.rules.digests import expected_digests
 from qabel_block.uploads import Upload, Uploads
 from qabel_block.util.cancellation import shielded
 

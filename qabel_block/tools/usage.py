@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from attrs import astuple
 
 from qabel_block.model import UserUsage
-from qabel_block.policy import month_of
+from qabel_block.rules.quota import month_of
 from qabel_block.tools.arguments import at_least
 from qabel_block.tools.job import Job, opened
 from qabel_block.tools.reports import Column, in_bytes

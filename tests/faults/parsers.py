@@ -8,8 +8,6 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from qabel_block.accounts.answer import read_account, read_entry
-from qabel_block.conditions import Conditions, if_range_holds
-from qabel_block.digests import check_digest, expected_digests
 from qabel_block.errors import (
     BadRequest,
     PreconditionFailed,
@@ -19,7 +17,9 @@ from qabel_block.errors import (
 from qabel_block.http.clients import UNKNOWN, Peer, Proxies
 from qabel_block.http.streaming import StreamingRequest
 from qabel_block.names import blob_key, parse_blob_key
-from qabel_block.ranges import select_range
+from qabel_block.rules.conditions import Conditions, if_range_holds
+from qabel_block.rules.digests import check_digest, expected_digests
+from qabel_block.rules.ranges import select_range
 from tests.streaming.conversation import Conversation, answer
 
 ETAG = '"01M8AGAD1S24GZ5TWN2S5SAY73"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from qabel_block.policy import month_of
+from qabel_block.rules.quota import month_of
 from tests.ledger.support import change
 from tests.support.tools import run_tool
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qabel_block.policy import (
+from qabel_block.rules.quota import (
     METADATA_GROWTH,
     is_block,
     month_of,

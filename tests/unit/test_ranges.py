@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qabel_block.errors import RangeNotSatisfiable
-from qabel_block.ranges import ByteRange, select_range
+from qabel_block.rules.ranges import ByteRange, select_range
 
 sizes = st.integers(1, 50)
 offsets = st.integers(0, 60)

@@ -1,0 +1,1 @@
+"""Pure rules: quotas, conditions, ranges, digests. No I/O."""
