@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.protocol import Factory
 
-from qabel_block.access_log import WriteAccess, write_to_twisted
 from qabel_block.composition import compose
 from qabel_block.config import Config
 from qabel_block.control import Control, SignalControl
 from qabel_block.ledger.first_look import look_at_schema
 from qabel_block.listening.listeners import Inherited, Listeners
+from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.server import WithMetrics
 from qabel_block.metrics.sharing import SharedMetrics, own_registry, share_through

@@ -13,7 +13,6 @@ from typing import Any
 
 from attrs import frozen
 
-from qabel_block.access_log import WriteAccess, write_to_twisted
 from qabel_block.accounts.cached import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
 from qabel_block.accounts.recent import RecentAccounts
@@ -45,6 +44,7 @@ from qabel_block.interfaces import (
 )
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.listening.listeners import Inherited, Listeners
+from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.edges import MeasuredEdges
 from qabel_block.metrics.sampler import Sampler

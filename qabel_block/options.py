@@ -16,7 +16,7 @@ from twisted.python import usage
 
 from qabel_block import __version__
 from qabel_block import option_values as values
-from qabel_block.logs import claim_log
+from qabel_block.log.setup import claim_log
 
 USAGE_ERROR = 64
 """The exit status for a wrong command line (EX_USAGE of sysexits.h)."""

@@ -9,7 +9,7 @@ from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
 from qabel_block.configure import configure
-from qabel_block.logs import access_log, set_up_logging
+from qabel_block.log.setup import access_log, set_up_logging
 from qabel_block.options import USAGE_ERROR, Options
 from qabel_block.processes.order import Order
 

@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from qabel_block.access_log import AccessRecord, WriteAccess, write_to_twisted
 from qabel_block.http.channel import IDLE_SECONDS, StreamingChannel
 from qabel_block.http.clients import Proxies
 from qabel_block.http.doors import Doors
 from qabel_block.http.guarded import GuardedChannel
 from qabel_block.http.streaming import StreamingRequest
+from qabel_block.log.access import AccessRecord, WriteAccess, write_to_twisted
 
 
 class BlockSite(Site):

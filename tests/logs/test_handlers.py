@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from qabel_block.log_formats import TextFormatter
-from qabel_block.log_handlers import (
+from qabel_block.log.formats import TextFormatter
+from qabel_block.log.handlers import (
     BatchHandler,
     SizedFileSink,
     StreamSink,

@@ -13,10 +13,10 @@ from attrs import frozen
 from twisted.logger import LogEvent, Logger, LogPublisher
 from twisted.python.failure import Failure
 
-from qabel_block.access_log import AccessRecord
 from qabel_block.errors import Unavailable
-from qabel_block.log_formats import ColouredFormatter, JsonFormatter, TextFormatter
-from qabel_block.log_observer import PythonLogObserver
+from qabel_block.log.access import AccessRecord
+from qabel_block.log.formats import ColouredFormatter, JsonFormatter, TextFormatter
+from qabel_block.log.observer import PythonLogObserver
 
 NAME = "qabel_block.test"
 

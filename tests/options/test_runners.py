@@ -256,7 +256,7 @@ def test_logging_config(
             {
                 "formatters": {
                     "plain": {"format": "custom %(name)s %(message)s"},
-                    "ours": {"()": "qabel_block.log_formats.JsonFormatter"},
+                    "ours": {"()": "qabel_block.log.formats.JsonFormatter"},
                 },
                 "handlers": {
                     "file": _file_handler(tmp_path / "custom", "plain"),

@@ -15,15 +15,10 @@ from typing import Any
 from twisted.logger import LogLevel
 from twisted.python import usage
 
-from qabel_block.access_log import (
-    NAME,
-    WriteAccess,
-    write_to_python,
-    write_to_twisted,
-)
 from qabel_block.config import LogConfig
-from qabel_block.log_formats import ColouredFormatter, JsonFormatter
-from qabel_block.log_handlers import (
+from qabel_block.log.access import NAME, WriteAccess, write_to_python, write_to_twisted
+from qabel_block.log.formats import ColouredFormatter, JsonFormatter
+from qabel_block.log.handlers import (
     BatchHandler,
     Sink,
     SizedFileSink,
@@ -31,7 +26,7 @@ from qabel_block.log_handlers import (
     TimedFileSink,
     write_in_turns,
 )
-from qabel_block.log_observer import PythonLogObserver
+from qabel_block.log.observer import PythonLogObserver
 
 _TALKATIVE = {
     "alembic": logging.WARNING,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from logging.handlers import RotatingFileHandler, TimedRotatingFileHandler
 from typing import Any, Protocol, TextIO
 
-from qabel_block.access_log import AccessRecord
+from qabel_block.log.access import AccessRecord
 
 QUIET_SECONDS = 60.0
 """How long not to repeat that the log can't be written."""

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 
-from qabel_block.access_log import AccessRecord
+from qabel_block.log.access import AccessRecord
 
 TEXT = "%(asctime)s %(levelname)s [%(process)d] %(name)s %(message)s"
 TIME = "%Y-%m-%dT%H:%M:%S%z"

@@ -1,0 +1,1 @@
+"""Logging: what lines look like and where they go."""
