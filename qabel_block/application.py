@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.protocol import Factory
 
 from qabel_block.composition import compose
-from qabel_block.config import Config
+from qabel_block.config.config import Config
 from qabel_block.control import Control, SignalControl
 from qabel_block.ledger.first_look import look_at_schema
 from qabel_block.listening.listeners import Inherited, Listeners

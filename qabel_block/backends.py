@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qabel_block.config import (
+from qabel_block.config.config import (
     LocalDirectory,
     PostgresLedger,
     S3Bucket,

@@ -21,11 +21,7 @@ from qabel_block.backends import make_database, make_storage
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.collector import Collector
-from qabel_block.config import (
-    Config,
-    DummyUser,
-    InProcess,
-)
+from qabel_block.config.config import Config, DummyUser, InProcess
 from qabel_block.descriptors import make_room
 from qabel_block.edges import Edges
 from qabel_block.http.clients import Proxies

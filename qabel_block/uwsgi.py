@@ -28,12 +28,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
 from twisted.python.usage import UsageError
 
-from qabel_block.config import Config
-from qabel_block.configure import configure
+from qabel_block.config.config import Config
+from qabel_block.config.from_options import configure
+from qabel_block.config.options import Options
 from qabel_block.control import Commands
 from qabel_block.log.observer import PythonLogObserver
 from qabel_block.log.setup import access_log, set_up_logging
-from qabel_block.options import Options
 from qabel_block.processes.order import config_of_worker
 from qabel_block.signals import stop_on
 

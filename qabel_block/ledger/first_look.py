@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
-from qabel_block.config import PostgresLedger, SqliteLedger, TemporaryLedger
+from qabel_block.config.config import PostgresLedger, SqliteLedger, TemporaryLedger
 from qabel_block.errors import NotMigrated
 from qabel_block.interfaces import Row
 from qabel_block.ledger import statements

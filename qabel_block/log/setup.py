@@ -15,7 +15,7 @@ from typing import Any
 from twisted.logger import LogLevel
 from twisted.python import usage
 
-from qabel_block.config import LogConfig
+from qabel_block.config.config import LogConfig
 from qabel_block.log.access import NAME, WriteAccess, write_to_python, write_to_twisted
 from qabel_block.log.formats import ColouredFormatter, JsonFormatter
 from qabel_block.log.handlers import (

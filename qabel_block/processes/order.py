@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 
 from attrs import asdict, evolve, frozen
 
-from qabel_block.config import Config
+from qabel_block.config.config import Config
 
 VARIABLE = "QABEL_BLOCK_WORKER"
 

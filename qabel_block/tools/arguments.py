@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.python.usage import UsageError
 
 from qabel_block import __version__
-from qabel_block.config import (
+from qabel_block.config.config import (
     LocalDirectory,
     PostgresLedger,
     S3Bucket,
@@ -22,8 +22,8 @@ from qabel_block.config import (
     TemporaryDirectory,
     TemporaryLedger,
 )
-from qabel_block.configure import ledger_of, storage_of
-from qabel_block.options import BY_NAME, OPTIONS_OF_S3, check_places
+from qabel_block.config.from_options import ledger_of, storage_of
+from qabel_block.config.options import BY_NAME, OPTIONS_OF_S3, check_places
 
 PLACES = ("standalone", "psql-dsn", "local-storage", *OPTIONS_OF_S3, "transfers")
 """The server's options that the tools have too."""

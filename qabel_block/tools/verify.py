@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import asdict, define
 
-from qabel_block.config import LocalDirectory
+from qabel_block.config.config import LocalDirectory
 from qabel_block.model import BlobState, Known, LedgerObject, ListedBlob
 from qabel_block.names import time_of
 from qabel_block.tools.batches import BYTES, Batches

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
 
 from qabel_block.composition import compose
-from qabel_block.config import (
+from qabel_block.config.config import (
     Config,
     DummyUser,
     InProcess,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qabel_block.config import (
+from qabel_block.config.config import (
     AccountingServer,
     Config,
     DummyUser,
@@ -22,8 +22,8 @@ from qabel_block.config import (
     TemporaryDirectory,
     TemporaryLedger,
 )
-from qabel_block.configure import configure
-from qabel_block.options import OPTIONS, USAGE_ERROR, Options
+from qabel_block.config.from_options import configure
+from qabel_block.config.options import OPTIONS, USAGE_ERROR, Options
 
 SECRET = "pa55word"
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from qabel_block.options import BY_NAME, ENVIRONMENT
+from qabel_block.config.options import BY_NAME, ENVIRONMENT
 from tests.support.s3 import Store
 from tests.support.server import CHECKOUT, ServerProcess
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from qabel_block.config.options import OPTIONS
 from qabel_block.http.problems import STATUS_LINES
-from qabel_block.options import OPTIONS
 from qabel_block.tools.main import COMMANDS
 from tests.support.server import CHECKOUT
 

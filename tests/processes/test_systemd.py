@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from qabel_block.configure import configure
-from qabel_block.options import BY_NAME, ENVIRONMENT, Options
+from qabel_block.config.from_options import configure
+from qabel_block.config.options import BY_NAME, ENVIRONMENT, Options
 from tests.support.activation import activated
 from tests.support.server import ServerProcess
 from tests.support.units import (

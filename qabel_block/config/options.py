@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.python import usage
 
 from qabel_block import __version__
-from qabel_block import option_values as values
+from qabel_block.config import values as values
 from qabel_block.log.setup import claim_log
 
 USAGE_ERROR = 64

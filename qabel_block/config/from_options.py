@@ -1,4 +1,4 @@
-"""Makes a :class:`~qabel_block.config.Config` of options."""
+"""Makes a :class:`~qabel_block.config.config.Config` of options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from qabel_block.config import (
+from qabel_block.config.config import (
     AccountingServer,
     Config,
     DummyUser,
@@ -21,8 +21,8 @@ from qabel_block.config import (
     TemporaryDirectory,
     TemporaryLedger,
 )
-from qabel_block.option_values import SQLITE
-from qabel_block.options import Options
+from qabel_block.config.options import Options
+from qabel_block.config.values import SQLITE
 
 BACKLOG = 1024
 """Connections that may wait for a moment in which the server is busy; the kernel

@@ -1,0 +1,1 @@
+"""The operator's choices: options, their values, the configuration."""
