@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory
 from qabel_block.composition import compose
 from qabel_block.config.config import Config
 from qabel_block.control import Control, SignalControl
-from qabel_block.ledger.first_look import look_at_schema
+from qabel_block.ledger.startup_check import look_at_schema
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.metrics.catalogue import Metrics

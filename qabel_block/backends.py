@@ -19,7 +19,7 @@ from qabel_block.config.config import (
 )
 from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
 from qabel_block.ledger.migrate import upgrade
-from qabel_block.ledger.postgres import PostgresDatabase
+from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.storage.local import LocalStorage
 from qabel_block.storage.local_listing import LocalListing

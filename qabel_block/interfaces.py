@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zope.interface import Interface
 
 if TYPE_CHECKING:
-    from qabel_block.ledger.statements import Statement
+    from qabel_block.ledger.queries import Statement
     from qabel_block.model import Account, Digest, ListedBlob, Listing
 
 T = TypeVar("T")

@@ -15,11 +15,11 @@ from attrs import asdict
 
 from qabel_block.errors import NotOwner
 from qabel_block.interfaces import IDatabase, ITransaction
-from qabel_block.ledger import statements
-from qabel_block.ledger.commits import Commit, Decision, commit_uploads, replace_legacy
-from qabel_block.ledger.statements import Statement
-from qabel_block.ledger.targets import lock_targets, numbered, read_targets
-from qabel_block.ledger.timestamps import timestamp
+from qabel_block.ledger import queries
+from qabel_block.ledger.commit import Commit, Decision, commit_uploads, replace_legacy
+from qabel_block.ledger.queries import Statement
+from qabel_block.ledger.sql import timestamp
+from qabel_block.ledger.write_state import lock_targets, numbered, read_targets
 from qabel_block.model import (
     Change,
     Found,
@@ -61,12 +61,12 @@ class Ledger:
 
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""
-        rows = await self._database.fetch(statements.storage_used, user_id=user_id)
+        rows = await self._database.fetch(queries.storage_used, user_id=user_id)
         return rows[0][0] if rows else 0
 
     async def prefixes(self, user_id: int) -> list[str]:
         """Return a user's prefixes, oldest first."""
-        rows = await self._database.fetch(statements.prefixes_of, user_id=user_id)
+        rows = await self._database.fetch(queries.prefixes_of, user_id=user_id)
         return [name for (name,) in rows]
 
     async def create_prefix(self, user_id: int, name: str) -> None:
@@ -78,7 +78,7 @@ class Ledger:
 
         async def work(transaction: ITransaction) -> None:
             if not await transaction.execute(
-                statements.create_prefix, prefix=name, user_id=user_id, now=now
+                queries.create_prefix, prefix=name, user_id=user_id, now=now
             ):
                 raise NotOwner(name)
 
@@ -151,7 +151,7 @@ class Ledger:
                 return None
             change = Change(target.owner_id, -target.current.size)
             await transaction.finish(
-                statements.delete_object, **asdict(name), **asdict(change), now=now
+                queries.delete_object, **asdict(name), **asdict(change), now=now
             )
             return change
 
@@ -167,7 +167,7 @@ class Ledger:
             for (user_id, month), traffic in sums.items()
         ]
         if records:
-            await self._change(statements.add_traffic, counts=json.dumps(records))
+            await self._change(queries.add_traffic, counts=json.dumps(records))
 
     async def claim_garbage(self, grace: float, limit: int) -> list[str]:
         """Return blobs that may be deleted now, and that no other node deletes.
@@ -184,17 +184,17 @@ class Ledger:
 
         async def work(transaction: ITransaction) -> list[str]:
             while rows := await transaction.fetch(
-                statements.stale_notes, before=before, limit=limit
+                queries.stale_notes, before=before, limit=limit
             ):
                 keys = {key for (key,) in rows}
                 garbage = keys - await _not_garbage(transaction, keys)
                 if garbage != keys:
                     await transaction.execute(
-                        statements.forget_notes, notes=_key_records(keys - garbage)
+                        queries.forget_notes, notes=_key_records(keys - garbage)
                     )
                 if garbage:
                     await transaction.execute(
-                        statements.renew_notes, notes=_key_records(garbage), now=now
+                        queries.renew_notes, notes=_key_records(garbage), now=now
                     )
                     return sorted(garbage)
             return []
@@ -203,7 +203,7 @@ class Ledger:
 
     async def forget_garbage(self, keys: Sequence[str]) -> None:
         """Drop the notes of blobs that are deleted."""
-        await self._change(statements.forget_notes, notes=_key_records(keys))
+        await self._change(queries.forget_notes, notes=_key_records(keys))
 
     async def garbage(self, age: float, limit: int) -> int:
         """Return how many blobs are noted as garbage.
@@ -213,12 +213,12 @@ class Ledger:
         """
         before = timestamp(self._now() - age)
         rows = await self._database.fetch(
-            statements.count_notes, before=before, limit=limit
+            queries.count_notes, before=before, limit=limit
         )
         return int(rows[0][0])
 
     async def _ask_targets(self, names: Sequence[ObjectName]) -> list[Target | None]:
-        rows = await self._database.fetch(statements.targets, names=numbered(names))
+        rows = await self._database.fetch(queries.targets, names=numbered(names))
         return read_targets(len(names), rows)
 
     async def _ask_finds(
@@ -230,7 +230,7 @@ class Ledger:
         ]
         found: list[Found | None] = [None] * len(questions)
         for n, *stored, owner_id, traffic in await self._database.fetch(
-            statements.find, names=json.dumps(records)
+            queries.find, names=json.dumps(records)
         ):
             found[n] = Found(StoredObject(*stored), owner_id, traffic)
         return found
@@ -238,7 +238,7 @@ class Ledger:
     async def _note_blobs(self, keys: Sequence[str]) -> list[str]:
         noted = self._timestamp()
         await self._change(
-            statements.note_blobs, durable=False, notes=_key_records(keys), now=noted
+            queries.note_blobs, durable=False, notes=_key_records(keys), now=noted
         )
         return [noted] * len(keys)
 
@@ -277,7 +277,7 @@ async def _not_garbage(transaction: ITransaction, keys: set[str]) -> set[str]:
             wrong.add(key)
         else:
             notes.append({**asdict(name), "blob_key": key})
-    rows = await transaction.fetch(statements.pointed_at, notes=json.dumps(notes))
+    rows = await transaction.fetch(queries.pointed_at, notes=json.dumps(notes))
     return wrong.union(key for (key,) in rows)
 
 

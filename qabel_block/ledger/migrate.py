@@ -20,7 +20,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
-from qabel_block.ledger.dsn import sqlite_file
+from qabel_block.ledger.postgres.dsn import sqlite_file
 
 DSN = "dsn"
 """The attribute of Alembic's configuration that names the database."""

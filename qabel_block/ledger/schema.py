@@ -18,7 +18,7 @@
 
 The first three are the legacy server's (PROTOCOL section 8). The revisions
 below ``migrations/`` are what makes the tables; here they are described for the
-sake of :mod:`qabel_block.ledger.statements`.
+sake of :mod:`qabel_block.ledger.queries`.
 
 Time stamps and months go in as text (ISO 8601 in UTC, and ``YYYY-MM-01``):
 PostgreSQL casts it, and SQLite, which has no such types, compares it as text.

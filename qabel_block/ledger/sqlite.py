@@ -13,10 +13,10 @@ from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
 from qabel_block.interfaces import IDatabase, ITransaction, Row
-from qabel_block.ledger import statements
+from qabel_block.ledger import queries as ledger_queries
 from qabel_block.ledger.migrate import head
-from qabel_block.ledger.revision import not_migrated, require_head
-from qabel_block.ledger.statements import Statement
+from qabel_block.ledger.migrate_check import not_migrated, require_head
+from qabel_block.ledger.queries import Statement
 from qabel_block.util.threads import Threads
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class SqliteDatabase:
 
     async def check(self) -> None:
         """See :class:`~qabel_block.interfaces.IDatabase`."""
-        require_head(await self.fetch(statements.revision))
+        require_head(await self.fetch(ledger_queries.revision))
 
     async def close(self) -> None:
         """See :class:`~qabel_block.interfaces.IDatabase`."""

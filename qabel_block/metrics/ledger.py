@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from qabel_block.ledger.commits import Decision
+from qabel_block.ledger.commit import Decision
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.metrics.catalogue import LEDGER_OPERATIONS, Metrics
 from qabel_block.model import Change, Found, NotedBlob, ObjectName, Target, TrafficCount

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, field, frozen
 
-from qabel_block.ledger.entries import Rule
+from qabel_block.ledger.reconcile import Rule
 from qabel_block.model import BlobState, Entry, KeptSize, Known, ListedBlob
 from qabel_block.tools.batches import Batches, InBackground
 from qabel_block.tools.job import Job, Parts

@@ -12,8 +12,8 @@ from attrs import frozen
 from qabel_block.backends import make_database, make_listing, make_storage
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
-from qabel_block.ledger.inventory import Inventory
 from qabel_block.ledger.ledger import Ledger
+from qabel_block.ledger.maintenance import Inventory
 from qabel_block.tools.arguments import Places
 from qabel_block.tools.progress import Progress
 from qabel_block.tools.reports import Report

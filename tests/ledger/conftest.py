@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from qabel_block.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
-from qabel_block.ledger.postgres import PostgresDatabase
+from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
 from tests.ledger.support import MovableTime
 from tests.support.postgres import NewDatabase

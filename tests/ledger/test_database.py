@@ -13,11 +13,11 @@ from zope.interface.verify import verifyObject
 
 from qabel_block.errors import NotOwner, Unavailable
 from qabel_block.interfaces import IDatabase, ITransaction
-from qabel_block.ledger import statements
-from qabel_block.ledger.dialects import Statement, statement
+from qabel_block.ledger import queries as ledger_queries
 from qabel_block.ledger.migrate import head, upgrade
 from qabel_block.ledger.schema import prefixes, users
-from qabel_block.ledger.targets import lock_targets
+from qabel_block.ledger.sql import Statement, statement
+from qabel_block.ledger.write_state import lock_targets
 from qabel_block.model import ObjectName, Target
 from tests.ledger.conftest import database_at
 from tests.ledger.support import at_once, logged, tracebacks
@@ -32,7 +32,7 @@ mistaken = Statement("SELEKT 1", ("SELEKT 1",))
 
 async def create(transaction: ITransaction, name: str, user_id: int = 1) -> int:
     return await transaction.execute(
-        statements.create_prefix, prefix=name, user_id=user_id, now=WHEN
+        ledger_queries.create_prefix, prefix=name, user_id=user_id, now=WHEN
     )
 
 
@@ -41,7 +41,7 @@ def creating(name: str) -> Callable[[ITransaction], Awaitable[int]]:
 
 
 async def names(database: IDatabase) -> list[str]:
-    rows = await database.fetch(statements.prefixes_of, user_id=1)
+    rows = await database.fetch(ledger_queries.prefixes_of, user_id=1)
     return [name for (name,) in rows]
 
 
@@ -83,7 +83,7 @@ async def test_finish(
             for name in first:
                 await create(transaction, name)
             await transaction.finish(
-                statements.create_prefix, prefix=last, user_id=1, now=WHEN
+                ledger_queries.create_prefix, prefix=last, user_id=1, now=WHEN
             )
             return last
 
@@ -182,7 +182,7 @@ async def test_several_at_once(database: IDatabase) -> None:
     async def work(transaction: ITransaction) -> object:
         await create(transaction, "p", user_id=5)
         targets = await lock_targets(transaction, [ObjectName("p", "a")])
-        used = await transaction.fetch(statements.storage_used, user_id=5)
+        used = await transaction.fetch(ledger_queries.storage_used, user_id=5)
         return targets, used
 
     assert await database.transact(work) == ([Target(5, 0, None)], [(0,)])
@@ -205,7 +205,7 @@ async def test_concurrency(database: IDatabase, other_database: IDatabase) -> No
         node.transact(work) for node in (database, other_database) * 30
     )
     assert results == [1] * 60
-    assert await database.fetch(statements.storage_used, user_id=1) == [(60,)]
+    assert await database.fetch(ledger_queries.storage_used, user_id=1) == [(60,)]
 
 
 @pytest_twisted.ensureDeferred
@@ -267,7 +267,7 @@ async def test_not_migrated(empty_dsn: Callable[[], str], revision: str | None) 
     await database.start()
     for attempt in (
         database.check(),
-        database.fetch(statements.targets, names="[]"),
+        database.fetch(ledger_queries.targets, names="[]"),
         database.transact(creating("a")),
     ):
         with pytest.raises(Unavailable) as caught:

@@ -9,7 +9,11 @@ import pytest_twisted
 from twisted.internet import reactor as global_reactor
 
 from qabel_block.errors import Unavailable
-from qabel_block.ledger.dsn import postgres_parameters, sqlite_file, with_addresses
+from qabel_block.ledger.postgres.dsn import (
+    postgres_parameters,
+    sqlite_file,
+    with_addresses,
+)
 
 reactor: Any = global_reactor
 

@@ -7,8 +7,8 @@ import pytest_twisted
 
 from qabel_block.errors import PreconditionFailed
 from qabel_block.interfaces import IDatabase
-from qabel_block.ledger.inventory import Inventory
 from qabel_block.ledger.ledger import Ledger
+from qabel_block.ledger.maintenance import Inventory
 from qabel_block.model import (
     BlobState,
     Entry,
@@ -227,9 +227,9 @@ async def test_pages(
 ) -> None:
     """Users, prefixes and objects come page by page, each once, those of users who
     only own or only store something too."""
-    monkeypatch.setattr("qabel_block.ledger.inventory.USERS", 2)
-    monkeypatch.setattr("qabel_block.ledger.inventory.PREFIXES", 2)
-    monkeypatch.setattr("qabel_block.ledger.inventory.OBJECTS", 2)
+    monkeypatch.setattr("qabel_block.ledger.maintenance.USERS", 2)
+    monkeypatch.setattr("qabel_block.ledger.maintenance.PREFIXES", 2)
+    monkeypatch.setattr("qabel_block.ledger.maintenance.OBJECTS", 2)
     for number in range(5):
         await ledger.create_prefix(100 + number, f"own-{number}")
         await upload(ledger, name(f"a/{number}", f"own-{number}"))

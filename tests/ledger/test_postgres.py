@@ -14,12 +14,12 @@ from twisted.internet.defer import Deferred
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import ITransaction
-from qabel_block.ledger.deadline import Deadline
-from qabel_block.ledger.dialects import Statement
-from qabel_block.ledger.dsn import postgres_parameters
-from qabel_block.ledger.pool import Pool
-from qabel_block.ledger.postgres import PostgresDatabase
-from qabel_block.ledger.targets import lock_targets
+from qabel_block.ledger.postgres.database import PostgresDatabase
+from qabel_block.ledger.postgres.deadline import Deadline
+from qabel_block.ledger.postgres.dsn import postgres_parameters
+from qabel_block.ledger.postgres.pool import Pool
+from qabel_block.ledger.sql import Statement
+from qabel_block.ledger.write_state import lock_targets
 from qabel_block.model import ObjectName
 from tests.ledger.support import at_once, change, logged, tracebacks
 from tests.support.database import query

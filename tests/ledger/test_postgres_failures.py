@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
 from qabel_block.interfaces import ITransaction
-from qabel_block.ledger import statements
+from qabel_block.ledger import queries
 from qabel_block.ledger.migrate import upgrade
-from qabel_block.ledger.postgres import PostgresDatabase
+from qabel_block.ledger.postgres.database import PostgresDatabase
 from tests.ledger.proxy import Proxy
 from tests.ledger.support import at_once, change, logged, tracebacks
 from tests.ledger.test_postgres import backends, seconds, sql
@@ -73,7 +73,7 @@ def through(proxy: Proxy, dsn: str) -> Callable[..., PostgresDatabase]:
 
 async def create(transaction: ITransaction, name: str) -> int:
     return await transaction.execute(
-        statements.create_prefix,
+        queries.create_prefix,
         prefix=name,
         user_id=1,
         now=WHEN,
@@ -222,7 +222,7 @@ async def test_lost_during_commit(
         attempts += 1
         if together:
             await transaction.finish(
-                statements.create_prefix, prefix="a", user_id=1, now=WHEN
+                queries.create_prefix, prefix="a", user_id=1, now=WHEN
             )
         else:
             await create(transaction, "a")

@@ -11,12 +11,12 @@ import psycopg2
 import pytest
 from sqlalchemy import bindparam, literal, select
 
-from qabel_block.ledger import inventory_statements, statements
-from qabel_block.ledger.dialects import Statement, statement
+from qabel_block.ledger import maintenance_queries, queries
+from qabel_block.ledger.sql import Statement, statement
 
 STATEMENTS: dict[str, Statement] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
-    for module in (statements, inventory_statements)
+    for module in (queries, maintenance_queries)
     for name, value in vars(module).items()
     if isinstance(value, Statement)
 }
@@ -95,5 +95,5 @@ def test_several_parts() -> None:
 
 def test_claims_pass_by_what_is_locked() -> None:
     """Stale notes are locked where the database has row locks."""
-    assert statements.stale_notes.postgres.endswith("FOR UPDATE SKIP LOCKED")
-    assert "FOR UPDATE" not in statements.stale_notes.sqlite[0]
+    assert queries.stale_notes.postgres.endswith("FOR UPDATE SKIP LOCKED")
+    assert "FOR UPDATE" not in queries.stale_notes.sqlite[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qabel_block.errors import BlobCollected, NotOwner, QuotaReached
-from qabel_block.ledger.commits import Commit, settle
+from qabel_block.ledger.commit import Commit, settle
 from qabel_block.model import Change, NotedBlob, ObjectName, StoredObject, Target
 
 QUOTA = 100

@@ -1,6 +1,6 @@
-"""What the tools ask of the ledger's database (:mod:`qabel_block.ledger.inventory`).
+"""What the tools ask of the ledger's database (:mod:`qabel_block.ledger.maintenance`).
 
-As in :mod:`qabel_block.ledger.statements`, each is compiled once, and its
+As in :mod:`qabel_block.ledger.queries`, each is compiled once, and its
 parameters are named in a comment.
 """
 
@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import Select
 
-from qabel_block.ledger.dialects import Dialect, Statement, statement
+from qabel_block.ledger.queries import grow_owners
 from qabel_block.ledger.schema import (
     garbage,
     objects,
@@ -37,7 +37,7 @@ from qabel_block.ledger.schema import (
     unfinished,
     users,
 )
-from qabel_block.ledger.statements import grow_owners
+from qabel_block.ledger.sql import Dialect, Statement, statement
 
 __all__ = ["Statement"]
 

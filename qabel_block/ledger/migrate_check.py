@@ -17,7 +17,7 @@ def not_migrated() -> NotMigrated:
 
 
 def require_head(found: Sequence[Row]) -> None:
-    """Compare what :data:`~qabel_block.ledger.statements.revision` returned.
+    """Compare what :data:`~qabel_block.ledger.queries.revision` returned.
 
     :raises NotMigrated: if it is not the newest revision.
     """

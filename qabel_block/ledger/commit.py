@@ -14,8 +14,8 @@ from attrs import asdict, define, evolve, frozen
 
 from qabel_block.errors import BlobCollected, NotOwner
 from qabel_block.interfaces import ITransaction
-from qabel_block.ledger import statements
-from qabel_block.ledger.targets import read_targets
+from qabel_block.ledger import queries
+from qabel_block.ledger.write_state import read_targets
 from qabel_block.model import Change, NotedBlob, ObjectName, StoredObject, Target
 
 Decision = Callable[[Target], None]
@@ -64,13 +64,11 @@ async def commit_uploads(
     used = {name.prefix for name in puts}
     for prefix, is_new in claims.items():
         if is_new and prefix not in used:
-            await transaction.execute(statements.drop_prefix, prefix=prefix)
+            await transaction.execute(queries.drop_prefix, prefix=prefix)
     if puts:
         names = [commit.name for commit in commits]
         await replace_legacy(transaction, names, targets, puts.keys(), now)
-        await transaction.finish(
-            statements.put_objects, uploads=_records(puts), now=now
-        )
+        await transaction.finish(queries.put_objects, uploads=_records(puts), now=now)
     return outcomes
 
 
@@ -95,7 +93,7 @@ async def replace_legacy(
     }
     if keys:
         notes = json.dumps([{"blob_key": key} for key in sorted(keys)])
-        await transaction.execute(statements.note_blobs, notes=notes, now=now)
+        await transaction.execute(queries.note_blobs, notes=notes, now=now)
 
 
 def settle(
@@ -153,7 +151,7 @@ async def _lock(
         }
         for n, commit in enumerate(commits)
     ]
-    rows = await transaction.fetch(statements.lock_uploads, names=json.dumps(records))
+    rows = await transaction.fetch(queries.lock_uploads, names=json.dumps(records))
     targets = read_targets(len(commits), [row[:-1] for row in rows])
     return targets, {row[0] for row in rows if row[-1]}
 
@@ -175,7 +173,7 @@ async def _claim(
     }
     return {
         prefix: await transaction.execute(
-            statements.create_prefix, prefix=prefix, user_id=user_id, now=now
+            queries.create_prefix, prefix=prefix, user_id=user_id, now=now
         )
         == 1
         for prefix, user_id in sorted(claims.items())

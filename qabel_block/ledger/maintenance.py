@@ -6,12 +6,18 @@ import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from qabel_block.interfaces import IDatabase, ITransaction
-from qabel_block.ledger import inventory_statements as statements
-from qabel_block.ledger.entries import Rule, enter
-from qabel_block.ledger.mending import drop, note_unknown, pointers
-from qabel_block.ledger.statements import pointed_at
-from qabel_block.ledger.states import blob_records, read_states
-from qabel_block.ledger.timestamps import timestamp
+from qabel_block.ledger import maintenance_queries as statements
+from qabel_block.ledger.queries import pointed_at
+from qabel_block.ledger.reconcile import (
+    Rule,
+    blob_records,
+    drop,
+    enter,
+    note_unknown,
+    pointers,
+    read_states,
+)
+from qabel_block.ledger.sql import timestamp
 from qabel_block.model import (
     Entry,
     KeptSize,

@@ -9,15 +9,15 @@ from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
 from qabel_block.interfaces import IDatabase, ITransaction, Row
-from qabel_block.ledger import statements
-from qabel_block.ledger.deadline import Deadline
-from qabel_block.ledger.dsn import postgres_parameters
-from qabel_block.ledger.failures import DRIVER_ERRORS, is_conflict, unavailable
+from qabel_block.ledger import queries
 from qabel_block.ledger.migrate import head
-from qabel_block.ledger.pool import Pool
-from qabel_block.ledger.revision import require_head
-from qabel_block.ledger.session import Answer, Session
-from qabel_block.ledger.statements import Statement
+from qabel_block.ledger.migrate_check import require_head
+from qabel_block.ledger.postgres.connection import Answer, Session
+from qabel_block.ledger.postgres.deadline import Deadline
+from qabel_block.ledger.postgres.dsn import postgres_parameters
+from qabel_block.ledger.postgres.errors import DRIVER_ERRORS, is_conflict, unavailable
+from qabel_block.ledger.postgres.pool import Pool
+from qabel_block.ledger.queries import Statement
 from qabel_block.util.cancellation import shielded
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class PostgresDatabase:
 
     async def check(self) -> None:
         """See :class:`~qabel_block.interfaces.IDatabase`."""
-        require_head(await self.fetch(statements.revision))
+        require_head(await self.fetch(queries.revision))
 
     async def close(self) -> None:
         """See :class:`~qabel_block.interfaces.IDatabase`."""

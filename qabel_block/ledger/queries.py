@@ -30,7 +30,6 @@ from sqlalchemy import (
     update,
 )
 
-from qabel_block.ledger.dialects import Dialect, Statement, statement
 from qabel_block.ledger.schema import (
     TIMESTAMP,
     alembic_version,
@@ -41,6 +40,7 @@ from qabel_block.ledger.schema import (
     unfinished,
     users,
 )
+from qabel_block.ledger.sql import Dialect, Statement, statement
 
 __all__ = ["Statement"]
 

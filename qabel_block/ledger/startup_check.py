@@ -16,9 +16,9 @@ from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 from qabel_block.config.config import PostgresLedger, SqliteLedger, TemporaryLedger
 from qabel_block.errors import NotMigrated
 from qabel_block.interfaces import Row
-from qabel_block.ledger import statements
-from qabel_block.ledger.failures import unavailable
-from qabel_block.ledger.revision import not_migrated, require_head
+from qabel_block.ledger import queries
+from qabel_block.ledger.migrate_check import not_migrated, require_head
+from qabel_block.ledger.postgres.errors import unavailable
 
 SECONDS = 3.0
 """How long a database is waited for that does not answer."""
@@ -58,7 +58,7 @@ def _ask_postgres(dsn: str, deadline: float) -> Sequence[Row]:
     with closing(psycopg2.connect(dsn, async_=1)) as connection:
         _wait(connection, deadline)
         cursor = connection.cursor()
-        cursor.execute(statements.revision.postgres)
+        cursor.execute(queries.revision.postgres)
         _wait(connection, deadline)
         rows: list[Row] = cursor.fetchall()
         return rows
@@ -80,4 +80,4 @@ def _wait(connection: Any, deadline: float) -> None:
 def _ask_sqlite(path: Path) -> Sequence[Row]:
     uri = f"{path.as_uri()}?mode=rw"
     with closing(sqlite3.connect(uri, uri=True, timeout=SECONDS)) as connection:
-        return connection.execute(statements.revision.sqlite[0]).fetchall()
+        return connection.execute(queries.revision.sqlite[0]).fetchall()

@@ -1,9 +1,10 @@
-"""How a statement that is written once becomes text for two databases."""
+"""SQL text for two databases from statements that are written once."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime, timezone
 from hashlib import sha256
 from typing import Any
 
@@ -161,3 +162,12 @@ def statement(*parts: Part) -> Statement:
         tuple(map(_SQLITE.text, clauses(_SQLITE))),
         tuple(map(_POSTGRES.prepared, postgres)),
     )
+
+
+def timestamp(seconds: float) -> str:
+    """Return a time in a form that sorts as text and that PostgreSQL casts.
+
+    :param seconds: since 1970.
+    """
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="microseconds")

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from qabel_block.errors import Unavailable
-from qabel_block.ledger.deadline import Deadline
-from qabel_block.ledger.dsn import with_addresses
-from qabel_block.ledger.failures import DRIVER_ERRORS
-from qabel_block.ledger.session import Session
+from qabel_block.ledger.postgres.connection import Session
+from qabel_block.ledger.postgres.deadline import Deadline
+from qabel_block.ledger.postgres.dsn import with_addresses
+from qabel_block.ledger.postgres.errors import DRIVER_ERRORS
 
 _LIBPQ_DEFAULTS = {
     "fallback_application_name": "qabel-block",

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from txpostgres.txpostgres import Connection, UnexpectedPollResult
 
 from qabel_block.interfaces import Row
-from qabel_block.ledger.dialects import Statement
+from qabel_block.ledger.sql import Statement
 
 
 @frozen
@@ -57,7 +57,7 @@ class Session:
         """Send one message of one or several statements and await the answer.
 
         :raises Exception: one of
-            :data:`~qabel_block.ledger.failures.DRIVER_ERRORS`.
+            :data:`~qabel_block.ledger.postgres.errors.DRIVER_ERRORS`.
         """
         cursor = self._connection.cursor()
         await cursor.execute(text, parameters)

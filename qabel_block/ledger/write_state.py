@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import asdict
 
 from qabel_block.interfaces import ITransaction, Row
-from qabel_block.ledger import statements
+from qabel_block.ledger import queries
 from qabel_block.model import ObjectName, StoredObject, Target
 
 
@@ -20,7 +20,7 @@ async def lock_targets(
 
     :return: for each name its target, ``None`` where there is no such prefix.
     """
-    rows = await transaction.fetch(statements.lock_targets, names=numbered(names))
+    rows = await transaction.fetch(queries.lock_targets, names=numbered(names))
     return read_targets(len(names), rows)
 
 
@@ -30,7 +30,7 @@ def numbered(names: Sequence[ObjectName]) -> str:
 
 
 def read_targets(count: int, rows: Sequence[Row]) -> list[Target | None]:
-    """Read what :data:`~qabel_block.ledger.statements.targets` returned for so
+    """Read what :data:`~qabel_block.ledger.queries.targets` returned for so
     many names."""
     targets: list[Target | None] = [None] * count
     for n, owner_id, used, adopting, *stored in rows:

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from txpostgres.txpostgres import UnexpectedPollResult
 
 from qabel_block.errors import Unavailable
-from qabel_block.ledger.revision import not_migrated
+from qabel_block.ledger.migrate_check import not_migrated
 
 DRIVER_ERRORS = (
     psycopg2.Error,

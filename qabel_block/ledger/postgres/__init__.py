@@ -1,0 +1,1 @@
+"""The ledger's database on PostgreSQL, through txpostgres and psycopg2."""

@@ -1,0 +1,157 @@
+"""Brings the ledger's objects into agreement with the blobs in storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from attrs import asdict
+
+from qabel_block.interfaces import ITransaction, Row
+from qabel_block.ledger import maintenance_queries as statements
+from qabel_block.ledger import queries
+from qabel_block.ledger.queries import note_blobs
+from qabel_block.ledger.write_state import lock_targets
+from qabel_block.model import (
+    BlobState,
+    Entry,
+    Known,
+    LedgerObject,
+    ListedBlob,
+    ObjectName,
+    Target,
+)
+
+
+def blob_records(blobs: Sequence[ListedBlob]) -> str:
+    """Return blobs as the records that statements take."""
+    return json.dumps(
+        [
+            {"n": n, **asdict(blob.name), "blob_key": blob.key}
+            for n, blob in enumerate(blobs)
+        ]
+    )
+
+
+def read_states(blobs: Sequence[ListedBlob], rows: Sequence[Row]) -> list[Known]:
+    """Read what :data:`~qabel_block.ledger.maintenance_queries.states` returned
+    for some blobs."""
+    states = [Known(BlobState.UNKNOWN, None)] * len(blobs)
+    for n, current, is_noted in rows:
+        if current == blobs[n].key:
+            state = BlobState.OBJECT
+        elif is_noted:
+            state = BlobState.GARBAGE
+        else:
+            state = BlobState.UNKNOWN if current is None else BlobState.OTHER
+        states[n] = Known(state, current)
+    return states
+
+
+Rule = Callable[[Target, Entry], bool]
+"""Says whether a blob shall be the object of its name, given what is there now.
+
+It may be called more than once and in any thread.
+"""
+
+
+async def enter(
+    transaction: ITransaction, entries: Sequence[Entry], rule: Rule, now: str
+) -> list[bool]:
+    """Decide about some blobs, and enter the allowed ones.
+
+    Of several of one name, the first that is allowed is.
+
+    :param now: the time stamp of the change.
+    :return: for each whether it is an object now.
+    """
+    # The owners are locked first: from here on nobody changes an object of theirs.
+    targets = await lock_targets(transaction, [entry.name for entry in entries])
+    notes = [{"n": n, "blob_key": entry.blob_key} for n, entry in enumerate(entries)]
+    rows = await transaction.fetch(queries.noted, notes=json.dumps(notes))
+    garbage = {n for (n,) in rows}
+    chosen: dict[ObjectName, int] = {}
+    for n, (entry, target) in enumerate(zip(entries, targets, strict=True)):
+        if target is not None and n not in garbage and rule(target, entry):
+            chosen.setdefault(entry.name, n)
+    if chosen:
+        uploads = [_record(entries[n], targets[n]) for n in chosen.values()]
+        await transaction.finish(
+            queries.enter_objects, uploads=json.dumps(uploads), now=now
+        )
+    entered = set(chosen.values())
+    return [n in entered for n in range(len(entries))]
+
+
+def _record(entry: Entry, target: Target | None) -> dict[str, object]:
+    assert target is not None
+    return {
+        **asdict(entry.name),
+        "blob_key": entry.blob_key,
+        "size": entry.size,
+        "etag": entry.etag,
+        "sha256": entry.sha256,
+        "owner_id": target.owner_id,
+        "grown": entry.size - (target.size or 0),
+    }
+
+
+_STRANGE = (BlobState.UNKNOWN, BlobState.OTHER)
+
+
+def pointers(objects: Sequence[LedgerObject]) -> str:
+    """Return which blobs objects are, as the records that statements take."""
+    return json.dumps(
+        [{**asdict(one.name), "blob_key": one.blob_key} for one in objects]
+    )
+
+
+async def drop(
+    transaction: ITransaction, objects: Sequence[LedgerObject]
+) -> list[LedgerObject]:
+    """Forget objects, those that are as they were; their owners shrink.
+
+    :return: the forgotten ones.
+    """
+    targets = await lock_targets(transaction, [one.name for one in objects])
+    dropped = [
+        (one, target)
+        for one, target in zip(objects, targets, strict=True)
+        if target is not None
+        and target.current is not None
+        and target.current.blob_key == one.blob_key
+    ]
+    if dropped:
+        records = [
+            {
+                **asdict(one.name),
+                "owner_id": target.owner_id,
+                "grown": -(target.size or 0),
+            }
+            for one, target in dropped
+        ]
+        await transaction.finish(statements.drop_objects, uploads=json.dumps(records))
+    return [one for one, _ in dropped]
+
+
+async def note_unknown(
+    transaction: ITransaction, blobs: Sequence[ListedBlob], now: str
+) -> list[str]:
+    """Note blobs as garbage, those of which the ledger knows nothing.
+
+    :param now: the time stamp of the notes.
+    :return: the keys of the noted ones.
+    """
+    targets = await lock_targets(transaction, [blob.name for blob in blobs])
+    rows = await transaction.fetch(statements.states, blobs=blob_records(blobs))
+    strange = [
+        blob.key
+        for blob, known, target in zip(
+            blobs, read_states(blobs, rows), targets, strict=True
+        )
+        if target is not None and known.state in _STRANGE
+    ]
+    if strange:
+        notes = json.dumps([{"blob_key": key} for key in sorted(strange)])
+        await transaction.finish(note_blobs, notes=notes, now=now)
+    return strange
