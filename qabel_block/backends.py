@@ -21,13 +21,13 @@ from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
-from qabel_block.storage.local import LocalStorage
-from qabel_block.storage.local_listing import LocalListing
+from qabel_block.storage.local.listing import LocalListing
+from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
 from qabel_block.util.threads import Threads
 
 if TYPE_CHECKING:
-    from qabel_block.storage.s3_client import S3Client
+    from qabel_block.storage.s3.client import S3Client
 
 
 def _no_matter(_what: object) -> None:
@@ -53,7 +53,7 @@ def make_storage(
     if isinstance(chosen, TemporaryDirectory):
         return TemporaryStorage(threads)
 
-    from qabel_block.storage.s3 import S3Storage
+    from qabel_block.storage.s3.storage import S3Storage
 
     return S3Storage(
         lambda: _connect(chosen, transfers, made), threads, reactor, max_body_size
@@ -66,7 +66,7 @@ def make_listing(
     """Return what lists a storage, for the tools."""
     if isinstance(chosen, LocalDirectory):
         return LocalListing(chosen.path, threads)
-    from qabel_block.storage.s3_listing import S3Listing
+    from qabel_block.storage.s3.listing import S3Listing
 
     return S3Listing(lambda: _connect(chosen, transfers), threads, reactor, transfers)
 
@@ -74,7 +74,7 @@ def make_listing(
 def _connect(
     chosen: S3Bucket, connections: int, made: Callable[[Any], None] = _no_matter
 ) -> S3Client:
-    from qabel_block.storage.s3_client import S3Client
+    from qabel_block.storage.s3.client import S3Client
 
     return S3Client(
         chosen.bucket, chosen.endpoint_url, chosen.region, connections, made

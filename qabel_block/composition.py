@@ -51,8 +51,8 @@ from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from qabel_block.readiness import Readiness
-from qabel_block.storage.layout import file_of
-from qabel_block.storage.patience import PatientStorage
+from qabel_block.storage.local.layout import file_of
+from qabel_block.storage.timeouts import PatientStorage
 from qabel_block.traffic import TrafficMeter
 from qabel_block.uploads import Uploads
 from qabel_block.usage_log import no_usage_log, standard_output, usage_log

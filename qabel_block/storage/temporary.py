@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from zope.interface import implementer
 
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
-from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import Threads
 
 

@@ -18,7 +18,7 @@ from qabel_block.collector import Collector
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
-from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import Threads
 from tests.faults.conftest import dsn_through, postgres_address
 from tests.support.database import query

@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.internet import reactor
 
 from qabel_block.ledger.migrate import upgrade
-from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import Threads
 from tests.support.database import query
 from tests.support.server import ServerProcess

@@ -24,7 +24,7 @@ from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.sampler import INTERVAL, Sampler
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.readiness import Readiness
-from qabel_block.storage.patience import PatientStorage
+from qabel_block.storage.timeouts import PatientStorage
 from qabel_block.util.threads import Threads
 
 

@@ -20,12 +20,12 @@ from twisted.internet import reactor
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.storage import MeasuredStorage
-from qabel_block.storage.local import LocalStorage
-from qabel_block.storage.page_cache import PageCache
-from qabel_block.storage.patience import PatientStorage
-from qabel_block.storage.s3 import S3Storage
-from qabel_block.storage.s3_client import Connect, S3Client
+from qabel_block.storage.local.page_cache import PageCache
+from qabel_block.storage.local.storage import LocalStorage
+from qabel_block.storage.s3.client import Connect, S3Client
+from qabel_block.storage.s3.storage import S3Storage
 from qabel_block.storage.temporary import TemporaryStorage
+from qabel_block.storage.timeouts import PatientStorage
 from qabel_block.util.threads import Threads
 from tests.support.s3 import STORES, Bucket, store_named
 

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.support.server import CHECKOUT

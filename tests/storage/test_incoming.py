@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from qabel_block.storage import incoming
-from qabel_block.storage.folders import Walk
-from qabel_block.storage.incoming import STRIDE, IncomingFile
-from qabel_block.storage.layout import INCOMING
+from qabel_block.storage.local import incoming
+from qabel_block.storage.local.directory_fds import Walk
+from qabel_block.storage.local.incoming import STRIDE, IncomingFile
+from qabel_block.storage.local.layout import INCOMING
 
 
 def test_large_file_sets_out_for_the_disk(

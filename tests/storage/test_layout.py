@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qabel_block.names import parse_blob_key
-from qabel_block.storage.layout import INCOMING, file_of, key_of
+from qabel_block.storage.local.layout import INCOMING, file_of, key_of
 
 _segments = st.text("ab_-9", min_size=1, max_size=3)
 _paths = st.lists(_segments, min_size=1, max_size=4).map("/".join)

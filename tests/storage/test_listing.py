@@ -18,9 +18,9 @@ from zope.interface.verify import verifyObject
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobListing, IStorageBackend
 from qabel_block.model import Digest, ListedBlob
-from qabel_block.storage.local import LocalStorage
-from qabel_block.storage.local_listing import LocalListing
-from qabel_block.storage.s3_listing import FEW, S3Listing
+from qabel_block.storage.local.listing import LocalListing
+from qabel_block.storage.local.storage import LocalStorage
+from qabel_block.storage.s3.listing import FEW, S3Listing
 from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import TRANSFERS, bucket_named, connecting, s3_storage

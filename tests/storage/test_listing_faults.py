@@ -14,9 +14,9 @@ from twisted.internet import reactor
 
 from qabel_block.errors import Unavailable
 from qabel_block.model import ListedBlob
-from qabel_block.storage import local_walk
-from qabel_block.storage.local_listing import LocalListing
-from qabel_block.storage.s3_listing import S3Listing
+from qabel_block.storage.local import scan
+from qabel_block.storage.local.listing import LocalListing
+from qabel_block.storage.s3.listing import S3Listing
 from qabel_block.util.threads import Threads
 from tests.storage.conftest import TRANSFERS, connecting
 from tests.support.s3 import Bucket, Store
@@ -163,7 +163,7 @@ async def test_bad_sector(
     (tmp_path / "p" / "good").write_bytes(b"good")
     listing = LocalListing(tmp_path, threads)
     blobs = await below(listing, "p")
-    monkeypatch.setattr(local_walk, "os", _BadSector())
+    monkeypatch.setattr(scan, "os", _BadSector())
     digests = await listing.digests(blobs)
     assert digests["p/bad"].trouble == "Input/output error"
     assert digests["p/bad"].sha256 is None

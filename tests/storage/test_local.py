@@ -12,8 +12,8 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from qabel_block.errors import BlobNotFound, Unavailable
-from qabel_block.storage.layout import INCOMING, file_of
-from qabel_block.storage.local import LocalStorage
+from qabel_block.storage.local.layout import INCOMING, file_of
+from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.process import come_and_go, other_process

@@ -14,9 +14,10 @@ import pytest_twisted
 from attrs import frozen
 
 from qabel_block.errors import StorageFull, Unavailable
-from qabel_block.storage import folders, incoming, local, removal
-from qabel_block.storage.layout import INCOMING
-from qabel_block.storage.local import LocalStorage, LocalWriter
+from qabel_block.storage.local import directory_fds, incoming, removal
+from qabel_block.storage.local import storage as local_storage
+from qabel_block.storage.local.layout import INCOMING
+from qabel_block.storage.local.storage import LocalStorage, LocalWriter
 from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import ColdCache
@@ -79,8 +80,8 @@ async def write_all(writer: LocalWriter, content: bytes) -> None:
         (incoming, "write", 0),
         (incoming, "fsync", 0),
         (incoming, "link", 0),
-        (folders, "mkdir", 1),
-        (folders, "fsync", 0),
+        (directory_fds, "mkdir", 1),
+        (directory_fds, "fsync", 0),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)).rpartition(".")[2],
 )
@@ -145,7 +146,7 @@ async def test_failing_download(
     key = new_key()
     await write(storage, key, b"x")
     with monkeypatch.context() as patch:
-        patch.setattr(local, "os", BrokenDisk(function, number, []))
+        patch.setattr(local_storage, "os", BrokenDisk(function, number, []))
         with pytest.raises(Unavailable):
             await read(storage, key, 0, 1)
     assert await read(storage, key, 0, 1) == b"x"
@@ -160,7 +161,7 @@ async def test_failing_in_the_middle_of_a_download(
     await write(storage, key, pattern(1_000_000))
     reader = await storage.open(key, 0, 1_000_000)
     assert await reader.read()
-    monkeypatch.setattr(local, "os", BrokenDisk("pread", errno.EIO, []))
+    monkeypatch.setattr(local_storage, "os", BrokenDisk("pread", errno.EIO, []))
     with pytest.raises(Unavailable):
         await reader.read()
     await reader.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qabel_block.storage.page_cache import PageCache
+from qabel_block.storage.local.page_cache import PageCache
 
 BODY = bytes(range(256)) * 16
 

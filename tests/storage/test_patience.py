@@ -12,12 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from qabel_block.errors import Unavailable
-from qabel_block.storage.patience import (
-    LIMIT,
-    LONGEST,
-    PER_DELETION,
-    PatientStorage,
-)
+from qabel_block.storage.timeouts import LIMIT, LONGEST, PER_DELETION, PatientStorage
 from tests.storage.blobs import new_key
 from tests.support.clocks import running
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from qabel_block.storage import folders, incoming, publishing
-from qabel_block.storage.layout import INCOMING
-from qabel_block.storage.publishing import MOST_FOLDERS, SmallFile, store
+from qabel_block.storage.local import atomic_write, directory_fds, incoming
+from qabel_block.storage.local.atomic_write import MOST_FOLDERS, SmallFile, store
+from qabel_block.storage.local.layout import INCOMING
 from tests.support.open_files import open_below
 
 
@@ -71,12 +71,12 @@ def test_order(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             super().end(*arguments)  # type: ignore[arg-type]
             steps.append("end")
 
-    class Walk(folders.Walk):
+    class Walk(directory_fds.Walk):
         def sync(self, paths: object) -> None:
             super().sync(paths)  # type: ignore[arg-type]
             steps.append("folders")
 
-    monkeypatch.setattr(publishing, "IncomingFile", Watched)
-    monkeypatch.setattr(publishing, "Walk", Walk)
+    monkeypatch.setattr(atomic_write, "IncomingFile", Watched)
+    monkeypatch.setattr(atomic_write, "Walk", Walk)
     assert store(str(root), files) == [None, None]
     assert steps == ["sync", "sync", "link", "link", "folders", "end", "end"]

@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from qabel_block.errors import Unavailable
 from qabel_block.model import ObjectName
 from qabel_block.names import Versions, blob_key
-from qabel_block.storage.s3 import LEFT_OVER_SECONDS, SWEEP_SECONDS, S3Storage
-from qabel_block.storage.s3_client import S3Client
-from qabel_block.storage.s3_writer import MOST_PARTS, SMALLEST_PART, part_size
+from qabel_block.storage.s3.client import S3Client
+from qabel_block.storage.s3.storage import LEFT_OVER_SECONDS, SWEEP_SECONDS, S3Storage
+from qabel_block.storage.s3.writer import MOST_PARTS, SMALLEST_PART, part_size
 from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import s3_storage

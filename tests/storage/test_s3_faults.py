@@ -13,8 +13,9 @@ from twisted.python.failure import Failure
 
 from qabel_block.errors import StorageFull, Unavailable
 from qabel_block.interfaces import IBlobReader
-from qabel_block.storage import s3_client, s3_turns
-from qabel_block.storage.s3 import S3Storage
+from qabel_block.storage.s3 import client as s3_client
+from qabel_block.storage.s3 import thread_queue
+from qabel_block.storage.s3.storage import S3Storage
 from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import TRANSFERS, s3_storage
@@ -335,7 +336,7 @@ async def test_store_that_hangs(
     """A store that answers nothing is given up, also by those that only wait for
     a thread; there are never more calls at a time than threads."""
     monkeypatch.setattr(s3_client, "READ_SECONDS", 1.0)
-    monkeypatch.setattr(s3_turns, "WAIT_SECONDS", 4.0)
+    monkeypatch.setattr(thread_queue, "WAIT_SECONDS", 4.0)
     released = threading.Event()
     double.order(hang(released), *ALL, times=FOR_EVER)
     waiting: list[Deferred[object]] = [

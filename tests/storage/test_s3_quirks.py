@@ -16,7 +16,7 @@ import trustme
 from twisted.internet.task import Clock
 
 from qabel_block.errors import BlobNotFound, Unavailable
-from qabel_block.storage.s3 import LEFT_OVER_SECONDS, S3Storage
+from qabel_block.storage.s3.storage import LEFT_OVER_SECONDS, S3Storage
 from qabel_block.util.threads import Threads
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import s3_storage

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 
 from qabel_block.errors import Unavailable
-from qabel_block.storage.s3_turns import WAIT_SECONDS, Turns
+from qabel_block.storage.s3.thread_queue import WAIT_SECONDS, Turns
 from qabel_block.util.threads import Threads
 from tests.support.clocks import PATIENCE, running, until
 

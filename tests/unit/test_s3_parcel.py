@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from qabel_block.storage.s3_parcel import LEAST_RATE, LEAST_SECONDS, Parcel, TooSlow
+from qabel_block.storage.s3.upload_body import (
+    LEAST_RATE,
+    LEAST_SECONDS,
+    Parcel,
+    TooSlow,
+)
 
 
 @given(st.binary(max_size=50), st.lists(st.integers(1, 20)), st.integers(0, 60))

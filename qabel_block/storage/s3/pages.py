@@ -13,7 +13,7 @@ from typing import Any
 from qabel_block.errors import Unavailable
 from qabel_block.model import ListedBlob
 from qabel_block.names import parse_blob_key
-from qabel_block.storage.s3_errors import (
+from qabel_block.storage.s3.errors import (
     FAILURES,
     NO_SUCH_KEY,
     code_of,

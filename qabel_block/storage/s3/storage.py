@@ -13,11 +13,11 @@ from zope.interface import implementer
 from qabel_block.errors import BlockError
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.names import parse_blob_key, time_of
-from qabel_block.storage.s3_client import Connect
-from qabel_block.storage.s3_connection import S3Connection
-from qabel_block.storage.s3_reader import S3Reader
-from qabel_block.storage.s3_turns import Turns
-from qabel_block.storage.s3_writer import S3Writer, part_size
+from qabel_block.storage.s3.client import Connect
+from qabel_block.storage.s3.connection import S3Connection
+from qabel_block.storage.s3.reader import S3Reader
+from qabel_block.storage.s3.thread_queue import Turns
+from qabel_block.storage.s3.writer import S3Writer, part_size
 from qabel_block.util.threads import Threads
 
 log = Logger()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 
-from qabel_block.storage import folders
-from qabel_block.storage.local_errors import NO_FILE
+from qabel_block.storage.local import directory_fds
+from qabel_block.storage.local.errors import NO_FILE
 
 File = tuple[str, ...]
 """The names of the folders on the way to a file, and its own."""
@@ -30,15 +30,15 @@ def remove(root: str, files: Sequence[File]) -> None:
     for path in paths:
         _in_folder(root, path, os.fsync)
     for path in paths:
-        folders.remove_empty(root, path)
+        directory_fds.remove_empty(root, path)
 
 
 def _in_folder(
-    root: str, path: folders.Path, function: Callable[[int], object]
+    root: str, path: directory_fds.Path, function: Callable[[int], object]
 ) -> None:
     """Call ``function`` with a folder's descriptor, if it is there."""
     try:
-        with folders.Walk(root) as walk:
+        with directory_fds.Walk(root) as walk:
             function(walk.folder(path))
     except OSError as error:
         if error.errno not in NO_FILE or not os.path.isdir(root):
@@ -54,5 +54,5 @@ def _unlink(names: Sequence[str], folder: int) -> None:
                 raise
 
 
-def _folder_of(file: File) -> folders.Path:
+def _folder_of(file: File) -> directory_fds.Path:
     return file[:-1]

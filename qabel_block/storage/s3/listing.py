@@ -1,4 +1,4 @@
-"""What is in the bucket of :class:`~qabel_block.storage.s3.S3Storage`."""
+"""What is in the bucket of :class:`~qabel_block.storage.s3.storage.S3Storage`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.interfaces import IBlobListing
 from qabel_block.model import Digest, ListedBlob, Listing
 from qabel_block.names import is_prefix, parse_blob_key
-from qabel_block.storage.s3_client import Connect
-from qabel_block.storage.s3_connection import S3Connection
-from qabel_block.storage.s3_pages import S3Pages
-from qabel_block.storage.s3_reader import S3Reader
-from qabel_block.storage.s3_turns import Turns
+from qabel_block.storage.s3.client import Connect
+from qabel_block.storage.s3.connection import S3Connection
+from qabel_block.storage.s3.pages import S3Pages
+from qabel_block.storage.s3.reader import S3Reader
+from qabel_block.storage.s3.thread_queue import Turns
 from qabel_block.util.threads import Threads
 
 Q = TypeVar("Q")

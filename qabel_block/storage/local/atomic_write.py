@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
 
-from qabel_block.storage.folders import Path, Walk, ancestry
-from qabel_block.storage.incoming import IncomingFile
-from qabel_block.storage.writeback import start_writeback
+from qabel_block.storage.local.directory_fds import Path, Walk, ancestry
+from qabel_block.storage.local.incoming import IncomingFile, start_writeback
 
 MOST_FOLDERS = 100
 """Folders that a group of files keeps open, unless a single one needs more."""

@@ -12,13 +12,13 @@ from zope.interface import implementer
 
 from qabel_block.errors import BlobNotFound, StorageFull, Unavailable
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
-from qabel_block.storage import folders
-from qabel_block.storage.incoming import IncomingFile, sweep
-from qabel_block.storage.layout import INCOMING, file_of
-from qabel_block.storage.local_errors import NO_FILE, translate, translated
-from qabel_block.storage.page_cache import PageCache
-from qabel_block.storage.publishing import SmallFile, publish, store
-from qabel_block.storage.removal import remove
+from qabel_block.storage.local import directory_fds
+from qabel_block.storage.local.atomic_write import SmallFile, publish, store
+from qabel_block.storage.local.errors import NO_FILE, translate, translated
+from qabel_block.storage.local.incoming import IncomingFile, sweep
+from qabel_block.storage.local.layout import INCOMING, file_of
+from qabel_block.storage.local.page_cache import PageCache
+from qabel_block.storage.local.removal import remove
 from qabel_block.util.batching import Batches
 from qabel_block.util.threads import Threads
 
@@ -37,7 +37,7 @@ NO_SPACE = "there is no space left"
 
 @implementer(IStorageBackend)
 class LocalStorage:
-    """Keeps each blob as a file (:mod:`qabel_block.storage.layout`).
+    """Keeps each blob as a file (:mod:`qabel_block.storage.local.layout`).
 
     Many processes may use one directory.
 
@@ -123,7 +123,7 @@ class LocalStorage:
                 self._prepare()
             if os.statvfs(self._root).f_bavail == 0:
                 raise StorageFull
-            with folders.Walk(self._root) as walk:
+            with directory_fds.Walk(self._root) as walk:
                 probe = IncomingFile(walk)
                 try:
                     probe.write(b"\0")
@@ -139,7 +139,7 @@ class LocalStorage:
 
 def _make_durably(parent: str, name: str) -> None:
     if not os.path.isdir(os.path.join(parent, name)):
-        with folders.Walk(parent) as walk:
+        with directory_fds.Walk(parent) as walk:
             walk.make((name,))
             walk.sync([()])
 
@@ -191,7 +191,7 @@ class LocalWriter:
     def _flush(self) -> IncomingFile:
         with translated():
             if self._file is None:
-                with folders.Walk(self._root) as walk:
+                with directory_fds.Walk(self._root) as walk:
                     self._file = IncomingFile(walk)
             for data in self._pending:
                 self._file.write(data)
@@ -208,7 +208,7 @@ class LocalWriter:
     def _discard(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with folders.Walk(self._root) as walk:
+            with directory_fds.Walk(self._root) as walk:
                 file.end(walk)
 
 
@@ -251,7 +251,7 @@ class LocalReader:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         with translated():
             try:
-                with folders.Walk(root) as walk:
+                with directory_fds.Walk(root) as walk:
                     folder = walk.folder(tuple(path))
                     self._descriptor = os.open(last, flags, dir_fd=folder)
             except OSError as error:

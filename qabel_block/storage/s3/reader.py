@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.interfaces import IBlobReader
-from qabel_block.storage.s3_client import S3Client
+from qabel_block.storage.s3.client import S3Client
 
 log = Logger()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from qabel_block.storage.s3_client import Connect, S3Client
+from qabel_block.storage.s3.client import Connect, S3Client
 
 
 class S3Connection:

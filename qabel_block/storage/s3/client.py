@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
 from qabel_block.errors import BlobNotFound, Unavailable
-from qabel_block.storage.s3_errors import (
+from qabel_block.storage.s3.errors import (
     FAILURES,
     NO_SUCH_BUCKET,
     NO_SUCH_KEY,
@@ -29,8 +29,8 @@ from qabel_block.storage.s3_errors import (
     translate,
     translated,
 )
-from qabel_block.storage.s3_pages import S3Pages
-from qabel_block.storage.s3_parcel import Parcel
+from qabel_block.storage.s3.pages import S3Pages
+from qabel_block.storage.s3.upload_body import Parcel
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 4.0

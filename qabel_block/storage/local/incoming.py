@@ -1,20 +1,39 @@
-"""Files that are not yet whole.
-
-Each is locked (``flock``) by the process that writes it. A file without a lock
-is the leftover of a crash, and the sweep removes it, whatever other processes
-use the same directory. All calls block.
-"""
+"""Temporary files of uploads that are not complete yet."""
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 from contextlib import suppress
 from secrets import token_hex
 
-from qabel_block.storage.folders import Path, Walk
-from qabel_block.storage.layout import INCOMING
-from qabel_block.storage.writeback import start_writeback
+from qabel_block.storage.local.directory_fds import Path, Walk
+from qabel_block.storage.local.layout import INCOMING
+
+_WRITE = 2
+"""``SYNC_FILE_RANGE_WRITE``: begin, and do not wait."""
+
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = (
+        ctypes.c_int,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.c_uint,
+    )
+
+
+def start_writeback(descriptor: int, start: int = 0, length: int = 0) -> None:
+    """Begin to write a part of a file to the disk. A hint, where the system knows
+    it: only ``fsync`` says that the file is there.
+
+    :param start: bytes from the beginning.
+    :param length: bytes; 0 for all that follow.
+    """
+    if _sync_file_range is not None:
+        _sync_file_range(descriptor, start, length, _WRITE)
+
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 

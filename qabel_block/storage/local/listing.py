@@ -1,4 +1,4 @@
-"""What is in the directory of :class:`~qabel_block.storage.local.LocalStorage`."""
+"""What is in the directory of :class:`~qabel_block.storage.local.storage.LocalStorage`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zope.interface import implementer
 from qabel_block.interfaces import IBlobListing
 from qabel_block.model import Digest, ListedBlob, Listing
 from qabel_block.names import is_prefix
-from qabel_block.storage import local_walk
-from qabel_block.storage.local_errors import translated
+from qabel_block.storage.local import scan
+from qabel_block.storage.local.errors import translated
 from qabel_block.util.threads import Threads
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class LocalListing:
 
     async def prefixes(self) -> AsyncGenerator[Sequence[str], None]:
         """See :meth:`IBlobListing.prefixes`."""
-        async with aclosing(self._pages(local_walk.prefixes(self._root))) as pages:
+        async with aclosing(self._pages(scan.prefixes(self._root))) as pages:
             async for page in pages:
                 yield page
 
@@ -43,7 +43,7 @@ class LocalListing:
         """See :meth:`IBlobListing.blobs`."""
         if not is_prefix(prefix):
             raise ValueError(f"not a prefix: {prefix!r}")
-        async with aclosing(self._pages(local_walk.walk(self._root, prefix))) as pages:
+        async with aclosing(self._pages(scan.walk(self._root, prefix))) as pages:
             async for page in pages:
                 yield Listing(
                     tuple(entry for entry in page if isinstance(entry, ListedBlob)),
@@ -52,11 +52,11 @@ class LocalListing:
 
     async def look(self, keys: Sequence[str]) -> dict[str, ListedBlob]:
         """See :meth:`IBlobListing.look`."""
-        return await self._run(lambda: local_walk.look(self._root, keys))
+        return await self._run(lambda: scan.look(self._root, keys))
 
     async def digests(self, blobs: Sequence[ListedBlob]) -> dict[str, Digest]:
         """See :meth:`IBlobListing.digests`."""
-        return await self._run(lambda: local_walk.digests(self._root, blobs))
+        return await self._run(lambda: scan.digests(self._root, blobs))
 
     async def close(self) -> None:
         """See :meth:`IBlobListing.close`."""
