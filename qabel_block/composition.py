@@ -13,10 +13,10 @@ from typing import Any
 
 from attrs import frozen
 
-from qabel_block.accounts.cached import CachingAuthenticator
+from qabel_block.accounts.accounting_server import AccountingAuthenticator
+from qabel_block.accounts.cache import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
-from qabel_block.accounts.recent import RecentAccounts
-from qabel_block.accounts.server import AccountingAuthenticator
+from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.backends import make_database, make_storage
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache

@@ -7,7 +7,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from qabel_block.accounts.recent import RecentAccounts
+from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator, ICache
 from qabel_block.metrics.catalogue import FAILED, KNOWN, UNKNOWN, Metrics

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from qabel_block.accounts.recent import RecentAccounts
+from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.edges import Edges
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.site import BlockSite

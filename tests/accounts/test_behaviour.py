@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 from zope.interface.verify import verifyObject
 
-from qabel_block.accounts.cached import CachingAuthenticator
+from qabel_block.accounts.accounting_server import AccountingAuthenticator
+from qabel_block.accounts.cache import CachingAuthenticator
 from qabel_block.accounts.dummy import (
     STORAGE_QUOTA,
     TRAFFIC_QUOTA,
     DummyAuthenticator,
 )
-from qabel_block.accounts.server import AccountingAuthenticator
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.errors import UnknownUser

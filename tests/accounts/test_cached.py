@@ -14,8 +14,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from qabel_block.accounts.cached import SECONDS, CachingAuthenticator
-from qabel_block.accounts.server import AccountingAuthenticator
+from qabel_block.accounts.accounting_server import AccountingAuthenticator
+from qabel_block.accounts.cache import SECONDS, CachingAuthenticator
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.errors import Unavailable, UnknownUser

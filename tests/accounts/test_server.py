@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from qabel_block.accounts.server import AccountingAuthenticator
+from qabel_block.accounts.accounting_server import AccountingAuthenticator
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.model import Account
 from tests.support.accounting import AccountingDouble

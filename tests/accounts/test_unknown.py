@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from qabel_block.accounts import dummy
-from qabel_block.accounts.cached import CachingAuthenticator
+from qabel_block.accounts.cache import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
-from qabel_block.accounts.unknown import SECONDS, RecentlyUnknown
+from qabel_block.accounts.memory import SECONDS, RecentlyUnknown
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from qabel_block.accounts.answer import read_account, read_entry
+from qabel_block.accounts.accounting_server import read_account, read_entry
 from qabel_block.errors import (
     BadRequest,
     PreconditionFailed,

@@ -13,9 +13,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from qabel_block.accounts.answer import read_entry, write_entry
-from qabel_block.accounts.recent import RecentAccounts
-from qabel_block.accounts.unknown import RecentlyUnknown
+from qabel_block.accounts.accounting_server import read_entry, write_entry
+from qabel_block.accounts.memory import RecentAccounts, RecentlyUnknown
 from qabel_block.errors import Unavailable, UnknownUser, fresh
 from qabel_block.interfaces import IAuthenticator, ICache
 from qabel_block.model import Account
