@@ -20,7 +20,6 @@ from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.backends import make_database, make_storage
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
-from qabel_block.collector import Collector
 from qabel_block.config.config import Config, DummyUser, InProcess
 from qabel_block.descriptors import make_room
 from qabel_block.edges import Edges
@@ -46,16 +45,17 @@ from qabel_block.metrics.edges import MeasuredEdges
 from qabel_block.metrics.sampler import Sampler
 from qabel_block.metrics.tallies import Tallies
 from qabel_block.names import Versions
-from qabel_block.operations import Operations
+from qabel_block.operations.collector import Collector
+from qabel_block.operations.objects import Operations
+from qabel_block.operations.traffic import TrafficMeter
+from qabel_block.operations.upload import Uploads
+from qabel_block.operations.usage import no_usage_log, standard_output, usage_log
 from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from qabel_block.readiness import Readiness
 from qabel_block.storage.local.layout import file_of
 from qabel_block.storage.timeouts import PatientStorage
-from qabel_block.traffic import TrafficMeter
-from qabel_block.uploads import Uploads
-from qabel_block.usage_log import no_usage_log, standard_output, usage_log
 from qabel_block.util.keyed_lock import Turns
 from qabel_block.util.threads import Threads
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
-from qabel_block.usage_log import UsageEvent
+from qabel_block.operations.usage import UsageEvent
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """What this server is made of.
 
 A request comes in over HTTP; an :class:`IAuthenticator` says who is asking;
-one domain operation (:mod:`qabel_block.operations`) moves bytes to or from an
+one domain operation (:mod:`qabel_block.operations.objects`) moves bytes to or from an
 :class:`IStorageBackend` and settles the change in the ledger
 (:mod:`qabel_block.ledger`), which stands on an :class:`IDatabase`. What may be
 forgotten lives in an :class:`ICache`; an :class:`INotifier` tells other devices,

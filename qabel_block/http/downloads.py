@@ -12,7 +12,7 @@ from qabel_block.http.sending import send_blob
 from qabel_block.http.streaming import StreamingRequest
 from qabel_block.interfaces import IBlobReader
 from qabel_block.model import Found, ObjectName
-from qabel_block.operations import Operations
+from qabel_block.operations.objects import Operations
 from qabel_block.rules.conditions import if_range_holds
 from qabel_block.rules.digests import format_digest
 from qabel_block.rules.ranges import select_range

@@ -24,11 +24,11 @@ from qabel_block.http.streaming import StreamingRequest
 from qabel_block.http.websocket import Sockets, check_handshake
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account, ObjectName
-from qabel_block.operations import Operations
+from qabel_block.operations.objects import Operations
+from qabel_block.operations.upload import Upload, Uploads
 from qabel_block.push.hub import is_quiet
 from qabel_block.readiness import Readiness
 from qabel_block.rules.digests import expected_digests
-from qabel_block.uploads import Upload, Uploads
 from qabel_block.util.cancellation import shielded
 
 P = ParamSpec("P")

@@ -2,7 +2,7 @@
 
 Everything that has to be atomic happens here, in one transaction of the
 database each (DESIGN, "One idea"): these are the operations of which the
-server's own (:mod:`qabel_block.operations`) are made.
+server's own (:mod:`qabel_block.operations.objects`) are made.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from qabel_block.metrics.storage import MeasuredStorage
 from qabel_block.metrics.threads import MeasuredThreads
 from qabel_block.metrics.transfers import MeasuredDownloads, MeasuredUploads
 from qabel_block.metrics.usage import measured_usage
-from qabel_block.uploads import Uploads
-from qabel_block.usage_log import UsageEvent
+from qabel_block.operations.upload import Uploads
+from qabel_block.operations.usage import UsageEvent
 from qabel_block.util.threads import Threads
 
 P = ParamSpec("P")

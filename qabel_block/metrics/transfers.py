@@ -27,7 +27,7 @@ from qabel_block.metrics.catalogue import (
     Metrics,
 )
 from qabel_block.model import ObjectName
-from qabel_block.uploads import Upload, Uploads
+from qabel_block.operations.upload import Upload, Uploads
 
 _FAILURES = (Unavailable, StorageFull, BlobCollected, BlobNotFound)
 

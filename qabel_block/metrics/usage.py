@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qabel_block.metrics.catalogue import Metrics
-from qabel_block.usage_log import UsageEvent
+from qabel_block.operations.usage import UsageEvent
 
 
 def measured_usage(

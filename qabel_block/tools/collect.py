@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from qabel_block.collector import Collector
+from qabel_block.operations.collector import Collector
 from qabel_block.tools.arguments import at_least
 from qabel_block.tools.job import Job, opened
 from qabel_block.tools.running import ALL_WELL

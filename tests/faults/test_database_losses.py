@@ -14,10 +14,10 @@ import pytest_twisted
 from attrs import frozen
 from twisted.internet import reactor
 
-from qabel_block.collector import Collector
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
+from qabel_block.operations.collector import Collector
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import Threads
 from tests.faults.conftest import dsn_through, postgres_address

@@ -11,11 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 
-from qabel_block import collector as module
-from qabel_block.collector import Collector
 from qabel_block.errors import StorageFull, Unavailable
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.ledger.ledger import Ledger
+from qabel_block.operations import collector as module
+from qabel_block.operations.collector import Collector
 from tests.ledger.support import (
     OWNER,
     MovableTime,

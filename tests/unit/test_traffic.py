@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
 from qabel_block.model import TrafficCount
-from qabel_block.traffic import INTERVAL, TrafficMeter
+from qabel_block.operations.traffic import INTERVAL, TrafficMeter
 
 JANUARY = "1970-01-01"
 

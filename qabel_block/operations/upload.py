@@ -26,12 +26,12 @@ from qabel_block.interfaces import IBlobWriter, IBody, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Account, NotedBlob, ObjectName, Target
 from qabel_block.names import Versions, blob_key
-from qabel_block.operations import check_owner
+from qabel_block.operations.objects import check_owner
+from qabel_block.operations.usage import UsageEvent
 from qabel_block.push.events import ChangeEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
 from qabel_block.rules.quota import storage_allowance
-from qabel_block.usage_log import UsageEvent
 from qabel_block.util.keyed_lock import Turns
 from qabel_block.util.threads import Threads
 

@@ -14,11 +14,11 @@ from qabel_block.errors import NotOwner, ObjectNotFound, QuotaReached
 from qabel_block.interfaces import IAuthenticator, IBlobReader, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Account, Found, ObjectName, Target
+from qabel_block.operations.traffic import TrafficMeter
+from qabel_block.operations.usage import UsageEvent
 from qabel_block.push.events import ChangeEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.quota import month_of, traffic_exhausted
-from qabel_block.traffic import TrafficMeter
-from qabel_block.usage_log import UsageEvent
 from qabel_block.util.keyed_lock import Turns
 
 log = Logger()
@@ -34,7 +34,7 @@ def check_owner(account: Account, owner_id: int) -> None:
 
 
 class Operations:
-    """Everything but uploads, which are in :mod:`qabel_block.uploads`.
+    """Everything but uploads, which are in :mod:`qabel_block.operations.upload`.
 
     :param turns: keep events about one object in the order of its changes.
     :param publish: tells other devices of a change that is durable.

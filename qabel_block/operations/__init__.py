@@ -1,0 +1,1 @@
+"""What can be done here: one operation for each thing a client may ask for."""
