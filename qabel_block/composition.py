@@ -23,12 +23,12 @@ from qabel_block.caches.redis import RedisCache
 from qabel_block.config.config import Config, DummyUser, InProcess
 from qabel_block.descriptors import make_room
 from qabel_block.edges import Edges
-from qabel_block.http.clients import Proxies
-from qabel_block.http.doors import Doors
+from qabel_block.http.accel_redirect import Handover
 from qabel_block.http.downloads import Downloads
-from qabel_block.http.handover import Handover
 from qabel_block.http.routes import BlockAPI
-from qabel_block.http.site import BlockSite
+from qabel_block.http.transport.limits import Doors
+from qabel_block.http.transport.site import BlockSite
+from qabel_block.http.transport.trusted_proxies import Proxies
 from qabel_block.http.websocket import Socket, Sockets
 from qabel_block.interfaces import (
     IAuthenticator,

@@ -6,10 +6,10 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from qabel_block.errors import BlobNotFound
-from qabel_block.http.handover import Handover
+from qabel_block.http.accel_redirect import Handover
+from qabel_block.http.body_producer import send_blob
 from qabel_block.http.headers import conditions, field
-from qabel_block.http.sending import send_blob
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.interfaces import IBlobReader
 from qabel_block.model import Found, ObjectName
 from qabel_block.operations.objects import Operations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.rules.conditions import Conditions
 
 

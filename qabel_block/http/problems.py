@@ -13,7 +13,7 @@ from werkzeug.http import parse_accept_header
 
 from qabel_block import errors
 from qabel_block.http.headers import field
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
 
 log = Logger()
 

@@ -13,23 +13,39 @@ from typing import Any, Concatenate, ParamSpec
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from werkzeug.routing import BaseConverter
 
 from qabel_block.errors import BadRequest, MethodRefused, NoAuthorization
-from qabel_block.http.converters import PathConverter, PrefixConverter
 from qabel_block.http.description.document import BODY
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.headers import conditions, field, json_answer, json_body
 from qabel_block.http.problems import answer_failure
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.websocket import Sockets, check_handshake
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account, ObjectName
+from qabel_block.names import PATH_LIMIT, PATH_PATTERN, PREFIX_PATTERN
 from qabel_block.operations.objects import Operations
 from qabel_block.operations.upload import Upload, Uploads
 from qabel_block.push.hub import is_quiet
 from qabel_block.readiness import Readiness
 from qabel_block.rules.digests import expected_digests
 from qabel_block.util.cancellation import shielded
+
+
+class PrefixConverter(BaseConverter):
+    """A prefix."""
+
+    regex = PREFIX_PATTERN
+
+
+class PathConverter(BaseConverter):
+    """The path of an object below its prefix: one or more segments, at the end
+    of the URL."""
+
+    regex = rf"(?=.{{1,{PATH_LIMIT}}}$){PATH_PATTERN}"
+    part_isolating = False
+
 
 P = ParamSpec("P")
 Handler = Callable[

@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import BadRequest, Unavailable, UpgradeRequired
 from qabel_block.http.headers import field
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.push.hub import TRY_AGAIN_LATER, Hub
 
 log = Logger()

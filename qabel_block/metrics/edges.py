@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.edges import Edges
 from qabel_block.http.downloads import Downloads
-from qabel_block.http.site import BlockSite
+from qabel_block.http.transport.site import BlockSite
 from qabel_block.http.websocket import Socket
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.ledger import Ledger

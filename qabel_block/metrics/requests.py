@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.web.http import RESPONSES
 
-from qabel_block.http.channel import StreamingChannel
-from qabel_block.http.site import BlockSite
-from qabel_block.http.streaming import CLIENT_GONE, StreamingRequest
+from qabel_block.http.transport.channel import StreamingChannel
+from qabel_block.http.transport.request import CLIENT_GONE, StreamingRequest
+from qabel_block.http.transport.site import BlockSite
 from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.tallies import Count
 

@@ -15,7 +15,7 @@ from qabel_block.errors import (
     Unavailable,
 )
 from qabel_block.http.downloads import Downloads
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.interfaces import IBody
 from qabel_block.metrics.catalogue import (
     ABORTED,

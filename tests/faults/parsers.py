@@ -14,8 +14,8 @@ from qabel_block.errors import (
     RangeNotSatisfiable,
     Unavailable,
 )
-from qabel_block.http.clients import UNKNOWN, Peer, Proxies
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.http.transport.trusted_proxies import UNKNOWN, Peer, Proxies
 from qabel_block.names import blob_key, parse_blob_key
 from qabel_block.rules.conditions import Conditions, if_range_holds
 from qabel_block.rules.digests import check_digest, expected_digests

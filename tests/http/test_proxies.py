@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from qabel_block.http.clients import UNIX, UNKNOWN, Peer, Proxies
+from qabel_block.http.transport.trusted_proxies import UNIX, UNKNOWN, Peer, Proxies
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from qabel_block.http.site import BlockSite
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.http.transport.site import BlockSite
 
 Handler = Callable[[StreamingRequest], None]
 

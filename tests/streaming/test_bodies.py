@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from qabel_block.errors import ClientGone
-from qabel_block.http.body import HIGH_WATER
-from qabel_block.http.channel import IDLE_SECONDS
-from qabel_block.http.streaming import (
+from qabel_block.http.transport.body import HIGH_WATER
+from qabel_block.http.transport.channel import IDLE_SECONDS
+from qabel_block.http.transport.request import (
     DISCARD_BYTES,
     DISCARD_SECONDS,
     UNSENT_SECONDS,

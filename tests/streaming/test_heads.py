@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from qabel_block.http.channel import IDLE_SECONDS, KEEP_ALIVE_SECONDS
+from qabel_block.http.transport.channel import IDLE_SECONDS, KEEP_ALIVE_SECONDS
 from tests.streaming.conversation import Conversation, answer
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n"

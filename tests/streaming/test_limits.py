@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from qabel_block.http.body import HIGH_WATER
-from qabel_block.http.channel import IDLE_SECONDS
-from qabel_block.http.guarded import BODY_BYTES, BODY_SECONDS, HEAD_SECONDS
+from qabel_block.http.transport.body import HIGH_WATER
+from qabel_block.http.transport.channel import (
+    BODY_BYTES,
+    BODY_SECONDS,
+    HEAD_SECONDS,
+    IDLE_SECONDS,
+)
 from tests.streaming.conversation import Conversation, answer
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"

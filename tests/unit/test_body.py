@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from qabel_block.errors import ClientGone
-from qabel_block.http.body import HIGH_WATER, RequestBody
+from qabel_block.http.transport.body import HIGH_WATER, RequestBody
 
 
 @define

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from qabel_block.http.doors import FULL, FULL_OF_ONE, MOST_OUTSIDE, Doors, origin
+from qabel_block.http.transport.limits import (
+    FULL,
+    FULL_OF_ONE,
+    MOST_OUTSIDE,
+    Doors,
+    origin,
+)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from zope.interface.interface import InterfaceClass
 
 import qabel_block
 from qabel_block import interfaces
-from qabel_block.http.body import RequestBody
+from qabel_block.http.transport.body import RequestBody
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.push.hub import Hub

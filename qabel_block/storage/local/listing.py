@@ -1,4 +1,4 @@
-"""What is in the directory of :class:`~qabel_block.storage.local.storage.LocalStorage`."""
+"""Lists the blobs below a storage directory."""
 
 from __future__ import annotations
 

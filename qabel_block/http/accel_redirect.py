@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from qabel_block.http.headers import field
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
 
 _JUDGED_OTHERWISE = ("If-Match", "If-Modified-Since", "If-Unmodified-Since")
 """nginx holds these against a date of the file, or an ETag that it does not know."""

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from qabel_block.errors import ClientGone
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.interfaces import IBlobReader
 
 STALL_SECONDS = 120.0

@@ -13,21 +13,32 @@ This module leans on ``queued`` of :class:`twisted.web.http.Request`, which keep
 from __future__ import annotations
 
 import re
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.web.http import datetimeToString
 from twisted.web.server import Request
 
-from qabel_block.http.body import RequestBody
-from qabel_block.http.channel import KEEP_ALIVE_SECONDS
-from qabel_block.http.clients import UNKNOWN
-from qabel_block.http.request_ids import choose_request_id
+from qabel_block.http.transport.body import RequestBody
+from qabel_block.http.transport.channel import KEEP_ALIVE_SECONDS
+from qabel_block.http.transport.trusted_proxies import UNKNOWN
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from qabel_block.http.site import BlockSite
+    from qabel_block.http.transport.site import BlockSite
+
+_SANE = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+def choose_request_id(given: bytes | None) -> str:
+    """Return the ID that the client gave to its request, if that is sane, else a
+    new one."""
+    if given is not None and _SANE.fullmatch(given):
+        return given.decode("ascii")
+    return token_hex(16)
+
 
 DISCARD_BYTES = 128 * 1024 * 1024
 DISCARD_SECONDS = 300.0
@@ -51,7 +62,7 @@ _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
 class StreamingRequest(Request):
-    """A request on a :class:`~qabel_block.http.channel.StreamingChannel`.
+    """A request on a :class:`~qabel_block.http.transport.channel.StreamingChannel`.
 
     :ivar body: an :class:`~qabel_block.interfaces.IBody`.
     :ivar request_id: the client's ``X-Request-ID`` if it is sane, else a new
@@ -186,18 +197,18 @@ class StreamingRequest(Request):
             self.body.lose()
 
     def go_ahead(self) -> None:
-        """See :class:`~qabel_block.http.body.Flow`."""
+        """See :class:`~qabel_block.http.transport.body.Flow`."""
         if self._awaits_continue and not (self.startedWriting or self._disconnected):
             self._awaits_continue = False
             self.channel.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause(self) -> None:
-        """See :class:`~qabel_block.http.body.Flow`."""
+        """See :class:`~qabel_block.http.transport.body.Flow`."""
         if self.queued and not self._disconnected:
             self.channel.pause_body()
 
     def resume(self) -> None:
-        """See :class:`~qabel_block.http.body.Flow`."""
+        """See :class:`~qabel_block.http.transport.body.Flow`."""
         if self.queued and not self._disconnected:
             self.channel.resume_body()
 

@@ -9,11 +9,14 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from qabel_block.http.channel import IDLE_SECONDS, StreamingChannel
-from qabel_block.http.clients import Proxies
-from qabel_block.http.doors import Doors
-from qabel_block.http.guarded import GuardedChannel
-from qabel_block.http.streaming import StreamingRequest
+from qabel_block.http.transport.channel import (
+    IDLE_SECONDS,
+    GuardedChannel,
+    StreamingChannel,
+)
+from qabel_block.http.transport.limits import Doors
+from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.http.transport.trusted_proxies import Proxies
 from qabel_block.log.access import AccessRecord, WriteAccess, write_to_twisted
 
 

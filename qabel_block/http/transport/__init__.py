@@ -1,0 +1,1 @@
+"""Connections and requests: all that leans on the insides of Twisted's HTTP server."""
