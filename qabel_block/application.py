@@ -18,11 +18,11 @@ from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.server import WithMetrics
 from qabel_block.metrics.sharing import SharedMetrics, own_registry, share_through
-from qabel_block.processes.balance import Share, Table
+from qabel_block.processes.balancing import Share, Table
 from qabel_block.processes.launcher import Launcher
-from qabel_block.processes.order import Order
 from qabel_block.processes.supervisor import Supervisor
 from qabel_block.processes.worker import WorkerControl
+from qabel_block.processes.worker_spec import Order
 from qabel_block.service import BlockService
 from qabel_block.systemd import Notifier
 

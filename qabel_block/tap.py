@@ -11,7 +11,7 @@ from twisted.python.usage import UsageError
 from qabel_block.config.from_options import configure
 from qabel_block.config.options import USAGE_ERROR, Options
 from qabel_block.log.setup import access_log, set_up_logging
-from qabel_block.processes.order import Order
+from qabel_block.processes.worker_spec import Order
 
 __all__ = ["Options", "makeService"]
 
@@ -41,7 +41,7 @@ def makeService(options: Options) -> IService:
 
     from qabel_block.application import make_service
     from qabel_block.errors import NotMigrated
-    from qabel_block.listening.plan import CannotListen
+    from qabel_block.listening.endpoints import CannotListen
 
     write_access = access_log(ours, reactor)
     try:

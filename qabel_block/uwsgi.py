@@ -34,7 +34,7 @@ from qabel_block.config.options import Options
 from qabel_block.control import Commands
 from qabel_block.log.observer import PythonLogObserver
 from qabel_block.log.setup import access_log, set_up_logging
-from qabel_block.processes.order import config_of_worker
+from qabel_block.processes.worker_spec import config_of_worker
 from qabel_block.signals import stop_on
 
 _UWSGIS_OWN = ("listen", "processes")
@@ -110,7 +110,7 @@ def serve(uwsgi: Any) -> None:
 
     from qabel_block.application import make_adopted_service
     from qabel_block.errors import NotMigrated
-    from qabel_block.listening.plan import CannotListen
+    from qabel_block.listening.endpoints import CannotListen
 
     for descriptor in uwsgi.sockets:
         socket.socket(fileno=os.dup(descriptor)).setblocking(False)

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
 from qabel_block.listening.certificates import Certificate, encrypted
-from qabel_block.listening.plan import CannotListen, Plan, plan, plan_for_inherited
+from qabel_block.listening.endpoints import CannotListen, Plan, plan, plan_for_inherited
 from qabel_block.listening.ports import TcpPort, Turns, accept_from
 from qabel_block.listening.sockets import OpenSocket, open_socket
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
-from qabel_block.listening.plan import CannotListen, Plan, Tcp, Unix
+from qabel_block.listening.endpoints import CannotListen, Plan, Tcp, Unix
 
 
 @frozen

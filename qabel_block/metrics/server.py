@@ -14,8 +14,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
+from qabel_block.listening.endpoints import CannotListen
 from qabel_block.listening.listeners import Listeners
-from qabel_block.listening.plan import CannotListen
 
 IDLE_SECONDS = 120
 """Longer than from one scrape to the next."""

@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from qabel_block.metrics.sharing import SharedMetrics
-from qabel_block.processes.balance import ABSENT, Table, new_table
-from qabel_block.processes.child import Child
-from qabel_block.processes.order import COMMANDS, REPORTS, Order
+from qabel_block.processes.balancing import ABSENT, Table, new_table
+from qabel_block.processes.worker_process import Child
+from qabel_block.processes.worker_spec import COMMANDS, REPORTS, Order
 
 log = Logger()
 

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from qabel_block.control import Commands, Control
+from qabel_block.listening.endpoints import CannotListen
 from qabel_block.listening.listeners import Listeners
-from qabel_block.listening.plan import CannotListen
 from qabel_block.processes.launcher import Launcher
-from qabel_block.processes.place import Place
+from qabel_block.processes.worker_slot import Place
 
 log = Logger()
 

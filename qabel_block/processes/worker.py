@@ -12,7 +12,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.python.failure import Failure
 
 from qabel_block.control import Commands
-from qabel_block.processes.order import COMMANDS, CUT, DRAIN, READY, REPORTS
+from qabel_block.processes.worker_spec import COMMANDS, CUT, DRAIN, READY, REPORTS
 
 
 class WorkerControl(Protocol):

@@ -1,6 +1,6 @@
 """Workers leave new connections to those that have fewer."""
 
-from qabel_block.processes.balance import Share, Table, new_table
+from qabel_block.processes.balancing import Share, Table, new_table
 
 
 def _shares(count: int) -> list[Share]:

@@ -10,9 +10,13 @@ from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from qabel_block.processes.child import AFTER_DRAIN_SECONDS, READY_SECONDS, Child
-from qabel_block.processes.order import READY, REPORTS
-from qabel_block.processes.place import LONGEST_DELAY, SHORTEST_DELAY, Place
+from qabel_block.processes.worker_process import (
+    AFTER_DRAIN_SECONDS,
+    READY_SECONDS,
+    Child,
+)
+from qabel_block.processes.worker_slot import LONGEST_DELAY, SHORTEST_DELAY, Place
+from qabel_block.processes.worker_spec import READY, REPORTS
 
 
 @define(eq=False)

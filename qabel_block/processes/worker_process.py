@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol, connectionDone
 from twisted.python.failure import Failure
 
-from qabel_block.processes.flag import Flag
-from qabel_block.processes.order import COMMANDS, CUT, DRAIN, READY, REPORTS
+from qabel_block.processes.worker_spec import COMMANDS, CUT, DRAIN, READY, REPORTS
+from qabel_block.util.event import Flag
 
 READY_SECONDS = 60.0
 """A worker that is not ready after this is killed: it hangs."""

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from qabel_block.processes.child import Child
-from qabel_block.processes.flag import Flag
+from qabel_block.processes.worker_process import Child
+from qabel_block.util.event import Flag
 
 log = Logger()
 
