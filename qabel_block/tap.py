@@ -39,9 +39,9 @@ def makeService(options: Options) -> IService:
     # be read first to know which one.
     from twisted.internet import reactor
 
-    from qabel_block.application import make_service
     from qabel_block.errors import NotMigrated
     from qabel_block.listening.endpoints import CannotListen
+    from qabel_block.server.modes import make_service
 
     write_access = access_log(ours, reactor)
     try:

@@ -8,11 +8,11 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from qabel_block.control import Commands, Control
 from qabel_block.listening.endpoints import CannotListen
 from qabel_block.listening.listeners import Listeners
 from qabel_block.processes.launcher import Launcher
 from qabel_block.processes.worker_slot import Place
+from qabel_block.server.lifecycle import Commands, Control
 
 log = Logger()
 

@@ -11,8 +11,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.stdio import StandardIO
 from twisted.python.failure import Failure
 
-from qabel_block.control import Commands
 from qabel_block.processes.worker_spec import COMMANDS, CUT, DRAIN, READY, REPORTS
+from qabel_block.server.lifecycle import Commands
 
 
 class WorkerControl(Protocol):
@@ -29,7 +29,7 @@ class WorkerControl(Protocol):
         self._commands: Commands | None = None
 
     def start(self, commands: Commands) -> None:
-        """See :meth:`~qabel_block.control.Control.start`."""
+        """See :meth:`~qabel_block.server.lifecycle.Control.start`."""
         self._commands = commands
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -37,11 +37,11 @@ class WorkerControl(Protocol):
         self._reactor.callWhenRunning(self._begin)
 
     def ready(self) -> None:
-        """See :meth:`~qabel_block.control.Control.ready`."""
+        """See :meth:`~qabel_block.server.lifecycle.Control.ready`."""
         self.transport.write(READY)
 
     def stopping(self) -> None:
-        """See :meth:`~qabel_block.control.Control.stopping`."""
+        """See :meth:`~qabel_block.server.lifecycle.Control.stopping`."""
 
     def dataReceived(self, data: bytes) -> None:
         if DRAIN in data:

@@ -9,8 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
-from qabel_block.backends import make_database, make_listing, make_storage
 from qabel_block.errors import Unavailable
+from qabel_block.factories import make_database, make_listing, make_storage
 from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.maintenance import Inventory

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from qabel_block.descriptors import make_room
+from qabel_block.server.rlimits import make_room
 from tests.faults.impatient import command
 from tests.faults.test_websocket_frames import HANDSHAKE
 from tests.support.server import ServerProcess

@@ -8,7 +8,6 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
 
-from qabel_block.composition import compose
 from qabel_block.config.config import (
     Config,
     DummyUser,
@@ -23,7 +22,8 @@ from qabel_block.ledger.ledger import Ledger
 from qabel_block.metrics.catalogue import Metrics
 from qabel_block.metrics.sampler import INTERVAL, Sampler
 from qabel_block.push.memory import MemoryNotifier
-from qabel_block.readiness import Readiness
+from qabel_block.server.composition import compose
+from qabel_block.server.readiness import Readiness
 from qabel_block.storage.timeouts import PatientStorage
 from qabel_block.util.threads import Threads
 

@@ -265,7 +265,7 @@ def test_logging_config(
                 "root": {"level": "INFO", "handlers": ["file"]},
                 "loggers": {
                     "qabel_block.access": {"handlers": ["access"], "propagate": False},
-                    "qabel_block.service": {"level": "ERROR"},
+                    "qabel_block.server.service": {"level": "ERROR"},
                 },
             }
         )
@@ -277,7 +277,7 @@ def test_logging_config(
     custom = (tmp_path / "custom").read_text()
     assert "custom qabel_block.listening.listeners listening on" in custom
     assert "qabel_block.access" not in custom
-    assert "qabel_block.service" not in custom
+    assert "qabel_block.server.service" not in custom
     assert len(_accesses((tmp_path / "requests").read_text())) == 2
 
 

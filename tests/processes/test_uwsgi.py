@@ -50,7 +50,10 @@ class Uwsgi:
             *(str(Path(sysconfig.get_path("scripts")) / "uwsgi"), "--master"),
             *("--processes", str(workers), "--http-socket", f"127.0.0.1:{self.port}"),
             *("--lazy-apps", "--master-fifo", str(self.fifo), "--die-on-term"),
-            *("--python-worker-override", str(CHECKOUT / "qabel_block/uwsgi.py")),
+            *(
+                "--python-worker-override",
+                str(CHECKOUT / "qabel_block/server/uwsgi.py"),
+            ),
             *("--binary-path", sys.executable, "--pyargv", " ".join(pyargv)),
         ]
         with self._log.open("wb") as log:

@@ -9,8 +9,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.logger import Logger
 
-from qabel_block.signals import handle_signals
-from qabel_block.systemd import Notifier
+from qabel_block.server.signals import handle_signals
+from qabel_block.server.systemd import Notifier
 
 log = Logger()
 

@@ -5,7 +5,7 @@ file in place of a loop of its own; nothing of WSGI is used, and the sockets spe
 HTTP whatever uWSGI takes them for::
 
     uwsgi --master --processes 4 --http-socket :8888 \\
-        --python-worker-override /.../site-packages/qabel_block/uwsgi.py \\
+        --python-worker-override /.../site-packages/qabel_block/server/uwsgi.py \\
         --pyargv '--psql-dsn dbname=qabel-block --local-storage /srv/qabel-block'
 
 ``--pyargv`` takes the options of ``twist qabel-block``. uWSGI splits them at spaces
@@ -31,11 +31,11 @@ from twisted.python.usage import UsageError
 from qabel_block.config.config import Config
 from qabel_block.config.from_options import configure
 from qabel_block.config.options import Options
-from qabel_block.control import Commands
 from qabel_block.log.observer import PythonLogObserver
 from qabel_block.log.setup import access_log, set_up_logging
 from qabel_block.processes.worker_spec import config_of_worker
-from qabel_block.signals import stop_on
+from qabel_block.server.lifecycle import Commands
+from qabel_block.server.signals import stop_on
 
 _UWSGIS_OWN = ("listen", "processes")
 
@@ -54,15 +54,15 @@ class UwsgiControl:
         self._reactor = reactor
 
     def start(self, commands: Commands) -> None:
-        """See :meth:`~qabel_block.control.Control.start`."""
+        """See :meth:`~qabel_block.server.lifecycle.Control.start`."""
         stop_on(_STOPPING, self._reactor, commands.hurry)
 
     def ready(self) -> None:
-        """See :meth:`~qabel_block.control.Control.ready`."""
+        """See :meth:`~qabel_block.server.lifecycle.Control.ready`."""
         self._uwsgi.accepting()
 
     def stopping(self) -> None:
-        """See :meth:`~qabel_block.control.Control.stopping`."""
+        """See :meth:`~qabel_block.server.lifecycle.Control.stopping`."""
 
 
 def read_config(
@@ -108,9 +108,9 @@ def serve(uwsgi: Any) -> None:
     # Only now: the options say which one.
     from twisted.internet import reactor
 
-    from qabel_block.application import make_adopted_service
     from qabel_block.errors import NotMigrated
     from qabel_block.listening.endpoints import CannotListen
+    from qabel_block.server.modes import make_adopted_service
 
     for descriptor in uwsgi.sockets:
         socket.socket(fileno=os.dup(descriptor)).setblocking(False)

@@ -9,9 +9,7 @@ from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.protocol import Factory
 
-from qabel_block.composition import compose
 from qabel_block.config.config import Config
-from qabel_block.control import Control, SignalControl
 from qabel_block.ledger.startup_check import look_at_schema
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
@@ -23,8 +21,10 @@ from qabel_block.processes.launcher import Launcher
 from qabel_block.processes.supervisor import Supervisor
 from qabel_block.processes.worker import WorkerControl
 from qabel_block.processes.worker_spec import Order
-from qabel_block.service import BlockService
-from qabel_block.systemd import Notifier
+from qabel_block.server.composition import compose
+from qabel_block.server.lifecycle import Control, SignalControl
+from qabel_block.server.service import BlockService
+from qabel_block.server.systemd import Notifier
 
 
 def make_service(

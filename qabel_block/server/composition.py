@@ -1,7 +1,7 @@
 """The composition root: makes the parts and joins them.
 
 Nothing else names the concrete classes (of storage and database:
-:mod:`qabel_block.backends`), and nobody else has the reactor from
+:mod:`qabel_block.factories`), and nobody else has the reactor from
 anywhere but the arguments that are given here.
 """
 
@@ -17,12 +17,11 @@ from qabel_block.accounts.accounting_server import AccountingAuthenticator
 from qabel_block.accounts.cache import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
 from qabel_block.accounts.memory import RecentAccounts
-from qabel_block.backends import make_database, make_storage
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.config.config import Config, DummyUser, InProcess
-from qabel_block.descriptors import make_room
 from qabel_block.edges import Edges
+from qabel_block.factories import make_database, make_storage
 from qabel_block.http.accel_redirect import Handover
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.routes import BlockAPI
@@ -53,7 +52,8 @@ from qabel_block.operations.usage import no_usage_log, standard_output, usage_lo
 from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
-from qabel_block.readiness import Readiness
+from qabel_block.server.readiness import Readiness
+from qabel_block.server.rlimits import make_room
 from qabel_block.storage.local.layout import file_of
 from qabel_block.storage.timeouts import PatientStorage
 from qabel_block.util.keyed_lock import Turns

@@ -13,9 +13,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from qabel_block import __version__
-from qabel_block.composition import Parts
-from qabel_block.control import Commands, Control
 from qabel_block.listening.endpoints import CannotListen
+from qabel_block.server.composition import Parts
+from qabel_block.server.lifecycle import Commands, Control
 from qabel_block.util.cancellation import shielded
 
 log = Logger()

@@ -1,0 +1,1 @@
+"""The server process: composition, life cycle, readiness."""
