@@ -10,7 +10,7 @@ from zope.interface import implementer
 from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator, ICache
-from qabel_block.metrics.catalogue import FAILED, KNOWN, UNKNOWN, Metrics
+from qabel_block.metrics.definitions import FAILED, KNOWN, UNKNOWN, Metrics
 from qabel_block.model import Account
 
 

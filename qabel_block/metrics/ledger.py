@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from qabel_block.ledger.commit import Decision
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.metrics.catalogue import LEDGER_OPERATIONS, Metrics
+from qabel_block.metrics.definitions import LEDGER_OPERATIONS, Metrics
 from qabel_block.model import Change, Found, NotedBlob, ObjectName, Target, TrafficCount
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from qabel_block.http.websocket import Socket
 from qabel_block.interfaces import IListener, INotifier
-from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.definitions import Metrics
 
 
 @implementer(INotifier)

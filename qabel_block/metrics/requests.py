@@ -9,8 +9,8 @@ from twisted.web.http import RESPONSES
 from qabel_block.http.transport.channel import StreamingChannel
 from qabel_block.http.transport.request import CLIENT_GONE, StreamingRequest
 from qabel_block.http.transport.site import BlockSite
-from qabel_block.metrics.catalogue import Metrics
-from qabel_block.metrics.tallies import Count
+from qabel_block.metrics.buffered import Count
+from qabel_block.metrics.definitions import Metrics
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE"})
 

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import INotifier
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.metrics.catalogue import DEPENDENCIES, Metrics
+from qabel_block.metrics.definitions import DEPENDENCIES, Metrics
 from qabel_block.server.readiness import Readiness
 
 log = Logger()

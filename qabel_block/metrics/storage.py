@@ -1,13 +1,67 @@
-"""Measures a storage."""
+"""Measures storage: its calls, its threads, and the calls of S3."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from zope.interface import implementer
 
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
-from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.definitions import Metrics
+from qabel_block.util.threads import Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class MeasuredThreads(Threads):
+    """A pool of threads, of which somebody knows whether it is large enough."""
+
+    def __init__(
+        self, metrics: Metrics, now: Callable[[], float], *arguments: Any
+    ) -> None:
+        super().__init__(*arguments)
+        self._waited = metrics.thread_wait
+        self._now = now
+
+    async def run(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """See :meth:`Threads.run`."""
+        asked = self._now()
+
+        def call() -> T:
+            self._waited.observe(self._now() - asked)
+            return function(*args, **kwargs)
+
+        return await super().run(call)
+
+
+_BEGAN = "qabel_block_began"
+
+
+def watch_s3(metrics: Metrics, now: Callable[[], float]) -> Callable[[Any], None]:
+    """Return what makes a client of boto3 count its calls and their time.
+
+    The answer's body is not waited for.
+
+    :param now: seconds, of a clock that never goes back.
+    """
+
+    def began(context: dict[str, Any], **_: object) -> None:
+        context[_BEGAN] = now()
+
+    def ended(context: dict[str, Any], **_: object) -> None:
+        metrics.s3_requests.observe(now() - context[_BEGAN])
+
+    def watch(client: Any) -> None:
+        client.meta.events.register("before-call.s3", began)
+        client.meta.events.register("after-call.s3", ended)
+        client.meta.events.register("after-call-error.s3", ended)
+
+    return watch
+
 
 Now = Callable[[], float]
 

@@ -1,8 +1,8 @@
-"""Counts uploads and downloads: those under way, and how the others ended."""
+"""Measures uploads and downloads: those under way, how they ended, and their bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from qabel_block.errors import (
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.interfaces import IBody
-from qabel_block.metrics.catalogue import (
+from qabel_block.metrics.definitions import (
     ABORTED,
     DONE,
     DOWNLOAD,
@@ -28,6 +28,29 @@ from qabel_block.metrics.catalogue import (
 )
 from qabel_block.model import ObjectName
 from qabel_block.operations.upload import Upload, Uploads
+from qabel_block.operations.usage import UsageEvent
+
+
+def measured_usage(
+    record: Callable[[UsageEvent], None], metrics: Metrics
+) -> Callable[[UsageEvent], None]:
+    """Return what records usage events and counts their bytes."""
+    increase, decrease = (
+        metrics.quota_by_request.labels(kind) for kind in ("increase", "decrease")
+    )
+
+    def count(event: UsageEvent) -> None:
+        record(event)
+        if event.downloaded:
+            metrics.traffic_response.inc(event.downloaded)
+            metrics.traffic_by_request.observe(event.downloaded)
+        if event.stored:
+            increase.observe(event.stored)
+        if event.freed:
+            decrease.observe(event.freed)
+
+    return count
+
 
 _FAILURES = (Unavailable, StorageFull, BlobCollected, BlobNotFound)
 

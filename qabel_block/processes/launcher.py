@@ -11,7 +11,7 @@ from twisted.application.reactors import getReactorTypes
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from qabel_block.metrics.sharing import SharedMetrics
+from qabel_block.metrics.multiprocess import SharedMetrics
 from qabel_block.processes.balancing import ABSENT, Table, new_table
 from qabel_block.processes.worker_process import Child
 from qabel_block.processes.worker_spec import COMMANDS, REPORTS, Order

@@ -20,7 +20,6 @@ from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.config.config import Config, DummyUser, InProcess
-from qabel_block.edges import Edges
 from qabel_block.factories import make_database, make_storage
 from qabel_block.http.accel_redirect import Handover
 from qabel_block.http.downloads import Downloads
@@ -39,10 +38,11 @@ from qabel_block.interfaces import (
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
-from qabel_block.metrics.catalogue import Metrics
-from qabel_block.metrics.edges import MeasuredEdges
+from qabel_block.metrics.buffered import Tallies
+from qabel_block.metrics.definitions import Metrics
+from qabel_block.metrics.instrument import Edges
+from qabel_block.metrics.measured import MeasuredEdges
 from qabel_block.metrics.sampler import Sampler
-from qabel_block.metrics.tallies import Tallies
 from qabel_block.names import Versions
 from qabel_block.operations.collector import Collector
 from qabel_block.operations.objects import Operations

@@ -13,9 +13,9 @@ from qabel_block.config.config import Config
 from qabel_block.ledger.startup_check import look_at_schema
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
-from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.definitions import Metrics
+from qabel_block.metrics.multiprocess import SharedMetrics, own_registry, share_through
 from qabel_block.metrics.server import WithMetrics
-from qabel_block.metrics.sharing import SharedMetrics, own_registry, share_through
 from qabel_block.processes.balancing import Share, Table
 from qabel_block.processes.launcher import Launcher
 from qabel_block.processes.supervisor import Supervisor

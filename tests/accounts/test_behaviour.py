@@ -24,7 +24,7 @@ from qabel_block.caches.redis import RedisCache
 from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.metrics.accounts import MeasuredAuthenticator
-from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.definitions import Metrics
 from qabel_block.model import Account
 from tests.support.accounting import AccountingDouble
 

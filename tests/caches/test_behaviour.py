@@ -17,7 +17,7 @@ from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.interfaces import ICache
 from qabel_block.metrics.accounts import MeasuredCache
-from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.definitions import Metrics
 from tests.support.clocks import sleep
 
 IMPLEMENTATIONS = {

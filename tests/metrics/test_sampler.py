@@ -19,7 +19,7 @@ from qabel_block.errors import Unavailable
 from qabel_block.http.transport.site import BlockSite
 from qabel_block.interfaces import Row
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.sampler import INTERVAL, Sampler
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.server.composition import compose

@@ -16,7 +16,7 @@ from prometheus_client import (
 )
 from twisted.internet.task import Clock
 
-from qabel_block.metrics.tallies import (
+from qabel_block.metrics.buffered import (
     INTERVAL,
     Amounts,
     Count,

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IListener, INotifier
-from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.push import MeasuredNotifier
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 
 from qabel_block.interfaces import IStorageBackend
-from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.storage import MeasuredStorage
 from qabel_block.storage.local.page_cache import PageCache
 from qabel_block.storage.local.storage import LocalStorage

@@ -19,7 +19,7 @@ def _nothing(_: object) -> None:
 class Edges:
     """Nothing is put around them.
 
-    Whoever wants to watch the parts at work (:mod:`qabel_block.metrics.edges`)
+    Whoever wants to watch the parts at work (:mod:`qabel_block.metrics.measured`)
     overrides these methods, each of which returns what it is given, or something
     that can stand in its place.
     """

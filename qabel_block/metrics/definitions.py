@@ -18,7 +18,7 @@ from prometheus_client import (
 )
 
 from qabel_block import __version__
-from qabel_block.metrics.tallies import (
+from qabel_block.metrics.buffered import (
     Amounts,
     Count,
     Distribution,
@@ -67,7 +67,7 @@ class Metrics:
     """All metrics of one process that serves requests.
 
     Where several processes share what they count
-    (:mod:`qabel_block.metrics.sharing`), counts are added up. Of gauges those of
+    (:mod:`qabel_block.metrics.multiprocess`), counts are added up. Of gauges those of
     processes that live are: added up if they count something that one process
     has, the lowest if it says whether all is well, and the most recent if all
     processes see the same.

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from qabel_block.accounts.memory import RecentAccounts
-from qabel_block.edges import Edges
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.transport.site import BlockSite
 from qabel_block.http.websocket import Socket
@@ -18,15 +17,17 @@ from qabel_block.metrics.accounts import (
     MeasuredCache,
     MeasuredRecentAccounts,
 )
-from qabel_block.metrics.catalogue import Metrics
+from qabel_block.metrics.definitions import Metrics
+from qabel_block.metrics.instrument import Edges
 from qabel_block.metrics.ledger import MeasuredLedger
 from qabel_block.metrics.push import MeasuredNotifier, MeasuredSocket
 from qabel_block.metrics.requests import MeasuredSite
-from qabel_block.metrics.s3 import watch_s3
-from qabel_block.metrics.storage import MeasuredStorage
-from qabel_block.metrics.threads import MeasuredThreads
-from qabel_block.metrics.transfers import MeasuredDownloads, MeasuredUploads
-from qabel_block.metrics.usage import measured_usage
+from qabel_block.metrics.storage import MeasuredStorage, MeasuredThreads, watch_s3
+from qabel_block.metrics.transfers import (
+    MeasuredDownloads,
+    MeasuredUploads,
+    measured_usage,
+)
 from qabel_block.operations.upload import Uploads
 from qabel_block.operations.usage import UsageEvent
 from qabel_block.util.threads import Threads
