@@ -49,7 +49,7 @@ setup(
         "werkzeug>=3.1",
         "zope.interface>=7.2",
     ],
-    entry_points={"console_scripts": ["qabel-block = qabel_block.tools.main:main"]},
+    entry_points={"console_scripts": ["qabel-block = qabel_block.cli.main:main"]},
     extras_require={
         "fuzz": ["atheris>=2.3"],
         "test": [

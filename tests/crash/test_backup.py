@@ -79,7 +79,7 @@ def test_backup_under_load(own_postgres: PostgresServer, tmp_path: Path) -> None
             assert set(load.answers) == {204}
         _run(own_postgres.program("pg_restore"), "--no-owner", "-d", restored, dump)
         # Blobs that were replaced before the dump, or came after it, are unknown.
-        command = (sys.executable, "-m", "qabel_block.tools", "verify", "--psql-dsn")
+        command = (sys.executable, "-m", "qabel_block.cli", "verify", "--psql-dsn")
         verify = (*command, restored, "--local-storage", copy)
         subprocess.run([*verify, "--repair", "--grace", "0"], cwd=CHECKOUT, timeout=60)
         _run(*verify)

@@ -148,7 +148,7 @@ def test_compose_works(environment: dict[str, str]) -> None:
     harm, and then the server works with the environment that it gives it."""
     services = _compose(SECRETS)["services"]
     programs = {
-        "qabel-block": [sys.executable, "-m", "qabel_block.tools"],
+        "qabel-block": [sys.executable, "-m", "qabel_block.cli"],
         "python": [sys.executable],
     }
     for name in ("migration", "bucket", "migration", "bucket"):

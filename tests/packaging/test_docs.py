@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from qabel_block.cli.main import COMMANDS
 from qabel_block.config.options import OPTIONS
 from qabel_block.http.problems import STATUS_LINES
-from qabel_block.tools.main import COMMANDS
 from tests.support.server import CHECKOUT
 
 DOCUMENTS = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md")])

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from tests.support.server import CHECKOUT
 
-COMMAND = (sys.executable, "-m", "qabel_block.tools")
+COMMAND = (sys.executable, "-m", "qabel_block.cli")
 SECONDS = 120.0
 
 

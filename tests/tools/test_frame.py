@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qabel_block.tools.main import COMMANDS, main
+from qabel_block.cli.main import COMMANDS, main
 from tests.support.tools import Ended, run_tool
 
 SECRET = "pa55word"

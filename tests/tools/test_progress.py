@@ -8,8 +8,8 @@ import pty
 import subprocess
 from pathlib import Path
 
+from qabel_block.cli.progress import LINE_SECONDS, LineProgress
 from qabel_block.ledger.migrate import upgrade
-from qabel_block.tools.progress import LINE_SECONDS, LineProgress
 from tests.support.tools import COMMAND, tool_environment
 
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, field, frozen
 
+from qabel_block.cli.batching import Batches, InBackground
+from qabel_block.cli.context import Job, Parts
+from qabel_block.cli.runner import Interrupted
 from qabel_block.ledger.reconcile import Rule
 from qabel_block.model import BlobState, Entry, KeptSize, Known, ListedBlob
-from qabel_block.tools.batches import Batches, InBackground
-from qabel_block.tools.job import Job, Parts
-from qabel_block.tools.running import Interrupted
 
 
 @frozen

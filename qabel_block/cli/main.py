@@ -12,12 +12,12 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
-from qabel_block.tools import adopt, collect, migrate, rebuild, usage, verify
-from qabel_block.tools.arguments import Syntax, read_arguments, read_places
-from qabel_block.tools.job import Job
-from qabel_block.tools.progress import LineProgress, NoProgress, Progress
-from qabel_block.tools.reports import JsonReport, TextReport
-from qabel_block.tools.running import FAILED, Interruption, run, say
+from qabel_block.cli import adopt, collect, migrate, rebuild, usage, verify
+from qabel_block.cli.arguments import Syntax, read_arguments, read_places
+from qabel_block.cli.context import Job
+from qabel_block.cli.progress import LineProgress, NoProgress, Progress
+from qabel_block.cli.reports import JsonReport, TextReport
+from qabel_block.cli.runner import FAILED, Interruption, run, say
 
 Work = Callable[[Job], Coroutine[Deferred[Any], Any, int]]
 
@@ -81,7 +81,7 @@ def _progress(quiet: bool) -> Progress:
     if sys.stderr.isatty():
         # Where it is not needed, its library would take more time to import than
         # many a command to run.
-        from qabel_block.tools.bar import BarProgress
+        from qabel_block.cli.bar import BarProgress
 
         return BarProgress(sys.stderr, sys.stdout.isatty())
     return LineProgress(sys.stderr, time.monotonic)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from qabel_block.cli.context import Job, Parts, opened
+from qabel_block.cli.importer import Choice, Intake
+from qabel_block.cli.reports import in_bytes
+from qabel_block.cli.runner import ALL_WELL, FINDINGS, CommandFailed
 from qabel_block.model import BlobState, Entry, Known, LedgerObject, ListedBlob, Target
-from qabel_block.tools.intake import Choice, Intake
-from qabel_block.tools.job import Job, Parts, opened
-from qabel_block.tools.reports import in_bytes
-from qabel_block.tools.running import ALL_WELL, FINDINGS, CommandFailed
 
 HELP = (
     "Make the ledger's objects from what is in storage: the newest version of each"

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from qabel_block.cli.context import Job, opened
+from qabel_block.cli.importer import Choice, Intake
+from qabel_block.cli.reports import in_bytes
+from qabel_block.cli.runner import ALL_WELL, FINDINGS
 from qabel_block.model import BlobState, Entry, Known, ListedBlob, Target
-from qabel_block.tools.intake import Choice, Intake
-from qabel_block.tools.job import Job, opened
-from qabel_block.tools.reports import in_bytes
-from qabel_block.tools.running import ALL_WELL, FINDINGS
 
 HELP = (
     "Enter what the legacy server has stored in the ledger, where it is, and correct"

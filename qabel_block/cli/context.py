@@ -9,15 +9,15 @@ from typing import Any
 
 from attrs import frozen
 
+from qabel_block.cli.arguments import Places
+from qabel_block.cli.progress import Progress
+from qabel_block.cli.reports import Report
+from qabel_block.cli.runner import Interruption
 from qabel_block.errors import Unavailable
 from qabel_block.factories import make_database, make_listing, make_storage
 from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.maintenance import Inventory
-from qabel_block.tools.arguments import Places
-from qabel_block.tools.progress import Progress
-from qabel_block.tools.reports import Report
-from qabel_block.tools.running import Interruption
 from qabel_block.util.cancellation import shielded
 from qabel_block.util.threads import Threads
 

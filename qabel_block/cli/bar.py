@@ -40,7 +40,7 @@ class BarProgress:
         self._bar: Progress | None = None
 
     def begin(self, what: str, unit: str, total: int | None = None) -> None:
-        """See :meth:`~qabel_block.tools.progress.Progress.begin`."""
+        """See :meth:`~qabel_block.cli.progress.Progress.begin`."""
         self.end()
         of = (
             "{task.completed:,.0f} of {task.total:,.0f} "
@@ -61,12 +61,12 @@ class BarProgress:
         self._bar.start()
 
     def advance(self, count: int) -> None:
-        """See :meth:`~qabel_block.tools.progress.Progress.advance`."""
+        """See :meth:`~qabel_block.cli.progress.Progress.advance`."""
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], count)
 
     def end(self) -> None:
-        """See :meth:`~qabel_block.tools.progress.Progress.end`."""
+        """See :meth:`~qabel_block.cli.progress.Progress.end`."""
         bar, self._bar = self._bar, None
         if bar is not None:
             bar.stop()

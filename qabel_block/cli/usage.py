@@ -6,12 +6,12 @@ from argparse import ArgumentParser
 
 from attrs import astuple
 
+from qabel_block.cli.arguments import at_least
+from qabel_block.cli.context import Job, opened
+from qabel_block.cli.reports import Column, in_bytes
+from qabel_block.cli.runner import ALL_WELL
 from qabel_block.model import UserUsage
 from qabel_block.rules.quota import month_of
-from qabel_block.tools.arguments import at_least
-from qabel_block.tools.job import Job, opened
-from qabel_block.tools.reports import Column, in_bytes
-from qabel_block.tools.running import ALL_WELL
 
 HELP = "List the users who store most, and from whom most is downloaded."
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from qabel_block.cli.arguments import at_least
+from qabel_block.cli.context import Job, opened
+from qabel_block.cli.runner import ALL_WELL
 from qabel_block.operations.collector import Collector
-from qabel_block.tools.arguments import at_least
-from qabel_block.tools.job import Job, opened
-from qabel_block.tools.running import ALL_WELL
 
 HELP = "Delete garbage once, now: blobs that were replaced or deleted."
 GRACE = 3600

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 
 from attrs import asdict, define
 
+from qabel_block.cli.batching import BYTES, Batches
+from qabel_block.cli.collect import add_grace
+from qabel_block.cli.context import Job, Parts, opened
+from qabel_block.cli.runner import ALL_WELL, FINDINGS
 from qabel_block.config.config import LocalDirectory
 from qabel_block.model import BlobState, Known, LedgerObject, ListedBlob
 from qabel_block.names import time_of
-from qabel_block.tools.batches import BYTES, Batches
-from qabel_block.tools.collect import add_grace
-from qabel_block.tools.job import Job, Parts, opened
-from qabel_block.tools.running import ALL_WELL, FINDINGS
 
 HELP = (
     "Compare the ledger with storage: missing, damaged and unknown blobs, and sizes."

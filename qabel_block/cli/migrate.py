@@ -7,10 +7,10 @@ from argparse import ArgumentParser
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from qabel_block.cli.context import Job
+from qabel_block.cli.runner import ALL_WELL, CommandFailed
 from qabel_block.config.config import PostgresLedger
 from qabel_block.ledger.migrate import current, head, upgrade
-from qabel_block.tools.job import Job
-from qabel_block.tools.running import ALL_WELL, CommandFailed
 
 HELP = "Make the ledger's tables, or bring them to the newest schema."
 
