@@ -24,7 +24,7 @@ from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.storage.local.listing import LocalListing
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 
 if TYPE_CHECKING:
     from qabel_block.storage.s3.client import S3Client
@@ -38,7 +38,7 @@ def make_storage(
     chosen: LocalDirectory | TemporaryDirectory | S3Bucket,
     transfers: int,
     max_body_size: int,
-    threads: Threads,
+    threads: ThreadPool,
     reactor: Any,
     made: Callable[[Any], None] = _no_matter,
 ) -> IStorageBackend:
@@ -61,7 +61,7 @@ def make_storage(
 
 
 def make_listing(
-    chosen: LocalDirectory | S3Bucket, transfers: int, threads: Threads, reactor: Any
+    chosen: LocalDirectory | S3Bucket, transfers: int, threads: ThreadPool, reactor: Any
 ) -> IBlobListing:
     """Return what lists a storage, for the tools."""
     if isinstance(chosen, LocalDirectory):

@@ -64,7 +64,7 @@ class StoredObject:
 
 
 @frozen
-class Target:
+class WriteState:
     """The state of the ledger that decides about a change to one object.
 
     :ivar owner_id: the user to whom the prefix belongs.
@@ -91,7 +91,7 @@ class Target:
 
 
 @frozen
-class Found:
+class ReadState:
     """An object that was looked up for reading.
 
     :ivar owner_id: the user to whom the prefix belongs and who pays for the
@@ -105,7 +105,7 @@ class Found:
 
 
 @frozen
-class NotedBlob:
+class PendingBlob:
     """A blob that is complete, but garbage until the ledger points at it.
 
     :ivar noted: the time stamp of its garbage note. The commit takes exactly
@@ -202,7 +202,7 @@ class UserUsage:
 
 
 @frozen
-class KeptSize:
+class SizeMismatch:
     """What the ledger says that a user stores.
 
     :ivar kept: bytes, as it is kept.
@@ -228,7 +228,7 @@ class BlobState(Enum):
 
 
 @frozen
-class Known:
+class BlobRecord:
     """What the ledger knows of a blob.
 
     :ivar current: the key of the blob that is the object of its name, if any.
@@ -253,7 +253,7 @@ class LedgerObject:
 
 
 @frozen
-class Entry:
+class ImportedBlob:
     """A blob that is to be entered in the ledger as an object."""
 
     name: ObjectName

@@ -11,7 +11,7 @@ from twisted.python.usage import UsageError
 from qabel_block.config.from_options import configure
 from qabel_block.config.options import USAGE_ERROR, Options
 from qabel_block.log.setup import access_log, set_up_logging
-from qabel_block.processes.worker_spec import Order
+from qabel_block.processes.worker_spec import WorkerSpec
 
 __all__ = ["Options", "makeService"]
 
@@ -25,7 +25,7 @@ def makeService(options: Options) -> IService:
     :raises SystemExit: with one line on stderr, if it can't be made.
     """
     config = configure(options)
-    order = Order.from_environment(os.environ)
+    order = WorkerSpec.from_environment(os.environ)
     if order is not None:
         config = order.adapt(config)
     try:

@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import ICache
-from qabel_block.util.redis import Link
+from qabel_block.util.redis import RedisLink
 
 
 @implementer(ICache)
@@ -23,7 +23,7 @@ class RedisCache:
     """
 
     def __init__(self, reactor: Any, host: str, port: int) -> None:
-        self._link = Link(reactor, host, port, RedisProtocol, lambda _: None)
+        self._link = RedisLink(reactor, host, port, RedisProtocol, lambda _: None)
 
     async def start(self) -> None:
         """See :meth:`ICache.start`."""

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from qabel_block.cli.context import Job, opened
-from qabel_block.cli.importer import Choice, Intake
+from qabel_block.cli.context import CommandContext, opened
+from qabel_block.cli.importer import ImportChoice, Importer
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS
-from qabel_block.model import BlobState, Entry, Known, ListedBlob, Target
+from qabel_block.model import (
+    BlobRecord,
+    BlobState,
+    ImportedBlob,
+    ListedBlob,
+    WriteState,
+)
 
 HELP = (
     "Enter what the legacy server has stored in the ledger, where it is, and correct"
@@ -26,11 +32,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     """It has none of its own."""
 
 
-async def adopt(job: Job) -> int:
+async def adopt(job: CommandContext) -> int:
     """Adopt all that is below known prefixes; list what is not."""
     async with opened(job) as parts:
         await parts.inventory.begin_adoption()
-        intake = Intake(job, parts, Choice(_is_legacy, _is_unknown, _is_free))
+        intake = Importer(job, parts, ImportChoice(_is_legacy, _is_unknown, _is_free))
         await intake.run("adopt")
         if not intake.unreadable:
             await parts.inventory.end_adoption()
@@ -52,10 +58,10 @@ def _is_legacy(blob: ListedBlob) -> bool:
     return blob.version is None
 
 
-def _is_unknown(_blob: ListedBlob, known: Known) -> bool:
+def _is_unknown(_blob: ListedBlob, known: BlobRecord) -> bool:
     return known.state is BlobState.UNKNOWN
 
 
-def _is_free(target: Target, _entry: Entry) -> bool:
+def _is_free(target: WriteState, _entry: ImportedBlob) -> bool:
     """Adopt where there is no object; what is there is newer."""
     return target.current is None

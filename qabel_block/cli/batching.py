@@ -15,7 +15,7 @@ BYTES = 64 * 2**20
 transaction soon over. One blob may be larger."""
 
 
-class Batches:
+class BlobBatches:
     """Hands on blobs, many at a time.
 
     :param take: called with each batch.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from qabel_block.cli.arguments import at_least
-from qabel_block.cli.context import Job, opened
+from qabel_block.cli.context import CommandContext, opened
 from qabel_block.cli.runner import ALL_WELL
 from qabel_block.operations.collector import Collector
 
@@ -31,7 +31,7 @@ def add_grace(parser: ArgumentParser, what: str) -> None:
     )
 
 
-async def collect(job: Job) -> int:
+async def collect(job: CommandContext) -> int:
     """Do what the server's collector does from time to time."""
     grace = job.arguments.grace
     async with opened(job) as parts:

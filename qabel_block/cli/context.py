@@ -17,9 +17,9 @@ from qabel_block.errors import Unavailable
 from qabel_block.factories import make_database, make_listing, make_storage
 from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.ledger.maintenance import Inventory
-from qabel_block.util.cancellation import shielded
-from qabel_block.util.threads import Threads
+from qabel_block.ledger.maintenance import Maintenance
+from qabel_block.util.cancellation import shield
+from qabel_block.util.threads import ThreadPool
 
 PATIENCE = 120.0
 """Seconds that a question to PostgreSQL may take. No client waits for it."""
@@ -32,7 +32,7 @@ PART_SIZE_FOR = 2**31
 
 
 @frozen
-class Job:
+class CommandContext:
     """One call of a command.
 
     :ivar arguments: its own; see its ``add_arguments``.
@@ -55,24 +55,24 @@ class Job:
 
 
 @frozen
-class Parts:
+class CommandParts:
     """A ledger and its storage, in use."""
 
     database: IDatabase
     ledger: Ledger
-    inventory: Inventory
+    inventory: Maintenance
     storage: IStorageBackend
     listing: IBlobListing
 
 
 @asynccontextmanager
-async def opened(job: Job) -> AsyncIterator[Parts]:
+async def opened(job: CommandContext) -> AsyncIterator[CommandParts]:
     """Give the parts that a command works on, and close them at the end.
 
     :raises Unavailable: if the database can't be used, or is not migrated.
     """
     places, reactor = job.places, job.reactor
-    threads = Threads(reactor, places.transfers, "transfers")
+    threads = ThreadPool(reactor, places.transfers, "transfers")
     chosen, transfers = places.storage, places.transfers
     storage = make_storage(chosen, transfers, PART_SIZE_FOR, threads, reactor)
     listing = make_listing(chosen, transfers, threads, reactor)
@@ -81,9 +81,9 @@ async def opened(job: Job) -> AsyncIterator[Parts]:
     threads.start()
     await database.start()
     try:
-        await shielded(database.check()).addTimeout(FIRST_ANSWER, reactor, _silent)
-        ledger, inventory = Ledger(database, now), Inventory(database, now)
-        yield Parts(database, ledger, inventory, storage, listing)
+        await shield(database.check()).addTimeout(FIRST_ANSWER, reactor, _silent)
+        ledger, inventory = Ledger(database, now), Maintenance(database, now)
+        yield CommandParts(database, ledger, inventory, storage, listing)
     finally:
         job.progress.end()
         await listing.close()

@@ -12,15 +12,21 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, field, frozen
 
-from qabel_block.cli.batching import Batches, InBackground
-from qabel_block.cli.context import Job, Parts
+from qabel_block.cli.batching import BlobBatches, InBackground
+from qabel_block.cli.context import CommandContext, CommandParts
 from qabel_block.cli.runner import Interrupted
 from qabel_block.ledger.reconcile import Rule
-from qabel_block.model import BlobState, Entry, KeptSize, Known, ListedBlob
+from qabel_block.model import (
+    BlobRecord,
+    BlobState,
+    ImportedBlob,
+    ListedBlob,
+    SizeMismatch,
+)
 
 
 @frozen
-class Choice:
+class ImportChoice:
     """Which blobs become objects.
 
     :ivar concerned: whether a blob is looked at, at all.
@@ -29,12 +35,12 @@ class Choice:
     """
 
     concerned: Callable[[ListedBlob], bool]
-    wanted: Callable[[ListedBlob, Known], bool]
+    wanted: Callable[[ListedBlob, BlobRecord], bool]
     rule: Rule
 
 
 @define
-class Intake:
+class Importer:
     """One run over all known prefixes.
 
     :ivar findings: what needs somebody to look at.
@@ -44,9 +50,9 @@ class Intake:
     :ivar unreadable: blobs that are still to be entered.
     """
 
-    _job: Job
-    _parts: Parts
-    _choice: Choice
+    _job: CommandContext
+    _parts: CommandParts
+    _choice: ImportChoice
     findings: int = 0
     entered: int = 0
     entered_bytes: int = 0
@@ -74,7 +80,7 @@ class Intake:
         self.findings += 1
         self._job.report.say(kind, text, **facts)
 
-    async def report_sizes(self, before: dict[int, KeptSize]) -> None:
+    async def report_sizes(self, before: dict[int, SizeMismatch]) -> None:
         """Say what users store whose objects have changed."""
         changed, self._changed = self._changed & before.keys(), set()
         if not changed:
@@ -122,7 +128,7 @@ class Intake:
         await self.report_sizes(before)
 
     async def _enter_all(self, first_user: int, last_user: int) -> None:
-        batches = Batches(self._take)
+        batches = BlobBatches(self._take)
         async for prefixes in self._parts.inventory.prefixes(first_user, last_user):
             self._owners = {prefix: user for user, prefix in prefixes}
             for _, prefix in prefixes:
@@ -148,7 +154,7 @@ class Intake:
         await self._entering.begin(self._enter(entries, len(blobs)))
         self._job.interruption.check()
 
-    async def _enter(self, entries: list[Entry], listed: int) -> None:
+    async def _enter(self, entries: list[ImportedBlob], listed: int) -> None:
         entered: list[bool] = []
         if entries:
             entered = await self._parts.inventory.enter(entries, self._choice.rule)
@@ -161,7 +167,7 @@ class Intake:
                 self.left += 1
         self._job.progress.advance(listed)
 
-    async def _read(self, blobs: list[ListedBlob]) -> list[Entry]:
+    async def _read(self, blobs: list[ListedBlob]) -> list[ImportedBlob]:
         """Return what to enter; nothing for a blob that can't be read or is gone."""
         digests = await self._parts.listing.digests(blobs) if blobs else {}
         entries = []
@@ -181,7 +187,9 @@ class Intake:
                 continue
             etag = blob.version and f'"{blob.version}"'
             etag = etag or blob.etag or f'"{digest.sha256}"'
-            entries.append(Entry(blob.name, blob.key, blob.size, etag, digest.sha256))
+            entries.append(
+                ImportedBlob(blob.name, blob.key, blob.size, etag, digest.sha256)
+            )
         return entries
 
     async def _look_for_unknown_prefixes(self) -> None:

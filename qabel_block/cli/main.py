@@ -14,12 +14,12 @@ from twisted.python.usage import UsageError
 
 from qabel_block.cli import adopt, collect, migrate, rebuild, usage, verify
 from qabel_block.cli.arguments import Syntax, read_arguments, read_places
-from qabel_block.cli.context import Job
+from qabel_block.cli.context import CommandContext
 from qabel_block.cli.progress import LineProgress, NoProgress, Progress
 from qabel_block.cli.reports import JsonReport, TextReport
 from qabel_block.cli.runner import FAILED, Interruption, run, say
 
-Work = Callable[[Job], Coroutine[Deferred[Any], Any, int]]
+Work = Callable[[CommandContext], Coroutine[Deferred[Any], Any, int]]
 
 
 @frozen
@@ -68,7 +68,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     interruption = Interruption()
     interruption.install()
     report = (JsonReport if arguments.json else TextReport)(lambda: sys.stdout)
-    job = Job(
+    job = CommandContext(
         places, arguments, report, _progress(arguments.quiet), interruption, reactor
     )
     work = COMMANDS[arguments.command].work

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from qabel_block.cli.context import Job
+from qabel_block.cli.context import CommandContext
 from qabel_block.cli.runner import ALL_WELL, CommandFailed
 from qabel_block.config.config import PostgresLedger
 from qabel_block.ledger.migrate import current, head, upgrade
@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """It has none of its own."""
 
 
-async def migrate(job: Job) -> int:
+async def migrate(job: CommandContext) -> int:
     """Bring the database to the newest revision.
 
     :raises CommandFailed: if the database doesn't do it; it is then as it was

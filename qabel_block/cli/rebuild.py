@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from qabel_block.cli.context import Job, Parts, opened
-from qabel_block.cli.importer import Choice, Intake
+from qabel_block.cli.context import CommandContext, CommandParts, opened
+from qabel_block.cli.importer import ImportChoice, Importer
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS, CommandFailed
-from qabel_block.model import BlobState, Entry, Known, LedgerObject, ListedBlob, Target
+from qabel_block.model import (
+    BlobRecord,
+    BlobState,
+    ImportedBlob,
+    LedgerObject,
+    ListedBlob,
+    WriteState,
+)
 
 HELP = (
     "Make the ledger's objects from what is in storage: the newest version of each"
@@ -32,14 +39,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     """It has none of its own."""
 
 
-async def rebuild(job: Job) -> int:
+async def rebuild(job: CommandContext) -> int:
     """Enter the newest blob of each path, and drop objects without a blob.
 
     :raises CommandFailed: if there are no prefixes, or it is the wrong storage.
     """
     async with opened(job) as parts:
         await _check_places(parts)
-        intake = Intake(job, parts, Choice(_any, _is_newer, _wins))
+        intake = Importer(job, parts, ImportChoice(_any, _is_newer, _wins))
         await intake.run("rebuild")
         dropped = await _drop_objects_without_blob(job, parts)
         job.report.say(
@@ -59,7 +66,7 @@ async def rebuild(job: Job) -> int:
     return FINDINGS if intake.findings else ALL_WELL
 
 
-async def _check_places(parts: Parts) -> None:
+async def _check_places(parts: CommandParts) -> None:
     """Refuse what can only be a mistake."""
     owned = False
     async for users in parts.inventory.users():
@@ -81,7 +88,7 @@ async def _check_places(parts: Parts) -> None:
         )
 
 
-async def _drop_objects_without_blob(job: Job, parts: Parts) -> int:
+async def _drop_objects_without_blob(job: CommandContext, parts: CommandParts) -> int:
     total = await parts.inventory.count_objects()
     job.progress.begin("look for blobs", "objects", total)
     count = 0
@@ -96,7 +103,7 @@ async def _drop_objects_without_blob(job: Job, parts: Parts) -> int:
     return count
 
 
-def _report_dropped(job: Job, one: LedgerObject) -> None:
+def _report_dropped(job: CommandContext, one: LedgerObject) -> None:
     job.report.say(
         "dropped",
         f"object without a blob, dropped: {one.name}",
@@ -110,12 +117,12 @@ def _any(_blob: ListedBlob) -> bool:
     return True
 
 
-def _is_newer(blob: ListedBlob, known: Known) -> bool:
+def _is_newer(blob: ListedBlob, known: BlobRecord) -> bool:
     if known.state is BlobState.OTHER:
         return known.current is not None and blob.key > known.current
     return known.state is BlobState.UNKNOWN
 
 
-def _wins(target: Target, entry: Entry) -> bool:
+def _wins(target: WriteState, entry: ImportedBlob) -> bool:
     # Keys of one object sort by their versions, the legacy server's first.
     return target.current is None or entry.blob_key > target.current.blob_key

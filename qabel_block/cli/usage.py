@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from attrs import astuple
 
 from qabel_block.cli.arguments import at_least
-from qabel_block.cli.context import Job, opened
+from qabel_block.cli.context import CommandContext, opened
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL
 from qabel_block.model import UserUsage
@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-async def usage(job: Job) -> int:
+async def usage(job: CommandContext) -> int:
     """Print two tables: by storage, and by the traffic of this month (UTC)."""
     month = month_of(job.reactor.seconds())
     columns = (

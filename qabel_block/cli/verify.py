@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 
 from attrs import asdict, define
 
-from qabel_block.cli.batching import BYTES, Batches
+from qabel_block.cli.batching import BYTES, BlobBatches
 from qabel_block.cli.collect import add_grace
-from qabel_block.cli.context import Job, Parts, opened
+from qabel_block.cli.context import CommandContext, CommandParts, opened
 from qabel_block.cli.runner import ALL_WELL, FINDINGS
 from qabel_block.config.config import LocalDirectory
-from qabel_block.model import BlobState, Known, LedgerObject, ListedBlob
+from qabel_block.model import BlobRecord, BlobState, LedgerObject, ListedBlob
 from qabel_block.names import time_of
 
 HELP = (
@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_grace(parser, "How old unknown blobs must be for --repair")
 
 
-async def verify(job: Job) -> int:
+async def verify(job: CommandContext) -> int:
     """Look at every object, every blob and every user."""
     read = job.arguments.read
     if read is None:
@@ -60,8 +60,8 @@ async def verify(job: Job) -> int:
 class _Verification:
     """One run."""
 
-    _job: Job
-    _parts: Parts
+    _job: CommandContext
+    _parts: CommandParts
     _read: bool
     findings: int = 0
     repaired: int = 0
@@ -89,7 +89,7 @@ class _Verification:
                 if name not in known:
                     text = "prefix that the ledger does not know"
                     self._find("unknown-prefix", text, name, {"prefix": name})
-            batches = Batches(self._identify)
+            batches = BlobBatches(self._identify)
             for name in sorted(known):
                 async for listing in self._parts.listing.blobs(name):
                     for stray in listing.strays:
@@ -187,7 +187,7 @@ class _Verification:
         self.blobs += len(blobs)
         self._job.advance(len(blobs))
 
-    async def _find_unknown(self, blobs: list[tuple[ListedBlob, Known]]) -> None:
+    async def _find_unknown(self, blobs: list[tuple[ListedBlob, BlobRecord]]) -> None:
         doomed = [
             blob
             for blob, known in blobs
@@ -201,7 +201,7 @@ class _Verification:
             facts = {**asdict(blob.name), "key": blob.key, "size": blob.size}
             self._find(kind, text, blob.key, facts, blob.key in deleted)
 
-    def _may_go(self, blob: ListedBlob, known: Known) -> bool:
+    def _may_go(self, blob: ListedBlob, known: BlobRecord) -> bool:
         begun = time_of(blob.version) if blob.version else 0.0
         age = self._job.reactor.seconds() - max(begun, blob.modified)
         old = age >= self._job.arguments.grace
@@ -250,5 +250,5 @@ def _bounded(objects: list[LedgerObject]) -> Iterator[list[LedgerObject]]:
         yield some
 
 
-def _is_not_adopted(blob: ListedBlob, known: Known) -> bool:
+def _is_not_adopted(blob: ListedBlob, known: BlobRecord) -> bool:
     return blob.version is None and known.state is BlobState.UNKNOWN

@@ -20,7 +20,7 @@ _JUDGED_OTHERWISE = ("If-Match", "If-Modified-Since", "If-Unmodified-Since")
 _PLAIN_RANGE = re.compile(r"bytes=(\d{1,18}-\d{0,18}|-\d{1,18})", re.ASCII)
 
 
-class Handover:
+class AccelRedirect:
     """Decides what nginx sends.
 
     :param locate: returns for a blob's key the URI under which nginx has the file.

@@ -6,12 +6,12 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from qabel_block.errors import BlobNotFound
-from qabel_block.http.accel_redirect import Handover
+from qabel_block.http.accel_redirect import AccelRedirect
 from qabel_block.http.body_producer import send_blob
 from qabel_block.http.headers import conditions, field
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.interfaces import IBlobReader
-from qabel_block.model import Found, ObjectName
+from qabel_block.model import ObjectName, ReadState
 from qabel_block.operations.objects import Operations
 from qabel_block.rules.conditions import if_range_holds
 from qabel_block.rules.digests import format_digest
@@ -37,7 +37,7 @@ class Downloads:
         self,
         operations: Operations,
         clock: IReactorTime,
-        handover: Handover | None = None,
+        handover: AccelRedirect | None = None,
     ) -> None:
         self._operations = operations
         self._clock = clock
@@ -96,7 +96,7 @@ class Downloads:
                 self._operations.record_download(owner_id, prefix, sent)
 
 
-def _decide(request: StreamingRequest, found: Found) -> _Part | None:
+def _decide(request: StreamingRequest, found: ReadState) -> _Part | None:
     """Set the answer's head; return what is to be sent, ``None`` for 304."""
     stored = found.stored
     request.setResponseCode(200)

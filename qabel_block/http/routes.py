@@ -21,7 +21,7 @@ from qabel_block.http.downloads import Downloads
 from qabel_block.http.headers import conditions, field, json_answer, json_body
 from qabel_block.http.problems import answer_failure
 from qabel_block.http.transport.request import StreamingRequest
-from qabel_block.http.websocket import Sockets, check_handshake
+from qabel_block.http.websocket import WebSockets, check_handshake
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account, ObjectName
 from qabel_block.names import PATH_LIMIT, PATH_PATTERN, PREFIX_PATTERN
@@ -30,7 +30,7 @@ from qabel_block.operations.upload import Upload, Uploads
 from qabel_block.push.hub import is_quiet
 from qabel_block.rules.digests import expected_digests
 from qabel_block.server.readiness import Readiness
-from qabel_block.util.cancellation import shielded
+from qabel_block.util.cancellation import shield
 
 
 class PrefixConverter(BaseConverter):
@@ -53,7 +53,7 @@ Handler = Callable[
 ]
 
 
-def _to_the_end(
+def uncancellable(
     handler: Handler[P],
 ) -> Callable[Concatenate[BlockAPI, StreamingRequest, P], Deferred[bytes]]:
     """Let a handler finish even if its client disconnects."""
@@ -62,7 +62,7 @@ def _to_the_end(
     def begin(
         self: BlockAPI, request: StreamingRequest, *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[bytes]:
-        return shielded(handler(self, request, *args, **kwargs))
+        return shield(handler(self, request, *args, **kwargs))
 
     return begin  # type: ignore[return-value]
 
@@ -84,7 +84,7 @@ class BlockAPI:
         operations: Operations,
         uploads: Uploads,
         downloads: Downloads,
-        sockets: Sockets,
+        sockets: WebSockets,
     ) -> None:
         self._sockets = sockets
         self._readiness = readiness
@@ -104,7 +104,7 @@ class BlockAPI:
         return json_answer(request, 200, {"alive": True})
 
     @app.route("/readyz", methods=["GET"])
-    @_to_the_end
+    @uncancellable
     async def readyz(self, request: StreamingRequest) -> bytes:
         """Tell whether requests can be served, and if not, what is missing."""
         failures = await self._readiness.failures()
@@ -117,7 +117,7 @@ class BlockAPI:
         return json_body(request, 200, BODY)
 
     @app.route("/api/v0/prefix", methods=["GET"])
-    @_to_the_end
+    @uncancellable
     async def list_prefixes(self, request: StreamingRequest) -> bytes:
         """List the user's prefixes."""
         account = await self._authenticate(request)
@@ -125,7 +125,7 @@ class BlockAPI:
         return json_answer(request, 200, {"prefixes": prefixes})
 
     @app.route("/api/v0/prefix", methods=["POST"])
-    @_to_the_end
+    @uncancellable
     async def create_prefix(self, request: StreamingRequest) -> bytes:
         """Give the user a new prefix."""
         account = await self._authenticate(request)
@@ -133,7 +133,7 @@ class BlockAPI:
         return json_answer(request, 201, {"prefix": prefix})
 
     @app.route("/api/v0/quota", methods=["GET"])
-    @_to_the_end
+    @uncancellable
     async def quota(self, request: StreamingRequest) -> bytes:
         """Tell how much the user may store, and does."""
         account = await self._authenticate(request)
@@ -141,7 +141,7 @@ class BlockAPI:
         return json_answer(request, 200, {"quota": account.storage_quota, "size": size})
 
     @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["GET"])
-    @_to_the_end
+    @uncancellable
     async def download(
         self, request: StreamingRequest, prefix: str, path: str
     ) -> bytes:
@@ -150,7 +150,7 @@ class BlockAPI:
         return b""
 
     @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["POST", "PUT"])
-    @_to_the_end
+    @uncancellable
     async def upload(self, request: StreamingRequest, prefix: str, path: str) -> bytes:
         """Store the body as the next version of an object."""
         account = await self._authenticate(request)
@@ -172,7 +172,7 @@ class BlockAPI:
         return b""
 
     @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["DELETE"])
-    @_to_the_end
+    @uncancellable
     async def delete(self, request: StreamingRequest, prefix: str, path: str) -> bytes:
         """Delete an object; that it was not there is no error."""
         account = await self._authenticate(request)
@@ -182,7 +182,7 @@ class BlockAPI:
         return b""
 
     @app.route("/api/v0/websocket/<prefix:prefix>", methods=["GET"])
-    @_to_the_end
+    @uncancellable
     async def listen_to_prefix(self, request: StreamingRequest, prefix: str) -> Any:
         """Tell of changes below a prefix of the user's own."""
         check_handshake(request)
@@ -191,7 +191,7 @@ class BlockAPI:
         return await self._sockets.open(request, prefix, None)
 
     @app.route("/api/v0/websocket/<prefix:prefix>/<path:path>", methods=["GET"])
-    @_to_the_end
+    @uncancellable
     async def listen_to_object(
         self, request: StreamingRequest, prefix: str, path: str
     ) -> Any:

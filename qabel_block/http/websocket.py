@@ -68,7 +68,7 @@ def _tokens(value: str | None) -> list[str]:
 
 
 @implementer(IPushProducer)
-class Socket(WebSocketServerProtocol):
+class WebSocket(WebSocketServerProtocol):
     """One subscriber's socket. What it is told before the handshake is done is sent
     then.
 
@@ -164,7 +164,7 @@ class Socket(WebSocketServerProtocol):
             self.sendMessage(message)
 
 
-class Sockets:
+class WebSockets:
     """Opens sockets, keeps an eye on them, and closes them at the end.
 
     :param kind: makes them.
@@ -174,7 +174,7 @@ class Sockets:
         self,
         hub: Hub,
         reactor: Any,
-        kind: Callable[[Hub, str, str | None], Socket] = Socket,
+        kind: Callable[[Hub, str, str | None], WebSocket] = WebSocket,
     ) -> None:
         self._hub = hub
         self._kind = kind
@@ -220,19 +220,19 @@ class Sockets:
         await self._hub.add(socket)
         if request.channel is None:
             socket.onClose(False, None, None)
-        return _TakeOver(socket)
+        return _Upgrade(socket)
 
     def _ping(self) -> None:
         for socket in self._hub.subscribers():
             socket.ping()  # type: ignore[attr-defined]
 
 
-class _TakeOver(Resource):
+class _Upgrade(Resource):
     """Gives a request's connection to a socket."""
 
     isLeaf = True
 
-    def __init__(self, socket: Socket) -> None:
+    def __init__(self, socket: WebSocket) -> None:
         super().__init__()
         self._socket = socket
 

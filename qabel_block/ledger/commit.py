@@ -15,10 +15,10 @@ from attrs import asdict, define, evolve, frozen
 from qabel_block.errors import BlobCollected, NotOwner
 from qabel_block.interfaces import ITransaction
 from qabel_block.ledger import queries
-from qabel_block.ledger.write_state import read_targets
-from qabel_block.model import Change, NotedBlob, ObjectName, StoredObject, Target
+from qabel_block.ledger.write_state import read_write_states
+from qabel_block.model import Change, ObjectName, PendingBlob, StoredObject, WriteState
 
-Decision = Callable[[Target], None]
+Decision = Callable[[WriteState], None]
 """Raises what forbids a change, or returns.
 
 It may be called more than once and in any thread, so it looks at nothing but
@@ -34,16 +34,16 @@ class Commit:
     """
 
     name: ObjectName
-    blob: NotedBlob
+    blob: PendingBlob
     decide: Decision
     claim_for: int | None
 
 
 @define
-class _Put:
+class _Write:
     """The blob that an object will be, and by how much its owner grows."""
 
-    blob: NotedBlob
+    blob: PendingBlob
     owner_id: int
     grown: int
 
@@ -75,7 +75,7 @@ async def commit_uploads(
 async def replace_legacy(
     transaction: ITransaction,
     names: Sequence[ObjectName],
-    targets: Sequence[Target | None],
+    targets: Sequence[WriteState | None],
     changed: Container[ObjectName],
     now: str,
 ) -> None:
@@ -97,8 +97,8 @@ async def replace_legacy(
 
 
 def settle(
-    commits: Sequence[Commit], targets: Sequence[Target | None], noted: set[int]
-) -> tuple[list[Change | Exception], dict[ObjectName, _Put]]:
+    commits: Sequence[Commit], targets: Sequence[WriteState | None], noted: set[int]
+) -> tuple[list[Change | Exception], dict[ObjectName, _Write]]:
     """Decide about each upload, after those before it.
 
     If there are several of one name, all but the last are replaced before
@@ -108,7 +108,7 @@ def settle(
     :param noted: which uploads' blobs are still noted as they were.
     """
     outcomes: list[Change | Exception] = []
-    puts: dict[ObjectName, _Put] = {}
+    puts: dict[ObjectName, _Write] = {}
     grown: dict[int, int] = {}
     for n, (commit, target) in enumerate(zip(commits, targets, strict=True)):
         try:
@@ -130,13 +130,13 @@ def settle(
         outcomes.append(change)
         grown[change.owner_id] = grown.get(change.owner_id, 0) + change.grown
         in_all = change.grown + (before.grown if before else 0)
-        puts[commit.name] = _Put(commit.blob, change.owner_id, in_all)
+        puts[commit.name] = _Write(commit.blob, change.owner_id, in_all)
     return outcomes, puts
 
 
 async def _lock(
     transaction: ITransaction, commits: Sequence[Commit]
-) -> tuple[list[Target | None], set[int]]:
+) -> tuple[list[WriteState | None], set[int]]:
     """Return what decides about uploads, and let it change only here until the
     transaction ends.
 
@@ -152,14 +152,14 @@ async def _lock(
         for n, commit in enumerate(commits)
     ]
     rows = await transaction.fetch(queries.lock_uploads, names=json.dumps(records))
-    targets = read_targets(len(commits), [row[:-1] for row in rows])
+    targets = read_write_states(len(commits), [row[:-1] for row in rows])
     return targets, {row[0] for row in rows if row[-1]}
 
 
 async def _claim(
     transaction: ITransaction,
     commits: Sequence[Commit],
-    targets: Sequence[Target | None],
+    targets: Sequence[WriteState | None],
     now: str,
 ) -> dict[str, bool]:
     """Make the prefixes that do not exist but are claimed.
@@ -180,11 +180,11 @@ async def _claim(
     }
 
 
-def _stored(blob: NotedBlob) -> StoredObject:
+def _stored(blob: PendingBlob) -> StoredObject:
     return StoredObject(blob.blob_key, blob.size, blob.etag, blob.sha256)
 
 
-def _records(puts: dict[ObjectName, _Put]) -> str:
+def _records(puts: dict[ObjectName, _Write]) -> str:
     return json.dumps(
         [
             {

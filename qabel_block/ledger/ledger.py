@@ -19,18 +19,22 @@ from qabel_block.ledger import queries
 from qabel_block.ledger.commit import Commit, Decision, commit_uploads, replace_legacy
 from qabel_block.ledger.queries import Statement
 from qabel_block.ledger.sql import timestamp
-from qabel_block.ledger.write_state import lock_targets, numbered, read_targets
+from qabel_block.ledger.write_state import (
+    lock_write_states,
+    numbered,
+    read_write_states,
+)
 from qabel_block.model import (
     Change,
-    Found,
-    NotedBlob,
     ObjectName,
+    PendingBlob,
+    ReadState,
     StoredObject,
-    Target,
     TrafficCount,
+    WriteState,
 )
 from qabel_block.names import parse_blob_key
-from qabel_block.util.batching import Batches, Soon, at_once
+from qabel_block.util.batching import BatchQueue, Schedule, immediately
 
 
 class Ledger:
@@ -50,14 +54,17 @@ class Ledger:
     """
 
     def __init__(
-        self, database: IDatabase, now: Callable[[], float], soon: Soon = at_once
+        self,
+        database: IDatabase,
+        now: Callable[[], float],
+        soon: Schedule = immediately,
     ) -> None:
         self._database = database
         self._now = now
-        self._targets = Batches(self._ask_targets, now, soon)
-        self._finds = Batches(self._ask_finds, now, soon)
-        self._notes = Batches(self._note_blobs, now, soon)
-        self._commits = Batches(self._commit_uploads, now, soon)
+        self._targets = BatchQueue(self._ask_targets, now, soon)
+        self._finds = BatchQueue(self._ask_finds, now, soon)
+        self._notes = BatchQueue(self._note_blobs, now, soon)
+        self._commits = BatchQueue(self._commit_uploads, now, soon)
 
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""
@@ -84,14 +91,14 @@ class Ledger:
 
         await self._database.transact(work)
 
-    async def target(self, name: ObjectName) -> Target | None:
+    async def target(self, name: ObjectName) -> WriteState | None:
         """Return what decides about a change, without a promise that it lasts.
 
         :return: ``None`` if there is no such prefix.
         """
         return await self._targets.ask(name)
 
-    async def find(self, name: ObjectName, month: str) -> Found | None:
+    async def find(self, name: ObjectName, month: str) -> ReadState | None:
         """Look an object up for reading.
 
         :param month: whose traffic to return, as ``YYYY-MM-01``.
@@ -105,14 +112,14 @@ class Ledger:
         The note may be lost if the database crashes.
 
         :return: the note's time stamp, for
-            :class:`~qabel_block.model.NotedBlob`.
+            :class:`~qabel_block.model.PendingBlob`.
         """
         return await self._notes.ask(key)
 
     async def commit_upload(
         self,
         name: ObjectName,
-        blob: NotedBlob,
+        blob: PendingBlob,
         decide: Decision,
         claim_for: int | None,
     ) -> Change:
@@ -142,7 +149,7 @@ class Ledger:
         now = self._timestamp()
 
         async def work(transaction: ITransaction) -> Change | None:
-            (target,) = await lock_targets(transaction, [name])
+            (target,) = await lock_write_states(transaction, [name])
             if target is None:
                 raise NotOwner(name.prefix)
             decide(target)
@@ -217,22 +224,24 @@ class Ledger:
         )
         return int(rows[0][0])
 
-    async def _ask_targets(self, names: Sequence[ObjectName]) -> list[Target | None]:
+    async def _ask_targets(
+        self, names: Sequence[ObjectName]
+    ) -> list[WriteState | None]:
         rows = await self._database.fetch(queries.targets, names=numbered(names))
-        return read_targets(len(names), rows)
+        return read_write_states(len(names), rows)
 
     async def _ask_finds(
         self, questions: Sequence[tuple[ObjectName, str]]
-    ) -> list[Found | None]:
+    ) -> list[ReadState | None]:
         records = [
             {"n": n, **asdict(name), "month": month}
             for n, (name, month) in enumerate(questions)
         ]
-        found: list[Found | None] = [None] * len(questions)
+        found: list[ReadState | None] = [None] * len(questions)
         for n, *stored, owner_id, traffic in await self._database.fetch(
             queries.find, names=json.dumps(records)
         ):
-            found[n] = Found(StoredObject(*stored), owner_id, traffic)
+            found[n] = ReadState(StoredObject(*stored), owner_id, traffic)
         return found
 
     async def _note_blobs(self, keys: Sequence[str]) -> list[str]:

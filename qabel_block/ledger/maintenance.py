@@ -19,12 +19,12 @@ from qabel_block.ledger.reconcile import (
 )
 from qabel_block.ledger.sql import timestamp
 from qabel_block.model import (
-    Entry,
-    KeptSize,
-    Known,
+    BlobRecord,
+    ImportedBlob,
     LedgerObject,
     ListedBlob,
     ObjectName,
+    SizeMismatch,
     UserUsage,
 )
 
@@ -43,7 +43,7 @@ ADOPT = "adopt"
 _BEFORE_ALL = -(2**31)
 
 
-class Inventory:
+class Maintenance:
     """Questions about all that is in the ledger, and what mends it.
 
     Nothing returns more than a page at a time. All methods raise
@@ -88,21 +88,21 @@ class Inventory:
         rows = await self._database.fetch(statements.prefix_owners, names=records)
         return {name for (name,) in rows}
 
-    async def sizes(self, users: Iterable[int]) -> list[KeptSize]:
+    async def sizes(self, users: Iterable[int]) -> list[SizeMismatch]:
         """Return what the ledger says that users store, and what it should say; in
         the order of users."""
         rows = await self._database.fetch(statements.sums, users=_users(users))
-        return [KeptSize(*row) for row in sorted(rows)]
+        return [SizeMismatch(*row) for row in sorted(rows)]
 
-    async def correct_sizes(self, users: Iterable[int]) -> list[KeptSize]:
+    async def correct_sizes(self, users: Iterable[int]) -> list[SizeMismatch]:
         """Make what the ledger says that users store the sum of their objects.
 
         :return: how it was; those for whom it was right are left out.
         """
 
-        async def work(transaction: ITransaction) -> list[KeptSize]:
+        async def work(transaction: ITransaction) -> list[SizeMismatch]:
             rows = await transaction.fetch(statements.lock_users, users=_users(users))
-            wrong = [size for size in (KeptSize(*r) for r in rows) if _wrong(size)]
+            wrong = [size for size in (SizeMismatch(*r) for r in rows) if _wrong(size)]
             records = [{"user_id": w.user_id, "size": w.total} for w in wrong]
             if records:
                 await transaction.execute(
@@ -123,7 +123,7 @@ class Inventory:
         """All is adopted."""
         await self._change(statements.end_task, task=ADOPT)
 
-    async def states(self, blobs: Sequence[ListedBlob]) -> list[Known]:
+    async def states(self, blobs: Sequence[ListedBlob]) -> list[BlobRecord]:
         """Return what the ledger knows of some blobs, all at the same moment."""
         rows = await self._database.fetch(statements.states, blobs=blob_records(blobs))
         return read_states(blobs, rows)
@@ -175,7 +175,7 @@ class Inventory:
 
         return await self._database.transact(work)
 
-    async def enter(self, entries: Sequence[Entry], rule: Rule) -> list[bool]:
+    async def enter(self, entries: Sequence[ImportedBlob], rule: Rule) -> list[bool]:
         """Make blobs objects, those for which ``rule`` and the ledger allow it.
 
         The ledger does not allow it where the prefix does not exist, or the blob is
@@ -234,5 +234,5 @@ def _users(users: Iterable[int]) -> str:
     return json.dumps([{"user_id": user_id} for user_id in users])
 
 
-def _wrong(size: KeptSize) -> bool:
+def _wrong(size: SizeMismatch) -> bool:
     return size.kept != size.total

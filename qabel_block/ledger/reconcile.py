@@ -11,15 +11,15 @@ from qabel_block.interfaces import ITransaction, Row
 from qabel_block.ledger import maintenance_queries as statements
 from qabel_block.ledger import queries
 from qabel_block.ledger.queries import note_blobs
-from qabel_block.ledger.write_state import lock_targets
+from qabel_block.ledger.write_state import lock_write_states
 from qabel_block.model import (
+    BlobRecord,
     BlobState,
-    Entry,
-    Known,
+    ImportedBlob,
     LedgerObject,
     ListedBlob,
     ObjectName,
-    Target,
+    WriteState,
 )
 
 
@@ -33,10 +33,10 @@ def blob_records(blobs: Sequence[ListedBlob]) -> str:
     )
 
 
-def read_states(blobs: Sequence[ListedBlob], rows: Sequence[Row]) -> list[Known]:
+def read_states(blobs: Sequence[ListedBlob], rows: Sequence[Row]) -> list[BlobRecord]:
     """Read what :data:`~qabel_block.ledger.maintenance_queries.states` returned
     for some blobs."""
-    states = [Known(BlobState.UNKNOWN, None)] * len(blobs)
+    states = [BlobRecord(BlobState.UNKNOWN, None)] * len(blobs)
     for n, current, is_noted in rows:
         if current == blobs[n].key:
             state = BlobState.OBJECT
@@ -44,11 +44,11 @@ def read_states(blobs: Sequence[ListedBlob], rows: Sequence[Row]) -> list[Known]
             state = BlobState.GARBAGE
         else:
             state = BlobState.UNKNOWN if current is None else BlobState.OTHER
-        states[n] = Known(state, current)
+        states[n] = BlobRecord(state, current)
     return states
 
 
-Rule = Callable[[Target, Entry], bool]
+Rule = Callable[[WriteState, ImportedBlob], bool]
 """Says whether a blob shall be the object of its name, given what is there now.
 
 It may be called more than once and in any thread.
@@ -56,7 +56,7 @@ It may be called more than once and in any thread.
 
 
 async def enter(
-    transaction: ITransaction, entries: Sequence[Entry], rule: Rule, now: str
+    transaction: ITransaction, entries: Sequence[ImportedBlob], rule: Rule, now: str
 ) -> list[bool]:
     """Decide about some blobs, and enter the allowed ones.
 
@@ -66,7 +66,7 @@ async def enter(
     :return: for each whether it is an object now.
     """
     # The owners are locked first: from here on nobody changes an object of theirs.
-    targets = await lock_targets(transaction, [entry.name for entry in entries])
+    targets = await lock_write_states(transaction, [entry.name for entry in entries])
     notes = [{"n": n, "blob_key": entry.blob_key} for n, entry in enumerate(entries)]
     rows = await transaction.fetch(queries.noted, notes=json.dumps(notes))
     garbage = {n for (n,) in rows}
@@ -83,7 +83,7 @@ async def enter(
     return [n in entered for n in range(len(entries))]
 
 
-def _record(entry: Entry, target: Target | None) -> dict[str, object]:
+def _record(entry: ImportedBlob, target: WriteState | None) -> dict[str, object]:
     assert target is not None
     return {
         **asdict(entry.name),
@@ -113,7 +113,7 @@ async def drop(
 
     :return: the forgotten ones.
     """
-    targets = await lock_targets(transaction, [one.name for one in objects])
+    targets = await lock_write_states(transaction, [one.name for one in objects])
     dropped = [
         (one, target)
         for one, target in zip(objects, targets, strict=True)
@@ -142,7 +142,7 @@ async def note_unknown(
     :param now: the time stamp of the notes.
     :return: the keys of the noted ones.
     """
-    targets = await lock_targets(transaction, [blob.name for blob in blobs])
+    targets = await lock_write_states(transaction, [blob.name for blob in blobs])
     rows = await transaction.fetch(statements.states, blobs=blob_records(blobs))
     strange = [
         blob.key

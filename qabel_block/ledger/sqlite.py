@@ -17,11 +17,11 @@ from qabel_block.ledger import queries as ledger_queries
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import not_migrated, require_head
 from qabel_block.ledger.queries import Statement
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 
 T = TypeVar("T")
 
-_PATIENCE = 10.0
+BUSY_SECONDS = 10.0
 _REASONS = {
     sqlite3.SQLITE_BUSY: "it is locked by somebody else",
     sqlite3.SQLITE_CANTOPEN: "its file can't be opened",
@@ -48,8 +48,8 @@ class SqliteDatabase:
     """
 
     def __init__(self, reactor: Any, path: str) -> None:
-        self._changes = _Lane(reactor, path, "ledger-changes")
-        self._queries = _Lane(reactor, path, "ledger-queries")
+        self._changes = SqliteThread(reactor, path, "ledger-changes")
+        self._queries = SqliteThread(reactor, path, "ledger-queries")
 
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
         """See :class:`~qabel_block.interfaces.IDatabase`."""
@@ -86,11 +86,11 @@ class SqliteDatabase:
         await self._changes.close()
 
 
-class _Lane:
+class SqliteThread:
     """A connection, and the one thread in which it is used."""
 
     def __init__(self, reactor: Any, path: str, name: str) -> None:
-        self._threads = Threads(reactor, limit=1, name=name)
+        self._threads = ThreadPool(reactor, limit=1, name=name)
         self._path = Path(path)
         self._connection: sqlite3.Connection | None = None
 
@@ -137,7 +137,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=_PATIENCE,
+        timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )
@@ -179,7 +179,7 @@ def _transact(
     with _synchronous(connection, durable):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            result = _drive(work(_Transaction(connection)))
+            result = _drive(work(SqliteTransaction(connection)))
         except BaseException:
             # Some errors end the transaction themselves.
             if connection.in_transaction:
@@ -224,7 +224,7 @@ def _drive(awaitable: Awaitable[T]) -> T:
 
 
 @implementer(ITransaction)
-class _Transaction:
+class SqliteTransaction:
     """A transaction whose statements are done when they are awaited."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

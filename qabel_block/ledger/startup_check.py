@@ -24,7 +24,7 @@ SECONDS = 3.0
 """How long a database is waited for that does not answer."""
 
 
-def look_at_schema(chosen: PostgresLedger | SqliteLedger | TemporaryLedger) -> None:
+def check_schema(chosen: PostgresLedger | SqliteLedger | TemporaryLedger) -> None:
     """Find out whether the database says that its schema is another version's.
 
     One that can't be asked at the moment is no reason not to start: ``/readyz``

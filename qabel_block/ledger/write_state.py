@@ -9,19 +9,19 @@ from attrs import asdict
 
 from qabel_block.interfaces import ITransaction, Row
 from qabel_block.ledger import queries
-from qabel_block.model import ObjectName, StoredObject, Target
+from qabel_block.model import ObjectName, StoredObject, WriteState
 
 
-async def lock_targets(
+async def lock_write_states(
     transaction: ITransaction, names: Sequence[ObjectName]
-) -> list[Target | None]:
+) -> list[WriteState | None]:
     """Return what decides about changes, and let it change only here until the
     transaction ends.
 
     :return: for each name its target, ``None`` where there is no such prefix.
     """
     rows = await transaction.fetch(queries.lock_targets, names=numbered(names))
-    return read_targets(len(names), rows)
+    return read_write_states(len(names), rows)
 
 
 def numbered(names: Sequence[ObjectName]) -> str:
@@ -29,13 +29,13 @@ def numbered(names: Sequence[ObjectName]) -> str:
     return json.dumps([{"n": n, **asdict(name)} for n, name in enumerate(names)])
 
 
-def read_targets(count: int, rows: Sequence[Row]) -> list[Target | None]:
+def read_write_states(count: int, rows: Sequence[Row]) -> list[WriteState | None]:
     """Read what :data:`~qabel_block.ledger.queries.targets` returned for so
     many names."""
-    targets: list[Target | None] = [None] * count
+    targets: list[WriteState | None] = [None] * count
     for n, owner_id, used, adopting, *stored in rows:
         current = None if stored[0] is None else StoredObject(*stored)
-        targets[n] = Target(
+        targets[n] = WriteState(
             owner_id, used, current, adopting=bool(adopting) and current is None
         )
     return targets

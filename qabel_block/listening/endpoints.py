@@ -42,7 +42,7 @@ class Unix:
 
 
 @frozen
-class Plan:
+class EndpointPlan:
     """What to do about one description.
 
     :ivar address: what to bind, or a socket that listens already.
@@ -58,7 +58,7 @@ class Plan:
     certificate: Any = None
 
 
-def plan(reactor: Any, description: str, factory: IProtocolFactory) -> Plan:
+def plan(reactor: Any, description: str, factory: IProtocolFactory) -> EndpointPlan:
     """Return what a description asks for.
 
     Files that it names are read. A socket that was inherited from systemd is
@@ -83,7 +83,7 @@ def plan(reactor: Any, description: str, factory: IProtocolFactory) -> Plan:
 
 def plan_for_inherited(
     reactor: Any, description: str, factory: IProtocolFactory
-) -> Plan:
+) -> EndpointPlan:
     """Return what a description asks for, but for its address: whoever calls
     has the socket."""
     return plan(reactor, _INHERITED.sub("tcp:0", description), factory)
@@ -96,7 +96,7 @@ class _Recorder:
     """Stands in for the reactor: writes down what it is asked to listen on."""
 
     def __init__(self, reactor: Any, description: str) -> None:
-        self.plan: Plan | None = None
+        self.plan: EndpointPlan | None = None
         self._reactor = reactor
         self._description = description
 
@@ -138,7 +138,7 @@ class _Recorder:
         factory: IProtocolFactory,
         certificate: Any = None,
     ) -> None:
-        self.plan = Plan(self._description, address, factory, certificate)
+        self.plan = EndpointPlan(self._description, address, factory, certificate)
 
 
 def _why(error: Exception) -> str:

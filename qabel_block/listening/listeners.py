@@ -12,8 +12,13 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
 from qabel_block.listening.certificates import Certificate, encrypted
-from qabel_block.listening.endpoints import CannotListen, Plan, plan, plan_for_inherited
-from qabel_block.listening.ports import TcpPort, Turns, accept_from
+from qabel_block.listening.endpoints import (
+    CannotListen,
+    EndpointPlan,
+    plan,
+    plan_for_inherited,
+)
+from qabel_block.listening.ports import AcceptGate, TcpPort, accept_from
 from qabel_block.listening.sockets import OpenSocket, open_socket
 
 log = Logger()
@@ -28,7 +33,7 @@ class Inherited:
     """
 
     descriptors: tuple[int, ...]
-    turns: Turns | None = None
+    turns: AcceptGate | None = None
 
 
 class Listeners:
@@ -132,7 +137,7 @@ class Listeners:
         for listener in sockets:
             listener.close()
 
-    def _behind_tls(self, one: Plan) -> IProtocolFactory:
+    def _behind_tls(self, one: EndpointPlan) -> IProtocolFactory:
         if one.certificate is None:
             return one.factory
         certificate = Certificate(one.certificate)

@@ -23,7 +23,7 @@ MOST_AT_A_TIME = 64
 again: a process that hangs must not hold up the others."""
 
 
-class Turns(Protocol):
+class AcceptGate(Protocol):
     """Shares connections among processes."""
 
     def join(self) -> None:
@@ -51,7 +51,7 @@ class TcpPort(tcp.Port):
     """
 
     reactor: Any
-    turns: Turns | None = None
+    turns: AcceptGate | None = None
     _vain = 1
     _leaving: IDelayedCall | None = None
 
@@ -117,7 +117,7 @@ def accept_from(
     reactor: Any,
     listener: socket.socket,
     factory: IProtocolFactory,
-    turns: Turns | None,
+    turns: AcceptGate | None,
 ) -> TcpPort:
     """Begin to accept connections; return what does.
 

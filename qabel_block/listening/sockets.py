@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
-from qabel_block.listening.endpoints import CannotListen, Plan, Tcp, Unix
+from qabel_block.listening.endpoints import CannotListen, EndpointPlan, Tcp, Unix
 
 
 @frozen
@@ -40,7 +40,7 @@ class OpenSocket:
         return os.fsdecode(name) or "a socket without a name"
 
 
-def open_socket(plan: Plan) -> OpenSocket:
+def open_socket(plan: EndpointPlan) -> OpenSocket:
     """Open the socket of a plan, or take the one that it has.
 
     :raises CannotListen: if that can't be had.

@@ -28,7 +28,7 @@ from qabel_block.log.handlers import (
 )
 from qabel_block.log.observer import PythonLogObserver
 
-_TALKATIVE = {
+NOISY_LOGGERS = {
     "alembic": logging.WARNING,
     "boto3": logging.INFO,
     "botocore": logging.INFO,
@@ -86,7 +86,7 @@ def access_log(ours: bool, reactor: Any) -> WriteAccess:
 def _configure(config: LogConfig) -> None:
     root = logging.getLogger()
     root.setLevel(config.level.upper())
-    for name, level in _TALKATIVE.items():
+    for name, level in NOISY_LOGGERS.items():
         logging.getLogger(name).setLevel(max(root.level, level))
     if config.dict_config is not None:
         settings = json.loads(config.dict_config.read_text(encoding="utf-8"))

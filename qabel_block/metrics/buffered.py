@@ -25,14 +25,14 @@ INTERVAL = 1.0
 """Seconds between two times of handing over: what a crash may forget."""
 
 
-class Tally(Protocol):
+class BufferedMetric(Protocol):
     """Something that has counted."""
 
     def hand_over(self) -> None:
         """Hand over what was counted since the last time."""
 
 
-class Count:
+class BufferedCounter:
     """A counter."""
 
     def __init__(self, metric: Counter) -> None:
@@ -44,13 +44,13 @@ class Count:
         self._more += amount
 
     def hand_over(self) -> None:
-        """See :meth:`Tally.hand_over`."""
+        """See :meth:`BufferedMetric.hand_over`."""
         if self._more:
             self._metric.inc(self._more)
             self._more = 0
 
 
-class Level:
+class BufferedGauge:
     """A gauge, at 0 to begin with."""
 
     def __init__(self, metric: Gauge) -> None:
@@ -71,13 +71,13 @@ class Level:
         self._value = value
 
     def hand_over(self) -> None:
-        """See :meth:`Tally.hand_over`."""
+        """See :meth:`BufferedMetric.hand_over`."""
         if self._value != self._handed_over:
             self._metric.set(self._value)
             self._handed_over = self._value
 
 
-class Amounts:
+class BufferedSummary:
     """A summary."""
 
     def __init__(self, metric: Summary) -> None:
@@ -91,14 +91,14 @@ class Amounts:
         self._sum += amount
 
     def hand_over(self) -> None:
-        """See :meth:`Tally.hand_over`."""
+        """See :meth:`BufferedMetric.hand_over`."""
         if self._count:
             self._metric._count.inc(self._count)
             self._metric._sum.inc(self._sum)
             self._count, self._sum = 0, 0
 
 
-class Distribution:
+class BufferedHistogram:
     """A histogram.
 
     :param bounds: the upper bounds of its buckets but the last.
@@ -116,7 +116,7 @@ class Distribution:
         self._sum += amount
 
     def hand_over(self) -> None:
-        """See :meth:`Tally.hand_over`."""
+        """See :meth:`BufferedMetric.hand_over`."""
         if not any(self._counts):
             return
         buckets = zip(self._metric._buckets, self._counts, strict=True)
@@ -128,17 +128,20 @@ class Distribution:
         self._sum = 0
 
 
-T = TypeVar("T", bound=Tally)
+T = TypeVar("T", bound=BufferedMetric)
 
 
-class Family(Generic[T]):
+class BufferedFamily(Generic[T]):
     """A metric with labels.
 
     :param child: makes the tally of a labelled metric.
     """
 
     def __init__(
-        self, metric: MetricWrapperBase, child: Callable[[Any], T], tallies: Tallies
+        self,
+        metric: MetricWrapperBase,
+        child: Callable[[Any], T],
+        tallies: BufferedMetrics,
     ) -> None:
         self._metric = metric
         self._child = child
@@ -155,11 +158,11 @@ class Family(Generic[T]):
         return tally
 
 
-class Tallies:
+class BufferedMetrics:
     """All tallies of a process."""
 
     def __init__(self) -> None:
-        self._all: list[Tally] = []
+        self._all: list[BufferedMetric] = []
         self._loop = LoopingCall(self.hand_over)
 
     def add(self, tally: T) -> T:

@@ -19,12 +19,12 @@ from prometheus_client import (
 
 from qabel_block import __version__
 from qabel_block.metrics.buffered import (
-    Amounts,
-    Count,
-    Distribution,
-    Family,
-    Level,
-    Tallies,
+    BufferedCounter,
+    BufferedFamily,
+    BufferedGauge,
+    BufferedHistogram,
+    BufferedMetrics,
+    BufferedSummary,
 )
 
 Buckets = tuple[float, ...]
@@ -80,7 +80,7 @@ class Metrics:
         # When a series began is of no use here, and would be one more series each.
         disable_created_metrics()
         self._registry = registry
-        self.tallies = Tallies()
+        self.tallies = BufferedMetrics()
         self._requests()
         self._transfers()
         self._accounts()
@@ -252,39 +252,49 @@ class Metrics:
             "block_build_info", "The version of the server.", "version", mode="livemax"
         ).labels(__version__).set(1)
 
-    def _counter(self, name: str, text: str) -> Count:
-        return self.tallies.add(Count(Counter(name, text, registry=self._registry)))
+    def _counter(self, name: str, text: str) -> BufferedCounter:
+        return self.tallies.add(
+            BufferedCounter(Counter(name, text, registry=self._registry))
+        )
 
-    def _counters(self, name: str, text: str, *labels: str) -> Family[Count]:
+    def _counters(
+        self, name: str, text: str, *labels: str
+    ) -> BufferedFamily[BufferedCounter]:
         counter = Counter(name, text, labels, registry=self._registry)
-        return Family(counter, Count, self.tallies)
+        return BufferedFamily(counter, BufferedCounter, self.tallies)
 
-    def _gauge(self, name: str, text: str) -> Level:
-        return self.tallies.add(Level(self._seen(name, text, mode="livesum")))
+    def _gauge(self, name: str, text: str) -> BufferedGauge:
+        return self.tallies.add(BufferedGauge(self._seen(name, text, mode="livesum")))
 
-    def _gauges(self, name: str, text: str, label: str) -> Family[Level]:
+    def _gauges(
+        self, name: str, text: str, label: str
+    ) -> BufferedFamily[BufferedGauge]:
         gauge = self._seen(name, text, label, mode="livesum")
-        return Family(gauge, Level, self.tallies)
+        return BufferedFamily(gauge, BufferedGauge, self.tallies)
 
-    def _summary(self, name: str, text: str) -> Amounts:
-        return self.tallies.add(Amounts(Summary(name, text, registry=self._registry)))
+    def _summary(self, name: str, text: str) -> BufferedSummary:
+        return self.tallies.add(
+            BufferedSummary(Summary(name, text, registry=self._registry))
+        )
 
-    def _summaries(self, name: str, text: str, label: str) -> Family[Amounts]:
+    def _summaries(
+        self, name: str, text: str, label: str
+    ) -> BufferedFamily[BufferedSummary]:
         summary = Summary(name, text, (label,), registry=self._registry)
-        return Family(summary, Amounts, self.tallies)
+        return BufferedFamily(summary, BufferedSummary, self.tallies)
 
-    def _histogram(self, name: str, text: str, buckets: Buckets) -> Distribution:
+    def _histogram(self, name: str, text: str, buckets: Buckets) -> BufferedHistogram:
         histogram = Histogram(name, text, registry=self._registry, buckets=buckets)
-        return self.tallies.add(Distribution(histogram, buckets))
+        return self.tallies.add(BufferedHistogram(histogram, buckets))
 
     def _histograms(
         self, name: str, text: str, buckets: Buckets, label: str
-    ) -> Family[Distribution]:
+    ) -> BufferedFamily[BufferedHistogram]:
         histogram = Histogram(
             name, text, (label,), registry=self._registry, buckets=buckets
         )
-        return Family(
-            histogram, lambda child: Distribution(child, buckets), self.tallies
+        return BufferedFamily(
+            histogram, lambda child: BufferedHistogram(child, buckets), self.tallies
         )
 
     def _seen(

@@ -16,7 +16,7 @@ def _nothing(_: object) -> None:
     pass
 
 
-class Edges:
+class Instrumentation:
     """Nothing is put around them.
 
     Whoever wants to watch the parts at work (:mod:`qabel_block.metrics.measured`)

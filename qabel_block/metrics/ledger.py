@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 from qabel_block.ledger.commit import Decision
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.metrics.definitions import LEDGER_OPERATIONS, Metrics
-from qabel_block.model import Change, Found, NotedBlob, ObjectName, Target, TrafficCount
+from qabel_block.model import (
+    Change,
+    ObjectName,
+    PendingBlob,
+    ReadState,
+    TrafficCount,
+    WriteState,
+)
 
 T = TypeVar("T")
 
@@ -44,11 +51,11 @@ class MeasuredLedger(Ledger):
         """See :meth:`Ledger.create_prefix`."""
         await self._timed("create_prefix", super().create_prefix(user_id, name))
 
-    async def target(self, name: ObjectName) -> Target | None:
+    async def target(self, name: ObjectName) -> WriteState | None:
         """See :meth:`Ledger.target`."""
         return await self._timed("target", super().target(name))
 
-    async def find(self, name: ObjectName, month: str) -> Found | None:
+    async def find(self, name: ObjectName, month: str) -> ReadState | None:
         """See :meth:`Ledger.find`."""
         began = self._clock()
         try:
@@ -65,7 +72,7 @@ class MeasuredLedger(Ledger):
     async def commit_upload(
         self,
         name: ObjectName,
-        blob: NotedBlob,
+        blob: PendingBlob,
         decide: Decision,
         claim_for: int | None,
     ) -> Change:

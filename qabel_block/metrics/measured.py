@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.transport.site import BlockSite
-from qabel_block.http.websocket import Socket
+from qabel_block.http.websocket import WebSocket
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.metrics.accounts import (
@@ -18,7 +18,7 @@ from qabel_block.metrics.accounts import (
     MeasuredRecentAccounts,
 )
 from qabel_block.metrics.definitions import Metrics
-from qabel_block.metrics.instrument import Edges
+from qabel_block.metrics.instrument import Instrumentation
 from qabel_block.metrics.ledger import MeasuredLedger
 from qabel_block.metrics.push import MeasuredNotifier, MeasuredSocket
 from qabel_block.metrics.requests import MeasuredSite
@@ -30,13 +30,13 @@ from qabel_block.metrics.transfers import (
 )
 from qabel_block.operations.upload import Uploads
 from qabel_block.operations.usage import UsageEvent
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class MeasuredEdges(Edges):
+class MeasuredInstrumentation(Instrumentation):
     """Measures all parts.
 
     :param now: seconds, of a clock that never goes back.
@@ -50,43 +50,43 @@ class MeasuredEdges(Edges):
             Downloads: partial(MeasuredDownloads, metrics),
             Ledger: partial(MeasuredLedger, metrics, now),
             RecentAccounts: partial(MeasuredRecentAccounts, metrics),
-            Socket: partial(MeasuredSocket, metrics, now),
-            Threads: partial(MeasuredThreads, metrics, now),
+            WebSocket: partial(MeasuredSocket, metrics, now),
+            ThreadPool: partial(MeasuredThreads, metrics, now),
             Uploads: partial(MeasuredUploads, metrics),
         }
 
     def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
-        """See :meth:`Edges.kind`."""
+        """See :meth:`Instrumentation.kind`."""
         return self._kinds[kind]
 
     def storage(self, storage: IStorageBackend) -> IStorageBackend:
-        """See :meth:`Edges.storage`."""
+        """See :meth:`Instrumentation.storage`."""
         return MeasuredStorage(storage, self._metrics, self._now)
 
     def authenticator(self, authenticator: IAuthenticator) -> IAuthenticator:
-        """See :meth:`Edges.authenticator`."""
+        """See :meth:`Instrumentation.authenticator`."""
         return MeasuredAuthenticator(authenticator, self._metrics, self._now)
 
     def cache(self, cache: ICache) -> ICache:
-        """See :meth:`Edges.cache`."""
+        """See :meth:`Instrumentation.cache`."""
         return MeasuredCache(cache, self._metrics)
 
     def notifier(self, notifier: INotifier) -> INotifier:
-        """See :meth:`Edges.notifier`."""
+        """See :meth:`Instrumentation.notifier`."""
         return MeasuredNotifier(notifier, self._metrics)
 
     def usage(
         self, record: Callable[[UsageEvent], None]
     ) -> Callable[[UsageEvent], None]:
-        """See :meth:`Edges.usage`."""
+        """See :meth:`Instrumentation.usage`."""
         return measured_usage(record, self._metrics)
 
     def s3(self) -> Callable[[Any], None]:
-        """See :meth:`Edges.s3`."""
+        """See :meth:`Instrumentation.s3`."""
         return watch_s3(self._metrics, self._now)
 
     def database_wait(self) -> Callable[[float], None]:
-        """See :meth:`Edges.database_wait`."""
+        """See :meth:`Instrumentation.database_wait`."""
 
         def waited(seconds: float) -> None:
             self._metrics.database_wait.inc(seconds)

@@ -49,7 +49,7 @@ def own_registry() -> CollectorRegistry:
     return registry
 
 
-class SharedMetrics:
+class MultiprocessMetrics:
     """What the workers count, seen by their supervisor.
 
     :ivar directory: where they write, once it is made.

@@ -7,7 +7,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from qabel_block.http.websocket import Socket
+from qabel_block.http.websocket import WebSocket
 from qabel_block.interfaces import IListener, INotifier
 from qabel_block.metrics.definitions import Metrics
 
@@ -50,7 +50,7 @@ class MeasuredNotifier:
         await self._inner.close()
 
 
-class MeasuredSocket(Socket):
+class MeasuredSocket(WebSocket):
     """A subscriber's socket that is counted.
 
     :param now: seconds, of a clock that never goes back.

@@ -9,7 +9,7 @@ from twisted.web.http import RESPONSES
 from qabel_block.http.transport.channel import StreamingChannel
 from qabel_block.http.transport.request import CLIENT_GONE, StreamingRequest
 from qabel_block.http.transport.site import BlockSite
-from qabel_block.metrics.buffered import Count
+from qabel_block.metrics.buffered import BufferedCounter
 from qabel_block.metrics.definitions import Metrics
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE"})
@@ -58,7 +58,7 @@ class MeasuredSite(BlockSite):
         self._answer(b"-", status).inc()
         self._metrics.denied.labels(RESPONSES[status].decode("ascii")).inc()
 
-    def _answer(self, method: bytes, status: int) -> Count:
+    def _answer(self, method: bytes, status: int) -> BufferedCounter:
         name = method.decode("ascii") if method in _METHODS else "other"
         return self._metrics.requests.labels(name, status)
 

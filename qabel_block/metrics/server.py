@@ -53,7 +53,7 @@ def _header(request: Any, name: bytes) -> str:
     return (request.getHeader(name) or b"").decode("latin-1")
 
 
-class _Look(Request):
+class _MetricsRequest(Request):
     """A request that has no body: who sends one is not listened to."""
 
     def gotLength(self, length: int | None) -> None:
@@ -68,7 +68,7 @@ class _Look(Request):
 class _QuietSite(Site):
     """Keeps no log of who looks."""
 
-    requestFactory = _Look
+    requestFactory = _MetricsRequest
     noisy = False
 
     def log(self, request: Any) -> None:
@@ -76,7 +76,7 @@ class _QuietSite(Site):
 
 
 @implementer(IService)
-class WithMetrics(Service):
+class MetricsService(Service):
     """A service beside which metrics are served, to its very end.
 
     :param endpoint: Twisted's description of where.

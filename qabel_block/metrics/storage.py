@@ -9,13 +9,13 @@ from zope.interface import implementer
 
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
 from qabel_block.metrics.definitions import Metrics
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class MeasuredThreads(Threads):
+class MeasuredThreads(ThreadPool):
     """A pool of threads, of which somebody knows whether it is large enough."""
 
     def __init__(
@@ -28,7 +28,7 @@ class MeasuredThreads(Threads):
     async def run(
         self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """See :meth:`Threads.run`."""
+        """See :meth:`ThreadPool.run`."""
         asked = self._now()
 
         def call() -> T:

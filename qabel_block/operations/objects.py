@@ -13,13 +13,13 @@ from twisted.logger import Logger
 from qabel_block.errors import NotOwner, ObjectNotFound, QuotaReached
 from qabel_block.interfaces import IAuthenticator, IBlobReader, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.model import Account, Found, ObjectName, Target
+from qabel_block.model import Account, ObjectName, ReadState, WriteState
 from qabel_block.operations.traffic import TrafficMeter
 from qabel_block.operations.usage import UsageEvent
 from qabel_block.push.events import ChangeEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.quota import month_of, traffic_exhausted
-from qabel_block.util.keyed_lock import Turns
+from qabel_block.util.keyed_lock import KeyedLock
 
 log = Logger()
 
@@ -48,7 +48,7 @@ class Operations:
         storage: IStorageBackend,
         authenticator: IAuthenticator,
         traffic: TrafficMeter,
-        turns: Turns,
+        turns: KeyedLock,
         publish: Callable[[ChangeEvent], None],
         now: Callable[[], float],
         record_usage: Callable[[UsageEvent], None],
@@ -92,7 +92,7 @@ class Operations:
         else:
             check_owner(account, target.owner_id)
 
-    async def find(self, name: ObjectName, request_id: str) -> Found:
+    async def find(self, name: ObjectName, request_id: str) -> ReadState:
         """Look an object up for a download, whoever asks.
 
         :raises ObjectNotFound: if there is none.
@@ -113,7 +113,7 @@ class Operations:
             # Some may be counted twice, here and in the ledger.
             await self._traffic.settled()
 
-    async def open(self, found: Found, start: int, length: int) -> IBlobReader:
+    async def open(self, found: ReadState, start: int, length: int) -> IBlobReader:
         """Begin to read a part, at least one byte, of an object.
 
         :raises BlobNotFound: if the object was replaced or deleted, and its
@@ -138,7 +138,7 @@ class Operations:
         :raises PreconditionFailed: if a condition does not hold.
         """
 
-        def decide(target: Target) -> None:
+        def decide(target: WriteState) -> None:
             check_owner(account, target.owner_id)
             conditions.check_change(target.etag)
 

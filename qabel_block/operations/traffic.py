@@ -22,7 +22,7 @@ INTERVAL = 1.0
 
 
 @define(eq=False)
-class Moment:
+class TrafficBatch:
     """What was counted from some moment on, as far as the ledger may not have had it
     then: a batch, and those that came after it.
 
@@ -31,7 +31,7 @@ class Moment:
     """
 
     counts: Counter[tuple[int, str]] = field(factory=Counter)
-    later: Moment | None = None
+    later: TrafficBatch | None = None
 
 
 class TrafficMeter:
@@ -49,8 +49,8 @@ class TrafficMeter:
     ) -> None:
         self._write = write
         self._clock = clock
-        self._collecting = Moment()
-        self._writing: Moment | None = None
+        self._collecting = TrafficBatch()
+        self._writing: TrafficBatch | None = None
         self._settling: list[Deferred[None]] = []
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.flush()))
         self._loop.clock = clock
@@ -71,21 +71,21 @@ class TrafficMeter:
         month = month_of(self._clock.seconds())
         self._collecting.counts[user_id, month] += traffic
 
-    def moment(self) -> Moment:
+    def moment(self) -> TrafficBatch:
         """Return the present moment, to be taken before the ledger is asked."""
         return self._writing or self._collecting
 
-    def unwritten(self, since: Moment, user_id: int, month: str) -> int:
+    def unwritten(self, since: TrafficBatch, user_id: int, month: str) -> int:
         """Return the bytes that may be missing in what the ledger has said since a
         moment. Unless :meth:`is_exact`, some of them may be there already."""
         total = 0
-        batch: Moment | None = since
+        batch: TrafficBatch | None = since
         while batch is not None:
             total += batch.counts[user_id, month]
             batch = batch.later
         return total
 
-    def is_exact(self, since: Moment) -> bool:
+    def is_exact(self, since: TrafficBatch) -> bool:
         """Whether no batch was on its way to the ledger since a moment."""
         return since is self._collecting
 
@@ -101,7 +101,7 @@ class TrafficMeter:
         if not self._collecting.counts or self._writing:
             return
         batch = self._writing = self._collecting
-        batch.later = self._collecting = Moment()
+        batch.later = self._collecting = TrafficBatch()
         counts = [
             TrafficCount(user_id, month, traffic)
             for (user_id, month), traffic in batch.counts.items()
@@ -123,7 +123,7 @@ class TrafficMeter:
             for waiting in settling:
                 waiting.callback(None)
 
-    def _keep(self, batch: Moment) -> None:
+    def _keep(self, batch: TrafficBatch) -> None:
         """Count what is not in the ledger as if it had come after all."""
         self._collecting.counts.update(batch.counts)
         batch.counts.clear()

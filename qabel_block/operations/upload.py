@@ -24,7 +24,7 @@ from qabel_block.errors import (
 )
 from qabel_block.interfaces import IBlobWriter, IBody, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.model import Account, NotedBlob, ObjectName, Target
+from qabel_block.model import Account, ObjectName, PendingBlob, WriteState
 from qabel_block.names import Versions, blob_key
 from qabel_block.operations.objects import check_owner
 from qabel_block.operations.usage import UsageEvent
@@ -32,8 +32,8 @@ from qabel_block.push.events import ChangeEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
 from qabel_block.rules.quota import storage_allowance
-from qabel_block.util.keyed_lock import Turns
-from qabel_block.util.threads import Threads
+from qabel_block.util.keyed_lock import KeyedLock
+from qabel_block.util.threads import ThreadPool
 
 log = Logger()
 
@@ -55,7 +55,7 @@ class Upload:
     length: int | None
     digests: frozenset[str]
 
-    def decide(self, target: Target, size: int) -> None:
+    def decide(self, target: WriteState, size: int) -> None:
         """Allow a body of this size as the next version of the object.
 
         Quota comes before the conditions, as RFC 9110 section 13.2.1 has it:
@@ -70,7 +70,7 @@ class Upload:
             raise QuotaReached
         self.conditions.check_change(target.etag)
 
-    def allowance(self, target: Target) -> int:
+    def allowance(self, target: WriteState) -> int:
         """Return the size in bytes of the largest body the quota allows."""
         return storage_allowance(
             self.name.path,
@@ -101,8 +101,8 @@ class Uploads:
         ledger: Ledger,
         storage: IStorageBackend,
         versions: Versions,
-        turns: Turns,
-        threads: Threads,
+        turns: KeyedLock,
+        threads: ThreadPool,
         max_body_size: int,
         publish: Callable[[ChangeEvent], None],
         record_usage: Callable[[UsageEvent], None],
@@ -150,17 +150,17 @@ class Uploads:
         except BaseException:
             await writer.abort()
             raise
-        blob = NotedBlob(key, received.size, f'"{version}"', received.sha256, noted)
+        blob = PendingBlob(key, received.size, f'"{version}"', received.sha256, noted)
         async with self._turns.of(upload.name):
             await self._commit(upload, blob)
         return blob.etag
 
-    async def _target(self, upload: Upload) -> Target:
+    async def _target(self, upload: Upload) -> WriteState:
         target = await self._ledger.target(upload.name)
         if target is None:
             if not upload.account.any_prefix:
                 raise NotOwner
-            return Target(
+            return WriteState(
                 upload.account.user_id,
                 await self._ledger.storage_used(upload.account.user_id),
                 None,
@@ -168,7 +168,7 @@ class Uploads:
         return target
 
     async def _receive(
-        self, upload: Upload, target: Target, body: IBody, writer: IBlobWriter
+        self, upload: Upload, target: WriteState, body: IBody, writer: IBlobWriter
     ) -> _Received:
         size = 0
         digest = sha256()
@@ -193,7 +193,7 @@ class Uploads:
         done.callback(None)
         return done
 
-    async def _commit(self, upload: Upload, blob: NotedBlob) -> None:
+    async def _commit(self, upload: Upload, blob: PendingBlob) -> None:
         try:
             change = await self._ledger.commit_upload(
                 upload.name,

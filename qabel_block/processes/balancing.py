@@ -20,7 +20,7 @@ TOLERANCE = 16
 come and go, evening that out would cost more than it gives."""
 
 
-class Table:
+class ConnectionTable:
     """The memory that is shared: one number for each slot.
 
     Reading and writing one is a single access to aligned memory. An outdated
@@ -52,10 +52,10 @@ def new_table(slots: int) -> int:
         return os.dup(file.fileno())
 
 
-class Share:
-    """One worker's part in it; see :class:`~qabel_block.listening.ports.Turns`."""
+class ConnectionBalancer:
+    """One worker's part in it; see :class:`~qabel_block.listening.ports.AcceptGate`."""
 
-    def __init__(self, table: Table, slot: int) -> None:
+    def __init__(self, table: ConnectionTable, slot: int) -> None:
         self._table = table
         self._slot = slot
         self._connections = 0

@@ -11,10 +11,10 @@ from twisted.application.reactors import getReactorTypes
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from qabel_block.metrics.multiprocess import SharedMetrics
-from qabel_block.processes.balancing import ABSENT, Table, new_table
-from qabel_block.processes.worker_process import Child
-from qabel_block.processes.worker_spec import COMMANDS, REPORTS, Order
+from qabel_block.metrics.multiprocess import MultiprocessMetrics
+from qabel_block.processes.balancing import ABSENT, ConnectionTable, new_table
+from qabel_block.processes.worker_process import WorkerProcess
+from qabel_block.processes.worker_spec import COMMANDS, REPORTS, WorkerSpec
 
 log = Logger()
 
@@ -42,7 +42,7 @@ class Launcher:
         arguments: Sequence[str],
         count: int,
         drain: float,
-        metrics: SharedMetrics | None = None,
+        metrics: MultiprocessMetrics | None = None,
     ) -> None:
         self._reactor = reactor
         self._metrics = metrics
@@ -57,7 +57,7 @@ class Launcher:
         # Every worker that is replaced has its successor beside it.
         self._free = list(range(2 * count))
         self._file = new_table(2 * count)
-        self._table = Table(self._file)
+        self._table = ConnectionTable(self._file)
         self._sockets: Sequence[int] = ()
 
     def prepare(self, sockets: Sequence[int]) -> None:
@@ -71,15 +71,15 @@ class Launcher:
         if self._metrics is not None:
             self._metrics.stop()
 
-    def start(self, number: int) -> Child:
+    def start(self, number: int) -> WorkerProcess:
         """Start a worker."""
-        child = Child(self._reactor, self._drain)
+        child = WorkerProcess(self._reactor, self._drain)
         slot = self._free.pop()
         inherited = (self._file, *self._sockets)
         places = range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(inherited))
         metrics = self._metrics
         directory = metrics.directory if metrics is not None else None
-        order = Order(number, places[0], slot, tuple(places[1:]), directory)
+        order = WorkerSpec(number, places[0], slot, tuple(places[1:]), directory)
         self._reactor.spawnProcess(
             child,
             self._command[0],

@@ -11,8 +11,8 @@ from twisted.logger import Logger
 from qabel_block.listening.endpoints import CannotListen
 from qabel_block.listening.listeners import Listeners
 from qabel_block.processes.launcher import Launcher
-from qabel_block.processes.worker_slot import Place
-from qabel_block.server.lifecycle import Commands, Control
+from qabel_block.processes.worker_slot import WorkerSlot
+from qabel_block.server.lifecycle import Lifecycle, LifecycleCommands
 
 log = Logger()
 
@@ -30,7 +30,7 @@ class Supervisor(Service):
         self,
         listeners: Listeners,
         launcher: Launcher,
-        control: Control,
+        control: Lifecycle,
         count: int,
         reactor: Any,
     ) -> None:
@@ -38,7 +38,8 @@ class Supervisor(Service):
         self._launcher = launcher
         self._control = control
         self._places = [
-            Place(number, launcher.start, reactor) for number in range(1, count + 1)
+            WorkerSlot(number, launcher.start, reactor)
+            for number in range(1, count + 1)
         ]
         self._reactor = reactor
 
@@ -56,7 +57,7 @@ class Supervisor(Service):
         :raises SystemExit: with one line, if a socket can't be had.
         """
         super().startService()
-        self._control.start(Commands(self._hurry, self._replace))
+        self._control.start(LifecycleCommands(self._hurry, self._replace))
         self._open()
         self._launcher.prepare(self._listeners.descriptors())
         # Only a running reactor hears of the end of a process.

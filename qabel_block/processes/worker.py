@@ -12,10 +12,10 @@ from twisted.internet.stdio import StandardIO
 from twisted.python.failure import Failure
 
 from qabel_block.processes.worker_spec import COMMANDS, CUT, DRAIN, READY, REPORTS
-from qabel_block.server.lifecycle import Commands
+from qabel_block.server.lifecycle import LifecycleCommands
 
 
-class WorkerControl(Protocol):
+class WorkerLifecycle(Protocol):
     """Stops the worker when its supervisor says so, or is no more.
 
     Signals are the supervisor's business: those of a terminal or of systemd reach
@@ -26,10 +26,10 @@ class WorkerControl(Protocol):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._commands: Commands | None = None
+        self._commands: LifecycleCommands | None = None
 
-    def start(self, commands: Commands) -> None:
-        """See :meth:`~qabel_block.server.lifecycle.Control.start`."""
+    def start(self, commands: LifecycleCommands) -> None:
+        """See :meth:`~qabel_block.server.lifecycle.Lifecycle.start`."""
         self._commands = commands
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -37,11 +37,11 @@ class WorkerControl(Protocol):
         self._reactor.callWhenRunning(self._begin)
 
     def ready(self) -> None:
-        """See :meth:`~qabel_block.server.lifecycle.Control.ready`."""
+        """See :meth:`~qabel_block.server.lifecycle.Lifecycle.ready`."""
         self.transport.write(READY)
 
     def stopping(self) -> None:
-        """See :meth:`~qabel_block.server.lifecycle.Control.stopping`."""
+        """See :meth:`~qabel_block.server.lifecycle.Lifecycle.stopping`."""
 
     def dataReceived(self, data: bytes) -> None:
         if DRAIN in data:

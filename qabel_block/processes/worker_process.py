@@ -11,7 +11,7 @@ from twisted.internet.protocol import ProcessProtocol, connectionDone
 from twisted.python.failure import Failure
 
 from qabel_block.processes.worker_spec import COMMANDS, CUT, DRAIN, READY, REPORTS
-from qabel_block.util.event import Flag
+from qabel_block.util.event import Event
 
 READY_SECONDS = 60.0
 """A worker that is not ready after this is killed: it hangs."""
@@ -20,7 +20,7 @@ AFTER_DRAIN_SECONDS = 90.0
 """A worker that has not ended so long after it should have is killed."""
 
 
-class Child(ProcessProtocol):
+class WorkerProcess(ProcessProtocol):
     """A worker process.
 
     :param drain: seconds it gives to what is under way when it stops.
@@ -33,8 +33,8 @@ class Child(ProcessProtocol):
 
     def __init__(self, clock: Any, drain: float) -> None:
         self.began: float = clock.seconds()
-        self.ready = Flag()
-        self.gone = Flag()
+        self.ready = Event()
+        self.gone = Event()
         self.status = ""
         self._clock = clock
         self._drain = drain

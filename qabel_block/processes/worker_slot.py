@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from qabel_block.processes.worker_process import Child
-from qabel_block.util.event import Flag
+from qabel_block.processes.worker_process import WorkerProcess
+from qabel_block.util.event import Event
 
 log = Logger()
 
@@ -21,20 +21,22 @@ STABLE_SECONDS = 60.0
 delays begin anew."""
 
 
-class Place:
+class WorkerSlot:
     """One of the workers' places: there is a worker in it, or will be soon.
 
     :param start: starts a worker for a number.
     :ivar ready: whether there has been a worker that was ready.
     """
 
-    def __init__(self, number: int, start: Callable[[int], Child], clock: Any) -> None:
+    def __init__(
+        self, number: int, start: Callable[[int], WorkerProcess], clock: Any
+    ) -> None:
         self.number = number
-        self.ready = Flag()
+        self.ready = Event()
         self._start = start
         self._clock = clock
-        self._children: set[Child] = set()
-        self._current: Child | None = None
+        self._children: set[WorkerProcess] = set()
+        self._current: WorkerProcess | None = None
         self._next: IDelayedCall | None = None
         self._delay = SHORTEST_DELAY
         self._stopping = False
@@ -75,13 +77,13 @@ class Place:
         for child in self._children:
             child.cut()
 
-    def _spawn(self) -> Child:
+    def _spawn(self) -> WorkerProcess:
         child = self._start(self.number)
         self._children.add(child)
         Deferred.fromCoroutine(self._watch(child))
         return child
 
-    async def _watch(self, child: Child) -> None:
+    async def _watch(self, child: WorkerProcess) -> None:
         await _first(child.ready, child.gone)
         if child.ready.up:
             self.ready.put_up()
@@ -91,7 +93,7 @@ class Place:
             self._current = None
             self._fill_later(child)
 
-    def _fill_later(self, ended: Child) -> None:
+    def _fill_later(self, ended: WorkerProcess) -> None:
         if self._clock.seconds() - ended.began > STABLE_SECONDS:
             self._delay = SHORTEST_DELAY
         log.error(
@@ -108,7 +110,7 @@ class Place:
             self._next.cancel()
 
 
-async def _first(one: Flag, other: Flag) -> None:
+async def _first(one: Event, other: Event) -> None:
     """Return when one of two things has happened."""
     waiting = [Deferred.fromCoroutine(flag.wait()) for flag in (one, other)]
     await DeferredList(waiting, fireOnOneCallback=True)

@@ -25,7 +25,7 @@ READY = b"r"
 
 
 @frozen
-class Order:
+class WorkerSpec:
     """A worker's place among the others.
 
     :ivar number: from 1; a successor has the same.
@@ -47,7 +47,9 @@ class Order:
         return {VARIABLE: json.dumps(asdict(self))}
 
     @classmethod
-    def from_environment(cls, environment: MutableMapping[str, str]) -> Order | None:
+    def from_environment(
+        cls, environment: MutableMapping[str, str]
+    ) -> WorkerSpec | None:
         """Return the order, if this process is a worker, and take it out of the
         environment: it is not for processes that the worker may start."""
         given = environment.pop(VARIABLE, None)

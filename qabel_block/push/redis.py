@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IListener, INotifier
-from qabel_block.util.redis import Link
+from qabel_block.util.redis import RedisLink
 
 log = Logger()
 
@@ -44,8 +44,8 @@ class RedisNotifier:
         self._joined: set[str] = set()
         self._unanswered = 0
         self._unpublished = False
-        self._hearing = Link(reactor, host, port, self._subscriber, self._hear)
-        self._speaking = Link(reactor, host, port, RedisProtocol, self._speak)
+        self._hearing = RedisLink(reactor, host, port, self._subscriber, self._hear)
+        self._speaking = RedisLink(reactor, host, port, RedisProtocol, self._speak)
 
     def start(self, listener: IListener) -> None:
         """See :meth:`INotifier.start`."""

@@ -21,13 +21,13 @@ from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.config.config import Config, DummyUser, InProcess
 from qabel_block.factories import make_database, make_storage
-from qabel_block.http.accel_redirect import Handover
+from qabel_block.http.accel_redirect import AccelRedirect
 from qabel_block.http.downloads import Downloads
 from qabel_block.http.routes import BlockAPI
-from qabel_block.http.transport.limits import Doors
+from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.site import BlockSite
-from qabel_block.http.transport.trusted_proxies import Proxies
-from qabel_block.http.websocket import Socket, Sockets
+from qabel_block.http.transport.trusted_proxies import TrustedProxies
+from qabel_block.http.websocket import WebSocket, WebSockets
 from qabel_block.interfaces import (
     IAuthenticator,
     ICache,
@@ -38,10 +38,10 @@ from qabel_block.interfaces import (
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
-from qabel_block.metrics.buffered import Tallies
+from qabel_block.metrics.buffered import BufferedMetrics
 from qabel_block.metrics.definitions import Metrics
-from qabel_block.metrics.instrument import Edges
-from qabel_block.metrics.measured import MeasuredEdges
+from qabel_block.metrics.instrument import Instrumentation
+from qabel_block.metrics.measured import MeasuredInstrumentation
 from qabel_block.metrics.sampler import Sampler
 from qabel_block.names import Versions
 from qabel_block.operations.collector import Collector
@@ -53,15 +53,15 @@ from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from qabel_block.server.readiness import Readiness
-from qabel_block.server.rlimits import make_room
+from qabel_block.server.rlimits import raise_nofile_limit
 from qabel_block.storage.local.layout import file_of
-from qabel_block.storage.timeouts import PatientStorage
-from qabel_block.util.keyed_lock import Turns
-from qabel_block.util.threads import Threads
+from qabel_block.storage.timeouts import TimeLimitedStorage
+from qabel_block.util.keyed_lock import KeyedLock
+from qabel_block.util.threads import ThreadPool
 
 
 @frozen
-class Parts:
+class ServerParts:
     """What has to be started and stopped.
 
     :ivar prepare: to be called before anything else; it may block.
@@ -69,13 +69,13 @@ class Parts:
     """
 
     prepare: Callable[[], None]
-    threads: Threads
+    threads: ThreadPool
     database: IDatabase
     storage: IStorageBackend
     cache: ICache
     notifier: INotifier
     hub: Hub
-    sockets: Sockets
+    sockets: WebSockets
     authenticator: IAuthenticator
     traffic: TrafficMeter
     collector: Collector
@@ -83,7 +83,7 @@ class Parts:
     site: BlockSite
     listeners: Listeners
     sampler: Sampler | None
-    tallies: Tallies | None
+    tallies: BufferedMetrics | None
 
 
 def compose(
@@ -92,7 +92,7 @@ def compose(
     inherited: Inherited | None = None,
     metrics: Metrics | None = None,
     write_access: WriteAccess = write_to_twisted,
-) -> Parts:
+) -> ServerParts:
     """Make the parts that ``config`` describes. Nothing is started yet.
 
     :param inherited: sockets to use instead of those of ``config.endpoints``.
@@ -100,8 +100,12 @@ def compose(
     :param write_access: takes note of each request.
     :raises CannotListen: if an endpoint is wrongly described.
     """
-    edges = Edges() if metrics is None else MeasuredEdges(metrics, time.monotonic)
-    threads = edges.kind(Threads)(reactor, config.transfers, "transfers")
+    edges = (
+        Instrumentation()
+        if metrics is None
+        else MeasuredInstrumentation(metrics, time.monotonic)
+    )
+    threads = edges.kind(ThreadPool)(reactor, config.transfers, "transfers")
     storage = edges.storage(_storage(config, reactor, threads, edges))
     database, prepare = make_database(
         config.ledger, reactor, waited=edges.database_wait()
@@ -118,7 +122,7 @@ def compose(
     )
     traffic = TrafficMeter(ledger.add_traffic, reactor)
     hub = Hub(notifier)
-    turns = Turns(reactor)
+    turns = KeyedLock(reactor)
     operations = Operations(
         ledger, storage, authenticator, traffic, turns, hub.publish, now, record_usage
     )
@@ -141,7 +145,7 @@ def compose(
         },
         reactor,
     )
-    sockets = Sockets(hub, reactor, edges.kind(Socket))
+    sockets = WebSockets(hub, reactor, edges.kind(WebSocket))
     api = BlockAPI(
         readiness,
         authenticator,
@@ -154,14 +158,16 @@ def compose(
     sampler = None
     if metrics is not None:
         sampler = Sampler(metrics, readiness, ledger, notifier, reactor)
-    proxies = Proxies(config.trusted_proxies)
+    proxies = TrustedProxies(config.trusted_proxies)
     site = edges.kind(BlockSite)(
         api.app.resource(), reactor, write_access, counted, proxies
     )
-    site.doors = Doors(
-        make_room(config.max_connections), config.max_connections_per_address, now
+    site.doors = ConnectionLimiter(
+        raise_nofile_limit(config.max_connections),
+        config.max_connections_per_address,
+        now,
     )
-    return Parts(
+    return ServerParts(
         prepare,
         threads,
         database,
@@ -181,11 +187,11 @@ def compose(
     )
 
 
-def _handover(config: Config) -> Handover | None:
+def _handover(config: Config) -> AccelRedirect | None:
     prefix = config.x_accel_redirect
     if prefix is None:
         return None
-    return Handover(lambda key: "/".join((prefix, *file_of(key))))
+    return AccelRedirect(lambda key: "/".join((prefix, *file_of(key))))
 
 
 def _uncounted(_connections: int) -> None:
@@ -193,7 +199,7 @@ def _uncounted(_connections: int) -> None:
 
 
 def _storage(
-    config: Config, reactor: Any, threads: Threads, edges: Edges
+    config: Config, reactor: Any, threads: ThreadPool, edges: Instrumentation
 ) -> IStorageBackend:
     storage = make_storage(
         config.storage,
@@ -203,7 +209,7 @@ def _storage(
         reactor,
         edges.s3(),
     )
-    return PatientStorage(storage, reactor)
+    return TimeLimitedStorage(storage, reactor)
 
 
 def _cache(config: Config, reactor: Any) -> ICache:
@@ -219,7 +225,7 @@ def _notifier(config: Config, reactor: Any) -> INotifier:
 
 
 def _authenticator(
-    config: Config, reactor: Any, cache: ICache, edges: Edges
+    config: Config, reactor: Any, cache: ICache, edges: Instrumentation
 ) -> IAuthenticator:
     chosen = config.accounts
     if isinstance(chosen, DummyUser):

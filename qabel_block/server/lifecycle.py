@@ -10,13 +10,13 @@ from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.logger import Logger
 
 from qabel_block.server.signals import handle_signals
-from qabel_block.server.systemd import Notifier
+from qabel_block.server.systemd import SystemdNotifier
 
 log = Logger()
 
 
 @frozen
-class Commands:
+class LifecycleCommands:
     """What a server can be told once it runs.
 
     :ivar hurry: cut off what is under way; only while it stops.
@@ -27,10 +27,10 @@ class Commands:
     reload: Callable[[], Coroutine[Deferred[Any], Any, None]]
 
 
-class Control(Protocol):
+class Lifecycle(Protocol):
     """Stops the reactor when the server is to end."""
 
-    def start(self, commands: Commands) -> None:
+    def start(self, commands: LifecycleCommands) -> None:
         """Begin to give commands."""
 
     def ready(self) -> None:
@@ -40,16 +40,16 @@ class Control(Protocol):
         """Take note that the server ends, for whatever reason."""
 
 
-class SignalControl:
+class SignalLifecycle:
     """Control of a process that stands alone: signals, and systemd."""
 
-    def __init__(self, reactor: Any, notifier: Notifier) -> None:
+    def __init__(self, reactor: Any, notifier: SystemdNotifier) -> None:
         self._reactor = reactor
         self._notifier = notifier
         self._one_reload = DeferredLock()
 
-    def start(self, commands: Commands) -> None:
-        """See :meth:`Control.start`."""
+    def start(self, commands: LifecycleCommands) -> None:
+        """See :meth:`Lifecycle.start`."""
 
         def reload() -> None:
             if self._one_reload.waiting:
@@ -60,14 +60,14 @@ class SignalControl:
         handle_signals(self._reactor, commands.hurry, reload)
 
     def ready(self) -> None:
-        """See :meth:`Control.ready`."""
+        """See :meth:`Lifecycle.ready`."""
         self._notifier.ready()
 
     def stopping(self) -> None:
-        """See :meth:`Control.stopping`."""
+        """See :meth:`Lifecycle.stopping`."""
         self._notifier.stopping()
 
-    async def _reload(self, commands: Commands) -> None:
+    async def _reload(self, commands: LifecycleCommands) -> None:
         self._notifier.reloading()
         await commands.reload()
         self._notifier.ready()

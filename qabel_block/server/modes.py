@@ -10,27 +10,31 @@ from twisted.application.service import Service
 from twisted.internet.protocol import Factory
 
 from qabel_block.config.config import Config
-from qabel_block.ledger.startup_check import look_at_schema
+from qabel_block.ledger.startup_check import check_schema
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.metrics.definitions import Metrics
-from qabel_block.metrics.multiprocess import SharedMetrics, own_registry, share_through
-from qabel_block.metrics.server import WithMetrics
-from qabel_block.processes.balancing import Share, Table
+from qabel_block.metrics.multiprocess import (
+    MultiprocessMetrics,
+    own_registry,
+    share_through,
+)
+from qabel_block.metrics.server import MetricsService
+from qabel_block.processes.balancing import ConnectionBalancer, ConnectionTable
 from qabel_block.processes.launcher import Launcher
 from qabel_block.processes.supervisor import Supervisor
-from qabel_block.processes.worker import WorkerControl
-from qabel_block.processes.worker_spec import Order
+from qabel_block.processes.worker import WorkerLifecycle
+from qabel_block.processes.worker_spec import WorkerSpec
 from qabel_block.server.composition import compose
-from qabel_block.server.lifecycle import Control, SignalControl
+from qabel_block.server.lifecycle import Lifecycle, SignalLifecycle
 from qabel_block.server.service import BlockService
-from qabel_block.server.systemd import Notifier
+from qabel_block.server.systemd import SystemdNotifier
 
 
 def make_service(
     config: Config,
     arguments: Sequence[str],
-    order: Order | None,
+    order: WorkerSpec | None,
     reactor: Any,
     write_access: WriteAccess = write_to_twisted,
 ) -> Service:
@@ -44,16 +48,16 @@ def make_service(
     """
     if order is not None:
         return _worker(config, order, reactor, write_access)
-    look_at_schema(config.ledger)
+    check_schema(config.ledger)
     if config.processes == 1:
-        control = SignalControl(reactor, Notifier())
+        control = SignalLifecycle(reactor, SystemdNotifier())
         return _serving(config, control, reactor, write_access)
     return _supervisor(config, arguments, reactor)
 
 
 def _serving(
     config: Config,
-    control: Control,
+    control: Lifecycle,
     reactor: Any,
     write_access: WriteAccess,
     inherited: Inherited | None = None,
@@ -67,27 +71,27 @@ def _serving(
     parts = compose(config, reactor, inherited, metrics, write_access)
     service = BlockService(parts, control, config.drain, reactor)
     count = metrics.tallies.hand_over
-    return WithMetrics(service, config.metrics.endpoint, registry, reactor, count)
+    return MetricsService(service, config.metrics.endpoint, registry, reactor, count)
 
 
 def _supervisor(config: Config, arguments: Sequence[str], reactor: Any) -> Service:
-    metrics = SharedMetrics() if config.metrics is not None else None
+    metrics = MultiprocessMetrics() if config.metrics is not None else None
     service = Supervisor(
         Listeners(reactor, config.endpoints, Factory()),
         Launcher(reactor, arguments, config.processes, config.drain, metrics),
-        SignalControl(reactor, Notifier()),
+        SignalLifecycle(reactor, SystemdNotifier()),
         config.processes,
         reactor,
     )
     if config.metrics is None or metrics is None:
         return service
-    return WithMetrics(service, config.metrics.endpoint, metrics.registry, reactor)
+    return MetricsService(service, config.metrics.endpoint, metrics.registry, reactor)
 
 
 def make_adopted_service(
     config: Config,
     sockets: Sequence[int],
-    control: Control,
+    control: Lifecycle,
     reactor: Any,
     write_access: WriteAccess = write_to_twisted,
 ) -> Service:
@@ -98,18 +102,20 @@ def make_adopted_service(
     :raises CannotListen: if there is no such address for metrics.
     :raises NotMigrated: if the database says that its schema is not ours.
     """
-    look_at_schema(config.ledger)
+    check_schema(config.ledger)
     inherited = Inherited(tuple(sockets))
     return _serving(config, control, reactor, write_access, inherited)
 
 
 def _worker(
-    config: Config, order: Order, reactor: Any, write_access: WriteAccess
+    config: Config, order: WorkerSpec, reactor: Any, write_access: WriteAccess
 ) -> Service:
-    inherited = Inherited(order.sockets, Share(Table(order.table), order.slot))
+    inherited = Inherited(
+        order.sockets, ConnectionBalancer(ConnectionTable(order.table), order.slot)
+    )
     metrics = None
     if order.metrics is not None:
         share_through(order.metrics, order.slot)
         metrics = Metrics(CollectorRegistry())
     parts = compose(config, reactor, inherited, metrics, write_access)
-    return BlockService(parts, WorkerControl(reactor), config.drain, reactor)
+    return BlockService(parts, WorkerLifecycle(reactor), config.drain, reactor)

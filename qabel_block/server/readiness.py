@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from qabel_block.errors import Unavailable
-from qabel_block.util.cancellation import shielded
+from qabel_block.util.cancellation import shield
 
 log = Logger()
 
@@ -46,7 +46,7 @@ class Readiness:
 
     async def _find_out(self) -> None:
         running = {
-            name: shielded(check()).addTimeout(LIMIT, self._clock)
+            name: shield(check()).addTimeout(LIMIT, self._clock)
             for name, check in self._checks.items()
         }
         failures = {}

@@ -12,7 +12,7 @@ OTHERS = 256
 """Descriptors for everything but clients: dependencies, files, logs."""
 
 
-def make_room(connections: int) -> int:
+def raise_nofile_limit(connections: int) -> int:
     """Raise this process' limit of open descriptors as far as is needed and allowed.
 
     :param connections: how many clients there may be; 0 is any number.

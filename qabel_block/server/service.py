@@ -14,9 +14,9 @@ from twisted.logger import Logger
 
 from qabel_block import __version__
 from qabel_block.listening.endpoints import CannotListen
-from qabel_block.server.composition import Parts
-from qabel_block.server.lifecycle import Commands, Control
-from qabel_block.util.cancellation import shielded
+from qabel_block.server.composition import ServerParts
+from qabel_block.server.lifecycle import Lifecycle, LifecycleCommands
+from qabel_block.util.cancellation import shield
 
 log = Logger()
 
@@ -35,7 +35,7 @@ class BlockService(Service):
     """
 
     def __init__(
-        self, parts: Parts, control: Control, drain: float, reactor: Any
+        self, parts: ServerParts, control: Lifecycle, drain: float, reactor: Any
     ) -> None:
         self._parts = parts
         self._control = control
@@ -63,7 +63,7 @@ class BlockService(Service):
             version=__version__,
             reactor=type(self._reactor).__name__,
         )
-        self._control.start(Commands(self._hurry, self._reload))
+        self._control.start(LifecycleCommands(self._hurry, self._reload))
         self._open()
         if self._parts.tallies is not None:
             self._parts.tallies.start(self._reactor)
@@ -85,7 +85,7 @@ class BlockService(Service):
             raise SystemExit(f"qabel-block: {error}") from error
 
     async def _start(self) -> None:
-        starting = shielded(self._start_parts())
+        starting = shield(self._start_parts())
         await starting.addTimeout(START_SECONDS, self._reactor).addErrback(_not_yet)
         self._accepting = True
         # What is here now stays, and there is much of it: the garbage collector
@@ -152,7 +152,7 @@ class BlockService(Service):
         self, seconds: float, work: Coroutine[Deferred[Any], Any, Any]
     ) -> Deferred[Any]:
         """Wait for something, but not for ever, and whatever comes of it."""
-        waiting = shielded(work).addTimeout(seconds, self._reactor)
+        waiting = shield(work).addTimeout(seconds, self._reactor)
         return waiting.addErrback(_unfinished)
 
 

@@ -18,7 +18,7 @@ log = Logger()
 VARIABLE = "NOTIFY_SOCKET"
 
 
-class Notifier:
+class SystemdNotifier:
     """Sends what systemd wants to know.
 
     :param environment: is looked into once. The address is taken out of it, so

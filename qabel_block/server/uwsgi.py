@@ -34,7 +34,7 @@ from qabel_block.config.options import Options
 from qabel_block.log.observer import PythonLogObserver
 from qabel_block.log.setup import access_log, set_up_logging
 from qabel_block.processes.worker_spec import config_of_worker
-from qabel_block.server.lifecycle import Commands
+from qabel_block.server.lifecycle import LifecycleCommands
 from qabel_block.server.signals import stop_on
 
 _UWSGIS_OWN = ("listen", "processes")
@@ -43,7 +43,7 @@ _STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """How uWSGI tells a worker to end. It starts another one if it is to go on."""
 
 
-class UwsgiControl:
+class UwsgiLifecycle:
     """Control of a worker by uWSGI.
 
     :param uwsgi: uWSGI's module, which only its processes have.
@@ -53,16 +53,16 @@ class UwsgiControl:
         self._uwsgi = uwsgi
         self._reactor = reactor
 
-    def start(self, commands: Commands) -> None:
-        """See :meth:`~qabel_block.server.lifecycle.Control.start`."""
+    def start(self, commands: LifecycleCommands) -> None:
+        """See :meth:`~qabel_block.server.lifecycle.Lifecycle.start`."""
         stop_on(_STOPPING, self._reactor, commands.hurry)
 
     def ready(self) -> None:
-        """See :meth:`~qabel_block.server.lifecycle.Control.ready`."""
+        """See :meth:`~qabel_block.server.lifecycle.Lifecycle.ready`."""
         self._uwsgi.accepting()
 
     def stopping(self) -> None:
-        """See :meth:`~qabel_block.server.lifecycle.Control.stopping`."""
+        """See :meth:`~qabel_block.server.lifecycle.Lifecycle.stopping`."""
 
 
 def read_config(
@@ -114,7 +114,7 @@ def serve(uwsgi: Any) -> None:
 
     for descriptor in uwsgi.sockets:
         socket.socket(fileno=os.dup(descriptor)).setblocking(False)
-    control = UwsgiControl(uwsgi, reactor)
+    control = UwsgiLifecycle(uwsgi, reactor)
     try:
         service = make_adopted_service(
             config, uwsgi.sockets, control, reactor, access_log(ours, reactor)

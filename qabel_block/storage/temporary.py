@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
 from qabel_block.storage.local.storage import LocalStorage
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 
 
 def temporary_directory() -> Path:
@@ -26,7 +26,7 @@ def temporary_directory() -> Path:
 class TemporaryStorage:
     """A :class:`LocalStorage` in a directory that goes with it."""
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: ThreadPool) -> None:
         self._threads = threads
         self._directory = temporary_directory()
         self._local = LocalStorage(self._directory, threads)

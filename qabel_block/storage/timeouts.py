@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
-from qabel_block.util.cancellation import shielded
+from qabel_block.util.cancellation import shield
 
 T = TypeVar("T")
 Work = Coroutine[Deferred[Any], Any, T]
@@ -35,7 +35,7 @@ PER_DELETION = 0.1
 """Seconds more for each blob that one call deletes."""
 
 
-class Patience:
+class TimeLimits:
     """Waits for calls.
 
     :param clock: tells when to give up.
@@ -60,7 +60,7 @@ class Patience:
         return await self._wait(_go_on(work, awaited), more)
 
     async def _wait(self, work: Awaitable[T], more: float) -> T:
-        outcome = shielded(self._note_success(work))
+        outcome = shield(self._note_success(work))
         timer: IDelayedCall | None = None
         began = self._clock.seconds()
 
@@ -109,10 +109,10 @@ def _go_on(work: Work[T], awaited: Any) -> Generator[Any, Any, T]:
             return returned
 
 
-class _Calls:
+class _CallSequence:
     """The calls on one writer or reader, one after the other."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: TimeLimits) -> None:
         self._patience = patience
         self._under_way = False
         self._last: Callable[[], Work[None]] | None = None
@@ -144,7 +144,7 @@ class _Calls:
 
 
 @implementer(IStorageBackend)
-class PatientStorage:
+class TimeLimitedStorage:
     """Another storage, which is given up if it does not answer.
 
     :param clock: tells when.
@@ -152,24 +152,24 @@ class PatientStorage:
 
     def __init__(self, inner: IStorageBackend, clock: IReactorTime) -> None:
         self._inner = inner
-        self._patience = Patience(clock)
+        self._patience = TimeLimits(clock)
         self._checking = False
 
     async def start(self) -> None:
         """See :meth:`IStorageBackend.start`."""
         await self._inner.start()
 
-    async def create(self, key: str) -> PatientWriter:
+    async def create(self, key: str) -> TimeLimitedWriter:
         """See :meth:`IStorageBackend.create`."""
         create = self._inner.create(key)
         writer = await self._made(create, lambda late: late.abort())
-        return PatientWriter(writer, self._patience)
+        return TimeLimitedWriter(writer, self._patience)
 
-    async def open(self, key: str, start: int, length: int) -> PatientReader:
+    async def open(self, key: str, start: int, length: int) -> TimeLimitedReader:
         """See :meth:`IStorageBackend.open`."""
         opening = self._inner.open(key, start, length)
         reader = await self._made(opening, lambda late: late.close())
-        return PatientReader(reader, self._patience)
+        return TimeLimitedReader(reader, self._patience)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """See :meth:`IStorageBackend.delete`."""
@@ -212,12 +212,12 @@ class PatientStorage:
 
 
 @implementer(IBlobWriter)
-class PatientWriter:
+class TimeLimitedWriter:
     """A writer that is given up if its storage does not answer."""
 
-    def __init__(self, inner: IBlobWriter, patience: Patience) -> None:
+    def __init__(self, inner: IBlobWriter, patience: TimeLimits) -> None:
         self._inner = inner
-        self._calls = _Calls(patience)
+        self._calls = _CallSequence(patience)
         self._finished = False
         self._failed = False
 
@@ -234,7 +234,7 @@ class PatientWriter:
 
         After a failure of the storage nobody waits for it once more.
         """
-        ending = shielded(self._calls.end(self._abort))
+        ending = shield(self._calls.end(self._abort))
         if not self._failed:
             await ending
 
@@ -256,12 +256,12 @@ class PatientWriter:
 
 
 @implementer(IBlobReader)
-class PatientReader:
+class TimeLimitedReader:
     """A reader that is given up if its storage does not answer."""
 
-    def __init__(self, inner: IBlobReader, patience: Patience) -> None:
+    def __init__(self, inner: IBlobReader, patience: TimeLimits) -> None:
         self._inner = inner
-        self._calls = _Calls(patience)
+        self._calls = _CallSequence(patience)
 
     async def read(self) -> bytes:
         """See :meth:`IBlobReader.read`."""

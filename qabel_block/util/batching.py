@@ -14,24 +14,24 @@ from qabel_block.errors import Unavailable, fresh
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-SIZE = 200
+MAX_BATCH = 200
 """The most questions in a batch; it bounds the length of a statement."""
 
-PATIENCE = 3.0
+MAX_WAIT_SECONDS = 3.0
 """Seconds after which a question is not asked any more. With the time that the
 answer may take then, nobody would wait for it."""
 
 
-Soon = Callable[[Callable[[], None]], object]
+Schedule = Callable[[Callable[[], None]], object]
 """Calls a function at once, or very soon: when others may have asked as well."""
 
 
-def at_once(function: Callable[[], None]) -> None:
+def immediately(function: Callable[[], None]) -> None:
     """Wait for nobody."""
     function()
 
 
-class Batches(Generic[Q, A]):
+class BatchQueue(Generic[Q, A]):
     """Gathers questions while others are being answered.
 
     One batch is under way at a time. A question that finds none is asked soon;
@@ -55,7 +55,7 @@ class Batches(Generic[Q, A]):
         self,
         ask: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]],
         now: Callable[[], float] | None = None,
-        soon: Soon = at_once,
+        soon: Schedule = immediately,
     ) -> None:
         self._ask = ask
         self._now = now or (lambda: 0.0)
@@ -83,9 +83,9 @@ class Batches(Generic[Q, A]):
     def _next(self) -> list[tuple[Q, Deferred[A]]]:
         """Return whom to ask for now; fail those who have waited too long."""
         batch: list[tuple[Q, Deferred[A]]] = []
-        while self._waiting and len(batch) < SIZE:
+        while self._waiting and len(batch) < MAX_BATCH:
             question, answer, since = self._waiting.popleft()
-            if self._now() - since > PATIENCE:
+            if self._now() - since > MAX_WAIT_SECONDS:
                 _tell(answer, Unavailable("database", "it is too busy"))
             else:
                 batch.append((question, answer))

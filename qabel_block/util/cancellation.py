@@ -15,7 +15,7 @@ log = Logger()
 T = TypeVar("T")
 
 
-def shielded(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+def shield(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
     """Run ``work`` to its end, whatever becomes of the Deferred returned.
 
     Klein cancels a handler when its client disconnects. Cancelling only stops

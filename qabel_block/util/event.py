@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 
-class Flag:
+class Event:
     """:ivar up: whether it has happened."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ LIMIT = 4.0
 """Seconds that anybody waits for a turn."""
 
 
-class Turns:
+class KeyedLock:
     """Lets work on the same thing wait for each other, and no other work.
 
     What is remembered is only what somebody works on at the moment.

@@ -23,7 +23,7 @@ PING_SECONDS = 10.0
 """How often a connection is asked whether it still is one."""
 
 
-class Link(Factory):
+class RedisLink(Factory):
     """Keeps one connection.
 
     :ivar protocol: the connection while there is one, else ``None``.

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
+from twisted.python import threadpool
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Threads:
+class ThreadPool:
     """Runs blocking calls, at most ``limit`` of them at a time.
 
     A pool of our own, not the reactor's: name lookups need the reactor's, and
@@ -25,7 +25,7 @@ class Threads:
 
     def __init__(self, reactor: Any, limit: int, name: str) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(minthreads=0, maxthreads=limit, name=name)
+        self._pool = threadpool.ThreadPool(minthreads=0, maxthreads=limit, name=name)
 
     def start(self) -> None:
         """Get ready; calls before this wait."""

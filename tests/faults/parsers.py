@@ -15,7 +15,7 @@ from qabel_block.errors import (
     Unavailable,
 )
 from qabel_block.http.transport.request import StreamingRequest
-from qabel_block.http.transport.trusted_proxies import UNKNOWN, Peer, Proxies
+from qabel_block.http.transport.trusted_proxies import UNKNOWN, Peer, TrustedProxies
 from qabel_block.names import blob_key, parse_blob_key
 from qabel_block.rules.conditions import Conditions, if_range_holds
 from qabel_block.rules.digests import check_digest, expected_digests
@@ -25,7 +25,7 @@ from tests.streaming.conversation import Conversation, answer
 ETAG = '"01M8AGAD1S24GZ5TWN2S5SAY73"'
 SIZE = 1000
 ANSWERS = re.compile(rb"HTTP/1\.1 (\d+) ")
-PROXIES = Proxies(["192.0.2.0/24", "2001:db8::/32"])
+PROXIES = TrustedProxies(["192.0.2.0/24", "2001:db8::/32"])
 
 
 def conditions(data: bytes) -> None:

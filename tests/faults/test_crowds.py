@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from qabel_block.server.rlimits import make_room
+from qabel_block.server.rlimits import raise_nofile_limit
 from tests.faults.impatient import command
 from tests.faults.test_websocket_frames import HANDSHAKE
 from tests.support.server import ServerProcess
@@ -182,7 +182,7 @@ def descriptors(server: ServerProcess) -> int:
 def test_dribbling(impatient: ServerProcess, tmp_path: Path) -> None:
     """2,000 clients dribble heads and bodies: others are served meanwhile, these are
     cut off, and nothing is left of them."""
-    make_room(DRIBBLING + 500)
+    raise_nofile_limit(DRIBBLING + 500)
     client = httpx.Client(base_url=impatient.url, headers=AUTHORIZATION, timeout=30)
     assert client.post("/api/v0/files/p/b", content=b"x").status_code == 204
     before = descriptors(impatient)

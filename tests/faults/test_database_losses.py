@@ -19,7 +19,7 @@ from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.operations.collector import Collector
 from qabel_block.storage.local.storage import LocalStorage
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.faults.conftest import dsn_through, postgres_address
 from tests.support.database import query
 from tests.support.postgres import PostgresServer, databases_on
@@ -186,7 +186,7 @@ def test_lost_answer_to_a_deletion(place: Place, arrives: bool) -> None:
 async def _collect_everything(place: Place) -> None:
     """Delete all garbage now, as an hour later."""
     database = PostgresDatabase(reactor, place.dsn)
-    threads = Threads(reactor, 1, "test")
+    threads = ThreadPool(reactor, 1, "test")
     threads.start()
     now = reactor.seconds
     collector = Collector(

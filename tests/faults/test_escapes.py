@@ -16,7 +16,7 @@ from twisted.internet import reactor
 
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.storage.local.storage import LocalStorage
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.support.database import query
 from tests.support.server import ServerProcess
 
@@ -156,7 +156,7 @@ async def test_collector(place: Place, link: Callable[[Place], None]) -> None:
     """What is deleted is a link at the most, never what it points at."""
     before = place.snapshot()
     link(place)
-    threads = Threads(reactor, 1, "test")
+    threads = ThreadPool(reactor, 1, "test")
     threads.start()
     await LocalStorage(place.storage, threads).delete(place.keys)
     threads.stop()

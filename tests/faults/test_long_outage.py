@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from txredisapi import RedisProtocol
 
-from qabel_block.util.redis import Link
+from qabel_block.util.redis import RedisLink
 
 HOUR = 3600.0
 RECOVERY_SECONDS = 10.0
@@ -23,7 +23,7 @@ def test_redis_after_an_hour() -> None:
     """However long Redis has been away, the next attempt is never more than ten
     seconds off."""
     reactor: Any = MemoryReactorClock()
-    link = Link(reactor, "127.0.0.1", 6379, RedisProtocol, lambda _: None)
+    link = RedisLink(reactor, "127.0.0.1", 6379, RedisProtocol, lambda _: None)
     link.start()
     last = reactor.seconds()
     attempts = 0

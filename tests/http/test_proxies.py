@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from qabel_block.http.transport.trusted_proxies import UNIX, UNKNOWN, Peer, Proxies
+from qabel_block.http.transport.trusted_proxies import (
+    UNIX,
+    UNKNOWN,
+    Peer,
+    TrustedProxies,
+)
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
@@ -60,13 +65,13 @@ TRUSTED = ("192.0.2.1", "10.0.0.0/8", "2001:db8::/32")
 def test_forwarded(peer: str, forwarded: list[bytes], client: str) -> None:
     """The client is the rightmost address that is not one of the proxies that are
     believed."""
-    proxies = Proxies(TRUSTED)
+    proxies = TrustedProxies(TRUSTED)
     assert proxies.client(proxies.peer(Address(peer)), forwarded) == client
 
 
 def test_long_chain() -> None:
     """Only so many entries are looked at."""
-    proxies = Proxies(TRUSTED)
+    proxies = TrustedProxies(TRUSTED)
     peer = proxies.peer(Address("192.0.2.1"))
     entries = [b"203.0.113.9", *[b"10.0.0.1"] * 10_000]
     assert proxies.client(peer, [b",".join(entries)]) == "10.0.0.1"
@@ -75,9 +80,9 @@ def test_long_chain() -> None:
 def test_peers_without_address() -> None:
     """Whoever comes over a socket in the file system is believed if that is asked
     for; a peer whose address can't be understood never."""
-    assert Proxies().peer(object()) == Peer(UNIX, False)
-    assert Proxies((UNIX,)).peer(object()) == Peer(UNIX, True)
-    assert Proxies(("0.0.0.0/0",)).peer(Address('"}')) == Peer(UNKNOWN, False)
+    assert TrustedProxies().peer(object()) == Peer(UNIX, False)
+    assert TrustedProxies((UNIX,)).peer(object()) == Peer(UNIX, True)
+    assert TrustedProxies(("0.0.0.0/0",)).peer(Address('"}')) == Peer(UNKNOWN, False)
 
 
 def _options(tmp_path: Path, *options: str) -> tuple[str, ...]:

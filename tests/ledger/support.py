@@ -13,7 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.model import Change, NotedBlob, ObjectName, Target
+from qabel_block.model import Change, ObjectName, PendingBlob, WriteState
 from qabel_block.names import Versions, blob_key
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ async def at_once(awaitables: Iterable[Awaitable[T]]) -> list[T | Exception]:
     return [result for _, result in results]
 
 
-def allow(target: Target) -> None:
+def allow(target: WriteState) -> None:
     """Decide that everything is allowed."""
 
 
@@ -61,15 +61,15 @@ def name(path: str, prefix: str = P) -> ObjectName:
     return ObjectName(prefix, path)
 
 
-async def noted(ledger: Ledger, name: ObjectName, size: int = 10) -> NotedBlob:
+async def noted(ledger: Ledger, name: ObjectName, size: int = 10) -> PendingBlob:
     """Note a blob as if it had just been written."""
     version = _versions.next()
     key = blob_key(name, version)
     note = await ledger.note_blob(key)
-    return NotedBlob(key, size, f'"{version}"', f"{size:064x}", note)
+    return PendingBlob(key, size, f'"{version}"', f"{size:064x}", note)
 
 
-async def upload(ledger: Ledger, name: ObjectName, size: int = 10) -> NotedBlob:
+async def upload(ledger: Ledger, name: ObjectName, size: int = 10) -> PendingBlob:
     """Store an object, whatever is there."""
     blob = await noted(ledger, name, size)
     await ledger.commit_upload(name, blob, allow, None)

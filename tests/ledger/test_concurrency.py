@@ -10,7 +10,7 @@ import pytest_twisted
 
 from qabel_block.errors import PreconditionFailed, QuotaReached
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.model import Change, ObjectName, Target
+from qabel_block.model import Change, ObjectName, WriteState
 from tests.ledger.support import (
     OTHER,
     OWNER,
@@ -55,7 +55,7 @@ async def test_one_writer_wins(ledgers: tuple[Ledger, Ledger], dsn: str) -> None
     for _ in range(5):
         etag = before.etag
 
-        def if_match(target: Target, etag: str = etag) -> None:
+        def if_match(target: WriteState, etag: str = etag) -> None:
             if target.etag != etag:
                 raise PreconditionFailed(target.etag)
 
@@ -80,7 +80,7 @@ async def test_one_writer_wins(ledgers: tuple[Ledger, Ledger], dsn: str) -> None
 async def test_create_only_once(ledgers: tuple[Ledger, Ledger], dsn: str) -> None:
     """Of many who create what isn't there yet exactly one does."""
 
-    def if_none(target: Target) -> None:
+    def if_none(target: WriteState) -> None:
         if target.current is not None:
             raise PreconditionFailed(target.etag)
 
@@ -112,7 +112,7 @@ async def test_quota_is_exact(
     """Of uploads at once exactly as many are allowed as the quota has room for."""
     quota = fits * 10 + 9
 
-    def within_quota(target: Target) -> None:
+    def within_quota(target: WriteState) -> None:
         if target.used + 10 > quota:
             raise QuotaReached
 

@@ -17,8 +17,8 @@ from qabel_block.ledger import queries as ledger_queries
 from qabel_block.ledger.migrate import head, upgrade
 from qabel_block.ledger.schema import prefixes, users
 from qabel_block.ledger.sql import Statement, statement
-from qabel_block.ledger.write_state import lock_targets
-from qabel_block.model import ObjectName, Target
+from qabel_block.ledger.write_state import lock_write_states
+from qabel_block.model import ObjectName, WriteState
 from tests.ledger.conftest import database_at
 from tests.ledger.support import at_once, logged, tracebacks
 
@@ -181,11 +181,11 @@ async def test_several_at_once(database: IDatabase) -> None:
 
     async def work(transaction: ITransaction) -> object:
         await create(transaction, "p", user_id=5)
-        targets = await lock_targets(transaction, [ObjectName("p", "a")])
+        targets = await lock_write_states(transaction, [ObjectName("p", "a")])
         used = await transaction.fetch(ledger_queries.storage_used, user_id=5)
         return targets, used
 
-    assert await database.transact(work) == ([Target(5, 0, None)], [(0,)])
+    assert await database.transact(work) == ([WriteState(5, 0, None)], [(0,)])
 
 
 @pytest_twisted.ensureDeferred
@@ -194,7 +194,7 @@ async def test_concurrency(database: IDatabase, other_database: IDatabase) -> No
 
     async def begin(transaction: ITransaction) -> None:
         await create(transaction, "p")
-        await lock_targets(transaction, [ObjectName("p", "a")])
+        await lock_write_states(transaction, [ObjectName("p", "a")])
 
     await database.transact(begin)
 

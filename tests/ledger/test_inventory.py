@@ -8,14 +8,14 @@ import pytest_twisted
 from qabel_block.errors import PreconditionFailed
 from qabel_block.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.ledger.maintenance import Inventory
+from qabel_block.ledger.maintenance import Maintenance
 from qabel_block.model import (
+    BlobRecord,
     BlobState,
-    Entry,
-    KeptSize,
-    Known,
+    ImportedBlob,
     ListedBlob,
-    Target,
+    SizeMismatch,
+    WriteState,
 )
 from qabel_block.names import parse_blob_key
 from tests.ledger.support import (
@@ -43,14 +43,16 @@ async def ledger(ledger: Ledger) -> Ledger:
 
 
 @pytest.fixture
-def inventory(database: IDatabase, now: MovableTime) -> Inventory:
-    return Inventory(database, now)
+def inventory(database: IDatabase, now: MovableTime) -> Maintenance:
+    return Maintenance(database, now)
 
 
-def entry(path: str, size: int = 10, version: str = "", prefix: str = P) -> Entry:
+def entry(
+    path: str, size: int = 10, version: str = "", prefix: str = P
+) -> ImportedBlob:
     """Return a blob to enter, one of the legacy server by default."""
     key = f"{prefix}/{path}" + (f"~{version}" if version else "")
-    return Entry(name(path, prefix), key, size, '"etag"', f"{size:064x}")
+    return ImportedBlob(name(path, prefix), key, size, '"etag"', f"{size:064x}")
 
 
 def listed(key: str) -> ListedBlob:
@@ -58,21 +60,21 @@ def listed(key: str) -> ListedBlob:
     return ListedBlob(key, name_, version, 10, 0.0, None)
 
 
-def free(target: Target, _entry: Entry) -> bool:
+def free(target: WriteState, _entry: ImportedBlob) -> bool:
     return target.current is None
 
 
-def refuse(_target: Target) -> None:
+def refuse(_target: WriteState) -> None:
     raise PreconditionFailed(None)
 
 
-async def exact(inventory: Inventory) -> bool:
+async def exact(inventory: Maintenance) -> bool:
     """Say whether what users store is the sum of their objects."""
     return all(s.kept == s.total for s in await inventory.sizes([OWNER, OTHER]))
 
 
 @pytest_twisted.ensureDeferred
-async def test_enter(ledger: Ledger, inventory: Inventory) -> None:
+async def test_enter(ledger: Ledger, inventory: Maintenance) -> None:
     """Blobs become objects, and their owners grow; it happens once."""
     entries = [entry("a", 10), entry("b/c", 0), entry("a", 7, prefix=Q)]
     assert await inventory.enter(entries, free) == [True, True, True]
@@ -82,13 +84,13 @@ async def test_enter(ledger: Ledger, inventory: Inventory) -> None:
     assert found.stored.blob_key == f"{P}/a"
     assert found.stored.etag == '"etag"'
     assert await inventory.sizes([OWNER, OTHER]) == [
-        KeptSize(OWNER, 10, 10),
-        KeptSize(OTHER, 7, 7),
+        SizeMismatch(OWNER, 10, 10),
+        SizeMismatch(OTHER, 7, 7),
     ]
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_not_entered(ledger: Ledger, inventory: Inventory) -> None:
+async def test_what_is_not_entered(ledger: Ledger, inventory: Maintenance) -> None:
     """No object is made of a blob below an unknown prefix, of garbage, or against
     the rule; of several of one name, the first."""
     await upload(ledger, name("there"))
@@ -107,7 +109,7 @@ async def test_what_is_not_entered(ledger: Ledger, inventory: Inventory) -> None
 
 
 @pytest_twisted.ensureDeferred
-async def test_replacing(ledger: Ledger, inventory: Inventory, dsn: str) -> None:
+async def test_replacing(ledger: Ledger, inventory: Maintenance, dsn: str) -> None:
     """What is entered instead of an object leaves no note of that behind."""
     await inventory.enter([entry("a", 10)], free)
     newer = entry("a", 3, "01ARZ3NDEKTSV4RRFFQ69G5FAV")
@@ -118,7 +120,7 @@ async def test_replacing(ledger: Ledger, inventory: Inventory, dsn: str) -> None
 
 @pytest_twisted.ensureDeferred
 async def test_entering_beside_changes(
-    ledger: Ledger, other_ledger: Ledger, inventory: Inventory
+    ledger: Ledger, other_ledger: Ledger, inventory: Maintenance
 ) -> None:
     """Of an upload and an entry of the same name at once the upload is there in the
     end; of a deletion and an entry, whatever came last; sizes are exact."""
@@ -147,7 +149,7 @@ async def test_entering_beside_changes(
 
 
 @pytest_twisted.ensureDeferred
-async def test_while_adopting(ledger: Ledger, inventory: Inventory, dsn: str) -> None:
+async def test_while_adopting(ledger: Ledger, inventory: Maintenance, dsn: str) -> None:
     """Until all is adopted, an upload or a deletion where there is no object makes
     the legacy server's blob of that name garbage; one that is refused does not."""
 
@@ -179,23 +181,23 @@ async def test_while_adopting(ledger: Ledger, inventory: Inventory, dsn: str) ->
 
 
 @pytest_twisted.ensureDeferred
-async def test_states(ledger: Ledger, inventory: Inventory) -> None:
+async def test_states(ledger: Ledger, inventory: Maintenance) -> None:
     """What the ledger knows of a blob: it is an object, garbage, or unknown, with
     another blob of its name or without."""
     current = (await upload(ledger, name("a"))).blob_key
     garbage = (await noted(ledger, name("a"))).blob_key
     keys = [current, garbage, f"{P}/a", f"{P}/b", "unknown/c"]
     assert await inventory.states([listed(key) for key in keys]) == [
-        Known(BlobState.OBJECT, current),
-        Known(BlobState.GARBAGE, current),
-        Known(BlobState.OTHER, current),
-        Known(BlobState.UNKNOWN, None),
-        Known(BlobState.UNKNOWN, None),
+        BlobRecord(BlobState.OBJECT, current),
+        BlobRecord(BlobState.GARBAGE, current),
+        BlobRecord(BlobState.OTHER, current),
+        BlobRecord(BlobState.UNKNOWN, None),
+        BlobRecord(BlobState.UNKNOWN, None),
     ]
 
 
 @pytest_twisted.ensureDeferred
-async def test_noting_unknown(ledger: Ledger, inventory: Inventory) -> None:
+async def test_noting_unknown(ledger: Ledger, inventory: Maintenance) -> None:
     """Only what is unknown is noted, below prefixes that somebody owns; then nobody
     makes an object of it."""
     current = (await upload(ledger, name("a"))).blob_key
@@ -208,7 +210,7 @@ async def test_noting_unknown(ledger: Ledger, inventory: Inventory) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_dropping(ledger: Ledger, inventory: Inventory) -> None:
+async def test_dropping(ledger: Ledger, inventory: Maintenance) -> None:
     """An object is dropped only as it was seen; its owner shrinks."""
     await upload(ledger, name("same"), 5)
     await upload(ledger, name("changed"), 7)
@@ -223,7 +225,7 @@ async def test_dropping(ledger: Ledger, inventory: Inventory) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_pages(
-    ledger: Ledger, inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, inventory: Maintenance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Users, prefixes and objects come page by page, each once, those of users who
     only own or only store something too."""
@@ -250,7 +252,7 @@ async def test_pages(
 
 
 @pytest_twisted.ensureDeferred
-async def test_sizes(ledger: Ledger, inventory: Inventory, dsn: str) -> None:
+async def test_sizes(ledger: Ledger, inventory: Maintenance, dsn: str) -> None:
     """What users store is compared with their objects, and corrected on demand."""
     await upload(ledger, name("a"), 5)
     await upload(ledger, name("b", Q), 6)
@@ -260,7 +262,7 @@ async def test_sizes(ledger: Ledger, inventory: Inventory, dsn: str) -> None:
         "INSERT INTO users VALUES (50, NULL), (51, 3)",
     )
     everybody = [OWNER, OTHER, 50, 51, 52]
-    wrong = [KeptSize(OWNER, 0, 5), KeptSize(51, 3, 0)]
+    wrong = [SizeMismatch(OWNER, 0, 5), SizeMismatch(51, 3, 0)]
     assert [s for s in await inventory.sizes(everybody) if s.kept != s.total] == wrong
     assert await inventory.correct_sizes(everybody) == wrong
     assert await inventory.correct_sizes(everybody) == []

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DatabaseError
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import connected, downgrade, head, upgrade
 from qabel_block.ledger.schema import metadata
-from qabel_block.model import Target, TrafficCount
+from qabel_block.model import TrafficCount, WriteState
 from tests.ledger.conftest import database_at
 from tests.ledger.support import OWNER, MovableTime, P, change, name, overwrite
 from tests.support.database import query
@@ -143,7 +143,9 @@ async def test_legacy_data(legacy_dsn: str) -> None:
     await ledger.create_prefix(OWNER, P)
     assert await ledger.prefixes(OWNER) == [*LEGACY_PREFIXES, P]
     await ledger.create_prefix(99, "young")
-    assert await ledger.target(name("a", "young")) == Target(99, 0, None, adopting=True)
+    assert await ledger.target(name("a", "young")) == WriteState(
+        99, 0, None, adopting=True
+    )
     await overwrite(ledger, name("a"), 7)
     await ledger.add_traffic([TrafficCount(OWNER, "2027-01-01", 2)])
     found = await ledger.find(name("a"), "2027-01-01")

@@ -9,7 +9,7 @@ import pytest_twisted
 
 from qabel_block.errors import BlobCollected, NotOwner, PreconditionFailed, QuotaReached
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.model import Change, Found, NotedBlob, StoredObject, Target
+from qabel_block.model import Change, PendingBlob, ReadState, StoredObject, WriteState
 from tests.ledger.support import (
     OTHER,
     OWNER,
@@ -35,7 +35,7 @@ async def ledger(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def stored(blob: NotedBlob) -> StoredObject:
+def stored(blob: PendingBlob) -> StoredObject:
     return StoredObject(blob.blob_key, blob.size, blob.etag, blob.sha256)
 
 
@@ -51,9 +51,9 @@ async def test_first_upload(ledger: Ledger, dsn: str) -> None:
     change = await ledger.commit_upload(name("blocks/a"), blob, allow, None)
     assert change == Change(OWNER, 10)
     assert garbage(dsn) == set()
-    assert await ledger.target(name("blocks/a")) == Target(OWNER, 10, stored(blob))
+    assert await ledger.target(name("blocks/a")) == WriteState(OWNER, 10, stored(blob))
     found = await ledger.find(name("blocks/a"), MONTH)
-    assert found == Found(stored(blob), OWNER, 0)
+    assert found == ReadState(stored(blob), OWNER, 0)
     assert await ledger.storage_used(OWNER) == 10
     assert await ledger.storage_used(OTHER) == 0
 
@@ -67,7 +67,7 @@ async def test_names_apart(ledger: Ledger) -> None:
     for other in (name("a/c"), name("A"), name("b"), name("a", Q)):
         assert await ledger.find(other, MONTH) is None
     target = await ledger.target(name("A"))
-    assert target == Target(OWNER, 3, None)
+    assert target == WriteState(OWNER, 3, None)
 
 
 @pytest_twisted.ensureDeferred
@@ -79,7 +79,7 @@ async def test_overwrite(ledger: Ledger, dsn: str) -> None:
     second = await noted(ledger, name("a"), 4)
     change = await ledger.commit_upload(name("a"), second, allow, None)
     assert change == Change(OWNER, -6)
-    assert await ledger.target(name("a")) == Target(OWNER, 5, stored(second))
+    assert await ledger.target(name("a")) == WriteState(OWNER, 5, stored(second))
     assert garbage(dsn) == {first.blob_key}
     assert await overwrite(ledger, name("a"), 40) == Change(OWNER, 36)
     assert await ledger.storage_used(OWNER) == 41
@@ -89,7 +89,7 @@ async def test_overwrite(ledger: Ledger, dsn: str) -> None:
 async def test_empty_object(ledger: Ledger) -> None:
     """An object of no bytes is an object."""
     blob = await upload(ledger, name("a"), 0)
-    assert await ledger.target(name("a")) == Target(OWNER, 0, stored(blob))
+    assert await ledger.target(name("a")) == WriteState(OWNER, 0, stored(blob))
 
 
 @pytest_twisted.ensureDeferred
@@ -106,7 +106,9 @@ async def test_longest_names(ledger: Ledger) -> None:
     prefix, path = "p" * 36, "/".join(["s" * 180] * 5)[:900]
     await ledger.create_prefix(OWNER, prefix)
     blob = await upload(ledger, name(path, prefix))
-    assert await ledger.find(name(path, prefix), MONTH) == Found(stored(blob), OWNER, 0)
+    assert await ledger.find(name(path, prefix), MONTH) == ReadState(
+        stored(blob), OWNER, 0
+    )
 
 
 @pytest_twisted.ensureDeferred
@@ -114,7 +116,7 @@ async def test_what_decides(ledger: Ledger) -> None:
     """Who decides about a change gets the owner, the bytes used by all of the
     owner's objects, and the object as it is."""
     await upload(ledger, name("b"), 5)
-    seen: list[Target] = []
+    seen: list[WriteState] = []
     blob = await noted(ledger, name("a"), 10)
     await ledger.commit_upload(name("a"), blob, seen.append, None)
     await overwrite_seen(ledger, seen)
@@ -122,16 +124,16 @@ async def test_what_decides(ledger: Ledger) -> None:
     await ledger.delete(name("c"), seen.append)
     b = seen[2].current
     assert seen == [
-        Target(OWNER, 5, None),
-        Target(OWNER, 15, stored(blob)),
-        Target(OWNER, 25, b),
-        Target(OWNER, 20, None),
+        WriteState(OWNER, 5, None),
+        WriteState(OWNER, 15, stored(blob)),
+        WriteState(OWNER, 25, b),
+        WriteState(OWNER, 20, None),
     ]
     assert b is not None
     assert b.size == 5
 
 
-async def overwrite_seen(ledger: Ledger, seen: list[Target]) -> None:
+async def overwrite_seen(ledger: Ledger, seen: list[WriteState]) -> None:
     blob = await noted(ledger, name("a"), 20)
     await ledger.commit_upload(name("a"), blob, seen.append, None)
 
@@ -144,7 +146,7 @@ async def test_refusal(ledger: Ledger, dsn: str) -> None:
     blob = await noted(ledger, name("a"), 20)
     error = PreconditionFailed(first.etag)
 
-    def refuse(target: Target) -> NoReturn:
+    def refuse(target: WriteState) -> NoReturn:
         raise error
 
     with pytest.raises(PreconditionFailed) as caught:
@@ -152,7 +154,7 @@ async def test_refusal(ledger: Ledger, dsn: str) -> None:
     assert caught.value is error
     with pytest.raises(PreconditionFailed):
         await ledger.delete(name("a"), refuse)
-    assert await ledger.target(name("a")) == Target(OWNER, 10, stored(first))
+    assert await ledger.target(name("a")) == WriteState(OWNER, 10, stored(first))
     assert garbage(dsn) == {blob.blob_key}
 
 
@@ -160,7 +162,7 @@ async def test_refusal(ledger: Ledger, dsn: str) -> None:
 async def test_refusal_of_nothing(ledger: Ledger) -> None:
     """Deleting what isn't there can be refused as well."""
 
-    def refuse(target: Target) -> NoReturn:
+    def refuse(target: WriteState) -> NoReturn:
         assert target.current is None
         raise QuotaReached
 
@@ -175,7 +177,7 @@ async def test_delete(ledger: Ledger, dsn: str) -> None:
     other = await upload(ledger, name("b"), 1)
     assert await ledger.delete(name("a"), allow) == Change(OWNER, -10)
     assert await ledger.find(name("a"), MONTH) is None
-    assert await ledger.target(name("b")) == Target(OWNER, 1, stored(other))
+    assert await ledger.target(name("b")) == WriteState(OWNER, 1, stored(other))
     assert garbage(dsn) == {blob.blob_key}
     assert await ledger.delete(name("a"), allow) is None
     assert await ledger.storage_used(OWNER) == 1
@@ -212,7 +214,7 @@ async def test_refused_claim(ledger: Ledger) -> None:
     """A prefix isn't anybody's after an upload to it was refused."""
     elsewhere = name("a", "nowhere")
 
-    def refuse(target: Target) -> NoReturn:
+    def refuse(target: WriteState) -> NoReturn:
         raise QuotaReached
 
     blob = await noted(ledger, elsewhere)
@@ -234,7 +236,7 @@ async def test_legacy_users(ledger: Ledger, dsn: str, legacy: str) -> None:
     """An owner whom the legacy server knew no size of stores 0 bytes so far."""
     change(dsn, legacy)
     assert await ledger.storage_used(OWNER) == 0
-    assert await ledger.target(name("a")) == Target(OWNER, 0, None)
+    assert await ledger.target(name("a")) == WriteState(OWNER, 0, None)
     assert await ledger.delete(name("a"), allow) is None
     assert await overwrite(ledger, name("a"), 10) == Change(OWNER, 10)
     assert await ledger.delete(name("a"), allow) == Change(OWNER, -10)
@@ -254,5 +256,5 @@ async def test_blob_without_note(ledger: Ledger, dsn: str) -> None:
     for blob in (forgotten, claimed):
         with pytest.raises(BlobCollected):
             await ledger.commit_upload(name("a"), blob, allow, None)
-    assert await ledger.target(name("a")) == Target(OWNER, 10, stored(first))
+    assert await ledger.target(name("a")) == WriteState(OWNER, 10, stored(first))
     assert garbage(dsn) == {claimed.blob_key}

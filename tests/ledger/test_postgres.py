@@ -19,7 +19,7 @@ from qabel_block.ledger.postgres.deadline import Deadline
 from qabel_block.ledger.postgres.dsn import postgres_parameters
 from qabel_block.ledger.postgres.pool import Pool
 from qabel_block.ledger.sql import Statement
-from qabel_block.ledger.write_state import lock_targets
+from qabel_block.ledger.write_state import lock_write_states
 from qabel_block.model import ObjectName
 from tests.ledger.support import at_once, change, logged, tracebacks
 from tests.support.database import query
@@ -217,7 +217,7 @@ async def test_lock_held_by_somebody_else(opened: Opened, dsn: str) -> None:
     database = opened(dsn, connections=1, deadline=0.5)
 
     async def work(transaction: ITransaction) -> None:
-        await lock_targets(transaction, [ObjectName("p", "a")])
+        await lock_write_states(transaction, [ObjectName("p", "a")])
 
     await database.transact(work)
     before = backends(dsn)

@@ -7,7 +7,7 @@ import pytest_twisted
 
 from qabel_block.errors import NotOwner
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.model import Target
+from qabel_block.model import WriteState
 from tests.ledger.support import OTHER, OWNER, P, at_once, change, name
 
 
@@ -48,7 +48,7 @@ async def test_one_owner_for_ever(ledger: Ledger, other_ledger: Ledger) -> None:
     owner = outcomes.index(None)
     with pytest.raises(NotOwner):
         await ledger.create_prefix(99, P)
-    assert await ledger.target(name("a")) == Target(owner, 0, None)
+    assert await ledger.target(name("a")) == WriteState(owner, 0, None)
     assert await ledger.prefixes(owner) == [P]
 
 

@@ -107,7 +107,7 @@ async def test_locked(
 ) -> None:
     """A change that another process keeps from the file for too long is
     unavailable, and works later."""
-    monkeypatch.setattr("qabel_block.ledger.sqlite._PATIENCE", 0.05)
+    monkeypatch.setattr("qabel_block.ledger.sqlite.BUSY_SECONDS", 0.05)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable, match="locked"):

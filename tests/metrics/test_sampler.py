@@ -24,8 +24,8 @@ from qabel_block.metrics.sampler import INTERVAL, Sampler
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.server.composition import compose
 from qabel_block.server.readiness import Readiness
-from qabel_block.storage.timeouts import PatientStorage
-from qabel_block.util.threads import Threads
+from qabel_block.storage.timeouts import TimeLimitedStorage
+from qabel_block.util.threads import ThreadPool
 
 
 class _Database:
@@ -101,16 +101,16 @@ def test_nothing_is_measured_unless_wanted(tmp_path: Path) -> None:
     )
     parts = compose(config, Clock())
     assert parts.sampler is None
-    assert type(parts.storage) is PatientStorage
+    assert type(parts.storage) is TimeLimitedStorage
     assert type(parts.notifier) is MemoryNotifier
-    assert type(parts.threads) is Threads
+    assert type(parts.threads) is ThreadPool
     assert type(parts.site) is BlockSite
     measured = compose(config, Clock(), metrics=Metrics(CollectorRegistry()))
     assert measured.sampler is not None
     for part, kind in (
-        (measured.storage, PatientStorage),
+        (measured.storage, TimeLimitedStorage),
         (measured.notifier, MemoryNotifier),
-        (measured.threads, Threads),
+        (measured.threads, ThreadPool),
         (measured.site, BlockSite),
     ):
         assert type(part) is not kind

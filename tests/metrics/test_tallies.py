@@ -18,12 +18,12 @@ from twisted.internet.task import Clock
 
 from qabel_block.metrics.buffered import (
     INTERVAL,
-    Amounts,
-    Count,
-    Distribution,
-    Family,
-    Level,
-    Tallies,
+    BufferedCounter,
+    BufferedFamily,
+    BufferedGauge,
+    BufferedHistogram,
+    BufferedMetrics,
+    BufferedSummary,
 )
 
 BOUNDS = (0.5, 1, 2.5)
@@ -66,11 +66,11 @@ def test_the_same(steps: list[tuple[str, float]]) -> None:
     """Whatever is counted, and whenever it is handed over, the sums are those that
     prometheus_client has when it counts itself."""
     plain, tallied = _Metrics(), _Metrics()
-    tallies = Tallies()
-    count = tallies.add(Count(tallied.counter))
-    level = tallies.add(Level(tallied.gauge))
-    amounts = tallies.add(Amounts(tallied.summary))
-    distribution = tallies.add(Distribution(tallied.histogram, BOUNDS))
+    tallies = BufferedMetrics()
+    count = tallies.add(BufferedCounter(tallied.counter))
+    level = tallies.add(BufferedGauge(tallied.gauge))
+    amounts = tallies.add(BufferedSummary(tallied.summary))
+    distribution = tallies.add(BufferedHistogram(tallied.histogram, BOUNDS))
     actions: dict[str, tuple[Callable[..., None], ...]] = {
         "count": (plain.counter.inc, count.inc),
         "level": (plain.gauge.set, level.set),
@@ -89,8 +89,10 @@ def test_the_same(steps: list[tuple[str, float]]) -> None:
 
 def test_labels() -> None:
     """Values of labels have a tally each, which is made once."""
-    registry, tallies = CollectorRegistry(), Tallies()
-    family = Family(Counter("c", "c", ("a", "b"), registry=registry), Count, tallies)
+    registry, tallies = CollectorRegistry(), BufferedMetrics()
+    family = BufferedFamily(
+        Counter("c", "c", ("a", "b"), registry=registry), BufferedCounter, tallies
+    )
     family.labels("x", 1).inc()
     family.labels("x", 1).inc(2)
     family.labels("y", 1).inc()
@@ -103,8 +105,8 @@ def test_labels() -> None:
 
 def test_intervals() -> None:
     """What is counted is handed over once a second, and at the end."""
-    registry, tallies, clock = CollectorRegistry(), Tallies(), Clock()
-    count = tallies.add(Count(Counter("c", "c", registry=registry)))
+    registry, tallies, clock = CollectorRegistry(), BufferedMetrics(), Clock()
+    count = tallies.add(BufferedCounter(Counter("c", "c", registry=registry)))
     tallies.start(clock)
     count.inc()
     assert registry.get_sample_value("c_total") == 0

@@ -15,8 +15,8 @@ from qabel_block.http.websocket import (
     MISSED_PINGS,
     PING_SECONDS,
     UNREAD_BYTES,
-    Socket,
-    Sockets,
+    WebSocket,
+    WebSockets,
 )
 from qabel_block.push.hub import GOING_AWAY, TRY_AGAIN_LATER, Hub
 from qabel_block.push.memory import MemoryNotifier
@@ -35,9 +35,9 @@ class Opened:
         self.clock = Clock()
         hub = Hub(MemoryNotifier())
         hub.start()
-        self.sockets = Sockets(hub, self.clock)
+        self.sockets = WebSockets(hub, self.clock)
         self.sockets.start()
-        self.socket = Socket(hub, "p", None)
+        self.socket = WebSocket(hub, "p", None)
         self.socket.factory = self.sockets._factory
         self.transport = StringTransport()
         Deferred.fromCoroutine(hub.add(self.socket))

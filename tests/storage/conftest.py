@@ -25,8 +25,8 @@ from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.s3.client import Connect, S3Client
 from qabel_block.storage.s3.storage import S3Storage
 from qabel_block.storage.temporary import TemporaryStorage
-from qabel_block.storage.timeouts import PatientStorage
-from qabel_block.util.threads import Threads
+from qabel_block.storage.timeouts import TimeLimitedStorage
+from qabel_block.util.threads import ThreadPool
 from tests.support.s3 import STORES, Bucket, store_named
 
 IMPLEMENTATIONS = {
@@ -34,7 +34,7 @@ IMPLEMENTATIONS = {
     "local, cold": LocalStorage,
     "temporary": TemporaryStorage,
     "measured": MeasuredStorage,
-    "patient": PatientStorage,
+    "patient": TimeLimitedStorage,
     **dict.fromkeys(STORES, S3Storage),
 }
 SHARED = tuple(
@@ -89,15 +89,15 @@ def connecting(bucket: Bucket) -> Connect:
 
 
 def s3_storage(
-    bucket: Bucket, threads: Threads, largest: int = LARGEST, clock: Any = reactor
+    bucket: Bucket, threads: ThreadPool, largest: int = LARGEST, clock: Any = reactor
 ) -> S3Storage:
     """Return a storage in a bucket."""
     return S3Storage(connecting(bucket), threads, clock, largest)
 
 
 @pytest.fixture
-def threads() -> Iterator[Threads]:
-    threads = Threads(reactor, TRANSFERS, "test")
+def threads() -> Iterator[ThreadPool]:
+    threads = ThreadPool(reactor, TRANSFERS, "test")
     threads.start()
     yield threads
     threads.stop()
@@ -117,7 +117,7 @@ def bucket(request: pytest.FixtureRequest) -> Bucket:
 
 
 def place_named(
-    name: str, request: pytest.FixtureRequest, threads: Threads, tmp_path: Path
+    name: str, request: pytest.FixtureRequest, threads: ThreadPool, tmp_path: Path
 ) -> Place:
     if name == "local":
         return Place(lambda: LocalStorage(tmp_path / "objects", threads))
@@ -126,7 +126,9 @@ def place_named(
         return Place(lambda: LocalStorage(tmp_path / "objects", threads, cold))
     if name == "patient":
         return Place(
-            lambda: PatientStorage(LocalStorage(tmp_path / "objects", threads), reactor)
+            lambda: TimeLimitedStorage(
+                LocalStorage(tmp_path / "objects", threads), reactor
+            )
         )
     if name == "measured":
         metrics = Metrics(CollectorRegistry())
@@ -143,7 +145,7 @@ def place_named(
 
 @pytest_twisted.async_yield_fixture(params=IMPLEMENTATIONS)
 async def storage(
-    request: pytest.FixtureRequest, threads: Threads, tmp_path: Path
+    request: pytest.FixtureRequest, threads: ThreadPool, tmp_path: Path
 ) -> AsyncIterator[IStorageBackend]:
     """Each storage, started."""
     storage = place_named(request.param, request, threads, tmp_path).make()
@@ -153,6 +155,6 @@ async def storage(
 
 
 @pytest.fixture(params=SHARED)
-def place(request: pytest.FixtureRequest, threads: Threads, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, threads: ThreadPool, tmp_path: Path) -> Place:
     """Where several processes keep blobs."""
     return place_named(request.param, request, threads, tmp_path)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from qabel_block.storage.local.storage import LocalStorage
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.support.server import CHECKOUT
 
@@ -55,7 +55,7 @@ async def come_and_go(storage: LocalStorage, prefix: str) -> None:
 
 def _main(reactor: Any, command: str, root: str, prefix: str) -> Deferred[None]:
     async def work() -> None:
-        threads = Threads(reactor, 4, "other")
+        threads = ThreadPool(reactor, 4, "other")
         threads.start()
         reactor.addSystemEventTrigger("before", "shutdown", threads.stop)
         storage = LocalStorage(root, threads)

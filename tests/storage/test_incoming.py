@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qabel_block.storage.local import incoming
-from qabel_block.storage.local.directory_fds import Walk
+from qabel_block.storage.local.directory_fds import DirectoryFds
 from qabel_block.storage.local.incoming import STRIDE, IncomingFile
 from qabel_block.storage.local.layout import INCOMING
 
@@ -23,7 +23,7 @@ def test_large_file_sets_out_for_the_disk(
         lambda _descriptor, start, length: parts.append((start, length)),
     )
     piece = bytes(STRIDE // 2 + 1)
-    with Walk(str(tmp_path)) as walk:
+    with DirectoryFds(str(tmp_path)) as walk:
         file = IncomingFile(walk)
         file.write(piece)
         assert parts == []

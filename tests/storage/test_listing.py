@@ -21,7 +21,7 @@ from qabel_block.model import Digest, ListedBlob
 from qabel_block.storage.local.listing import LocalListing
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.s3.listing import FEW, S3Listing
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import TRANSFERS, bucket_named, connecting, s3_storage
 from tests.support.open_files import open_below
@@ -45,7 +45,7 @@ class Place:
     put: Callable[[str, bytes], None] = field(repr=False)
 
 
-def _in_bucket(bucket: Bucket, threads: Threads) -> Place:
+def _in_bucket(bucket: Bucket, threads: ThreadPool) -> Place:
     def put(key: str, content: bytes) -> None:
         bucket.client.put_object(Bucket=bucket.name, Key=key, Body=content)
 
@@ -53,7 +53,7 @@ def _in_bucket(bucket: Bucket, threads: Threads) -> Place:
     return Place(s3_storage(bucket, threads), listing, put)
 
 
-def _in_directory(root: Path, threads: Threads) -> Place:
+def _in_directory(root: Path, threads: ThreadPool) -> Place:
     def put(key: str, content: bytes) -> None:
         (root / key).parent.mkdir(parents=True, exist_ok=True)
         (root / key).write_bytes(content)
@@ -63,7 +63,7 @@ def _in_directory(root: Path, threads: Threads) -> Place:
 
 @pytest_twisted.async_yield_fixture(params=IMPLEMENTATIONS)
 async def place(
-    request: pytest.FixtureRequest, threads: Threads, tmp_path: Path
+    request: pytest.FixtureRequest, threads: ThreadPool, tmp_path: Path
 ) -> AsyncIterator[Place]:
     """Each storage with its listing."""
     if request.param == "local":
@@ -257,7 +257,7 @@ async def test_wrong_keys(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_etags_of_legacy_files(threads: Threads, tmp_path: Path) -> None:
+async def test_etags_of_legacy_files(threads: ThreadPool, tmp_path: Path) -> None:
     """The legacy server's ETag of a file was the time of its last change, in
     nanoseconds; ours has none but the ledger's."""
     place = _in_directory(tmp_path, threads)
@@ -269,7 +269,7 @@ async def test_etags_of_legacy_files(threads: Threads, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_etags_of_legacy_objects(bucket: Bucket, threads: Threads) -> None:
+async def test_etags_of_legacy_objects(bucket: Bucket, threads: ThreadPool) -> None:
     """The legacy server's ETag in a bucket was S3's."""
     place = _in_bucket(bucket, threads)
     prefix = str(uuid4())
@@ -283,7 +283,7 @@ async def test_etags_of_legacy_objects(bucket: Bucket, threads: Threads) -> None
 
 
 @pytest_twisted.ensureDeferred
-async def test_links_are_not_followed(threads: Threads, tmp_path: Path) -> None:
+async def test_links_are_not_followed(threads: ThreadPool, tmp_path: Path) -> None:
     """Nothing outside of the directory is listed, looked at or read, whatever link
     leads there."""
     outside = tmp_path / "outside"
@@ -308,7 +308,7 @@ async def test_links_are_not_followed(threads: Threads, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_directory(threads: Threads, tmp_path: Path) -> None:
+async def test_no_directory(threads: ThreadPool, tmp_path: Path) -> None:
     """Without the directory nothing is said about any blob, and it is not made."""
     place = _in_directory(tmp_path / "objects", threads)
     for attempt in (
@@ -322,7 +322,7 @@ async def test_no_directory(threads: Threads, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_changed_file(threads: Threads, tmp_path: Path) -> None:
+async def test_changed_file(threads: ThreadPool, tmp_path: Path) -> None:
     """A file that is not as long as it was is not hashed."""
     place = _in_directory(tmp_path, threads)
     for name in ("longer", "shorter", "same"):
@@ -334,7 +334,7 @@ async def test_changed_file(threads: Threads, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_folders_are_closed(threads: Threads, tmp_path: Path) -> None:
+async def test_folders_are_closed(threads: ThreadPool, tmp_path: Path) -> None:
     """Neither a listing that ends nor one that is left keeps folders open."""
     place = _in_directory(tmp_path, threads)
     for number in range(3):
@@ -347,7 +347,7 @@ async def test_folders_are_closed(threads: Threads, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_bucket(threads: Threads, bucket: Bucket) -> None:
+async def test_no_bucket(threads: ThreadPool, bucket: Bucket) -> None:
     """Without the bucket nothing is said about any blob."""
     store = bucket.store
     place = _in_bucket(Bucket(store, "never-made", store.client()), threads)

@@ -17,7 +17,7 @@ from qabel_block.model import ListedBlob
 from qabel_block.storage.local import scan
 from qabel_block.storage.local.listing import LocalListing
 from qabel_block.storage.s3.listing import S3Listing
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.storage.conftest import TRANSFERS, connecting
 from tests.support.s3 import Bucket, Store
 from tests.support.s3_faults import cut_answer, instead, refuse
@@ -45,7 +45,7 @@ def bucket(double: S3Proxy) -> Bucket:
 
 @pytest_twisted.async_yield_fixture
 async def listing(
-    double: S3Proxy, bucket: Bucket, threads: Threads
+    double: S3Proxy, bucket: Bucket, threads: ThreadPool
 ) -> AsyncIterator[S3Listing]:
     double.seen.clear()
     listing = S3Listing(connecting(bucket), threads, reactor, TRANSFERS, page=10)
@@ -155,7 +155,7 @@ class _BadSector:
 
 @pytest_twisted.ensureDeferred
 async def test_bad_sector(
-    threads: Threads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    threads: ThreadPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that can't be read does not keep the others from being read."""
     (tmp_path / "p").mkdir()

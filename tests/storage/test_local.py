@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.storage.local.layout import INCOMING, file_of
 from qabel_block.storage.local.storage import LocalStorage
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.process import come_and_go, other_process
 
@@ -44,7 +44,7 @@ def untouched(outside: Path) -> Iterator[None]:
 
 
 @pytest_twisted.async_yield_fixture
-async def local(root: Path, threads: Threads) -> AsyncIterator[LocalStorage]:
+async def local(root: Path, threads: ThreadPool) -> AsyncIterator[LocalStorage]:
     storage = LocalStorage(root, threads)
     await storage.start()
     yield storage
@@ -168,7 +168,7 @@ async def test_nothing_stays_of_an_aborted_blob(
     ("umask", "folder", "file"), [(0o022, 0o750, 0o640), (0o077, 0o700, 0o600)]
 )
 async def test_who_may_read(
-    tmp_path: Path, threads: Threads, umask: int, folder: int, file: int
+    tmp_path: Path, threads: ThreadPool, umask: int, folder: int, file: int
 ) -> None:
     """Files and folders are not to be read by other users of the machine, but for
     a group, and that only if the umask lets it."""
@@ -217,7 +217,7 @@ async def test_directory_that_is_gone(local: LocalStorage, root: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_directory_that_comes_later(root: Path, threads: Threads) -> None:
+async def test_directory_that_comes_later(root: Path, threads: ThreadPool) -> None:
     """A storage whose parent directory is not there when it starts works from
     when it is."""
     storage = LocalStorage(root / "below", threads)
@@ -235,7 +235,7 @@ async def test_directory_that_comes_later(root: Path, threads: Threads) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_sweep_after_a_crash(
-    local: LocalStorage, root: Path, threads: Threads
+    local: LocalStorage, root: Path, threads: ThreadPool
 ) -> None:
     """What a killed process was writing is removed at the next start; what is
     still being written is not."""

@@ -18,7 +18,7 @@ from qabel_block.storage.local import directory_fds, incoming, removal
 from qabel_block.storage.local import storage as local_storage
 from qabel_block.storage.local.layout import INCOMING
 from qabel_block.storage.local.storage import LocalStorage, LocalWriter
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import ColdCache
 
@@ -49,7 +49,7 @@ class BrokenDisk:
 
 
 @pytest_twisted.async_yield_fixture
-async def storage(tmp_path: Path, threads: Threads) -> AsyncIterator[LocalStorage]:
+async def storage(tmp_path: Path, threads: ThreadPool) -> AsyncIterator[LocalStorage]:
     storage = LocalStorage(tmp_path / "objects", threads, ColdCache(1))
     await storage.start()
     yield storage

@@ -12,7 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from qabel_block.errors import Unavailable
-from qabel_block.storage.timeouts import LIMIT, LONGEST, PER_DELETION, PatientStorage
+from qabel_block.storage.timeouts import (
+    LIMIT,
+    LONGEST,
+    PER_DELETION,
+    TimeLimitedStorage,
+)
 from tests.storage.blobs import new_key
 from tests.support.clocks import running
 
@@ -84,7 +89,7 @@ class World:
     def __init__(self, *hangs: str) -> None:
         self.clock = Clock()
         self.inner = Hanging(set(hangs))
-        self.storage = PatientStorage(self.inner, self.clock)  # type: ignore[arg-type]
+        self.storage = TimeLimitedStorage(self.inner, self.clock)  # type: ignore[arg-type]
 
     async def gives_up(self, work: Any) -> None:
         """See that work is waited for no longer than the limit."""

@@ -71,7 +71,7 @@ def test_order(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             super().end(*arguments)  # type: ignore[arg-type]
             steps.append("end")
 
-    class Walk(directory_fds.Walk):
+    class Walk(directory_fds.DirectoryFds):
         def sync(self, paths: object) -> None:
             super().sync(paths)  # type: ignore[arg-type]
             steps.append("folders")

@@ -15,7 +15,7 @@ from qabel_block.names import Versions, blob_key
 from qabel_block.storage.s3.client import S3Client
 from qabel_block.storage.s3.storage import LEFT_OVER_SECONDS, SWEEP_SECONDS, S3Storage
 from qabel_block.storage.s3.writer import MOST_PARTS, SMALLEST_PART, part_size
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import s3_storage
 from tests.support.clocks import until
@@ -25,7 +25,7 @@ LARGE = pattern(12 * 2**20 + 7)
 
 
 @pytest_twisted.async_yield_fixture
-async def storage(bucket: Bucket, threads: Threads) -> AsyncIterator[S3Storage]:
+async def storage(bucket: Bucket, threads: ThreadPool) -> AsyncIterator[S3Storage]:
     storage = s3_storage(bucket, threads)
     yield storage
     await storage.close()
@@ -77,7 +77,7 @@ def _is_due(clock: Clock, seconds: float) -> bool:
 
 
 @pytest_twisted.ensureDeferred
-async def test_sweep(bucket: Bucket, threads: Threads) -> None:
+async def test_sweep(bucket: Bucket, threads: ThreadPool) -> None:
     """At its start and every hour the storage aborts our own multipart uploads
     that are older than a day; younger and foreign ones go on."""
     clock = Clock()
@@ -116,7 +116,7 @@ async def test_sweep(bucket: Bucket, threads: Threads) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_sweep_of_many(seaweedfs: dict[str, Store], threads: Threads) -> None:
+async def test_sweep_of_many(seaweedfs: dict[str, Store], threads: ThreadPool) -> None:
     """Left-over uploads are found on however many pages the store lists them."""
     bucket = seaweedfs["seaweedfs-http"].new_bucket()
     clock = Clock()
@@ -149,7 +149,7 @@ def test_part_size(largest: int, expected: int) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_bucket_that_does_not_exist(bucket: Bucket, threads: Threads) -> None:
+async def test_bucket_that_does_not_exist(bucket: Bucket, threads: ThreadPool) -> None:
     """The check says that there is no bucket, and nothing can be done."""
     nowhere = Bucket(bucket.store, f"{bucket.name}-not", bucket.client)
     await refused(s3_storage(nowhere, threads), "the bucket does not exist")
@@ -157,7 +157,7 @@ async def test_bucket_that_does_not_exist(bucket: Bucket, threads: Threads) -> N
 
 @pytest_twisted.ensureDeferred
 async def test_wrong_credentials(
-    seaweedfs: dict[str, Store], bucket: Bucket, threads: Threads
+    seaweedfs: dict[str, Store], bucket: Bucket, threads: ThreadPool
 ) -> None:
     """The check says that the credentials are refused."""
     for store in seaweedfs.values():
@@ -170,7 +170,7 @@ async def test_wrong_credentials(
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_credentials(bucket: Bucket, threads: Threads) -> None:
+async def test_no_credentials(bucket: Bucket, threads: ThreadPool) -> None:
     """The check says that there are none."""
     none = credentials("", "")
     store = Store(bucket.store.endpoint_url, none)
@@ -182,7 +182,7 @@ async def test_no_credentials(bucket: Bucket, threads: Threads) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_certificate_that_nobody_trusts(
-    seaweedfs: dict[str, Store], threads: Threads
+    seaweedfs: dict[str, Store], threads: ThreadPool
 ) -> None:
     """A certificate that can't be verified is an error, and is not ignored."""
     store = seaweedfs["seaweedfs-https"]

@@ -16,7 +16,7 @@ from qabel_block.interfaces import IBlobReader
 from qabel_block.storage.s3 import client as s3_client
 from qabel_block.storage.s3 import thread_queue
 from qabel_block.storage.s3.storage import S3Storage
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import TRANSFERS, s3_storage
 from tests.support.clocks import running, until
@@ -74,7 +74,7 @@ def bucket(double: S3Proxy) -> Bucket:
 
 @pytest_twisted.async_yield_fixture
 async def storage(
-    double: S3Proxy, bucket: Bucket, threads: Threads
+    double: S3Proxy, bucket: Bucket, threads: ThreadPool
 ) -> AsyncIterator[S3Storage]:
     double.seen.clear()
     storage = s3_storage(bucket, threads)

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from twisted.internet.task import Clock
 
 from qabel_block.errors import BlockError
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import environment, s3_storage
 from tests.support.s3 import Bucket, Store, credentials
@@ -89,7 +89,7 @@ class Denied(Exception):
     """Something could not be done."""
 
 
-async def use(bucket: Bucket, threads: Threads) -> None:
+async def use(bucket: Bucket, threads: ThreadPool) -> None:
     """Do all that a server does with a bucket."""
     try:
         await _use(bucket, threads)
@@ -97,7 +97,7 @@ async def use(bucket: Bucket, threads: Threads) -> None:
         raise Denied from error
 
 
-async def _use(bucket: Bucket, threads: Threads) -> None:
+async def _use(bucket: Bucket, threads: ThreadPool) -> None:
     storage = s3_storage(bucket, threads, clock=Clock())
     await storage.start()
     await storage.check()
@@ -116,7 +116,7 @@ async def _use(bucket: Bucket, threads: Threads) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_policy(moto_with_permissions: MotoServer, threads: Threads) -> None:
+async def test_policy(moto_with_permissions: MotoServer, threads: ThreadPool) -> None:
     """With the policy everything works."""
     await use(bucket_for(moto_with_permissions, policy()), threads)
 
@@ -124,7 +124,7 @@ async def test_policy(moto_with_permissions: MotoServer, threads: Threads) -> No
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("action", actions())
 async def test_smaller_policy(
-    moto_with_permissions: MotoServer, threads: Threads, action: str
+    moto_with_permissions: MotoServer, threads: ThreadPool, action: str
 ) -> None:
     """Without any part of it something does not work."""
     bucket = bucket_for(moto_with_permissions, without(action))

@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.storage.s3.storage import LEFT_OVER_SECONDS, S3Storage
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 from tests.storage.blobs import new_key, pattern, read, write
 from tests.storage.conftest import s3_storage
 from tests.support.clocks import until
@@ -53,7 +53,7 @@ def bucket(moto: Store, double: S3Proxy) -> Bucket:
 
 @pytest_twisted.async_yield_fixture
 async def storage(
-    double: S3Proxy, bucket: Bucket, threads: Threads
+    double: S3Proxy, bucket: Bucket, threads: ThreadPool
 ) -> AsyncIterator[S3Storage]:
     double.recover()
     storage = s3_storage(bucket, threads)
@@ -252,7 +252,7 @@ async def test_bucket_in_another_region(double: S3Proxy, storage: S3Storage) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_listing_that_never_ends(
-    double: S3Proxy, bucket: Bucket, threads: Threads
+    double: S3Proxy, bucket: Bucket, threads: ThreadPool
 ) -> None:
     """A store that answers the same page again and again is left at it; what the
     page names is swept."""

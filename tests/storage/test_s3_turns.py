@@ -11,8 +11,8 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 
 from qabel_block.errors import Unavailable
-from qabel_block.storage.s3.thread_queue import WAIT_SECONDS, Turns
-from qabel_block.util.threads import Threads
+from qabel_block.storage.s3.thread_queue import WAIT_SECONDS, ThreadQueue
+from qabel_block.util.threads import ThreadPool
 from tests.support.clocks import PATIENCE, running, until
 
 
@@ -33,19 +33,19 @@ class Call:
 
 
 @pytest.fixture
-def threads() -> Iterator[Threads]:
+def threads() -> Iterator[ThreadPool]:
     """One thread."""
-    threads = Threads(reactor, 1, "test")
+    threads = ThreadPool(reactor, 1, "test")
     threads.start()
     yield threads
     threads.stop()
 
 
 @pytest_twisted.ensureDeferred
-async def test_turn_that_does_not_come(threads: Threads) -> None:
+async def test_turn_that_does_not_come(threads: ThreadPool) -> None:
     """A call whose turn does not come in time fails and is never made."""
     clock = Clock()
-    turns = Turns(threads, clock)
+    turns = ThreadQueue(threads, clock)
     first, second = Call(), Call()
     calls = [running(turns.run(call)) for call in (first, second)]
     await until(first.begun.is_set)
@@ -60,10 +60,10 @@ async def test_turn_that_does_not_come(threads: Threads) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_call_that_has_begun(threads: Threads) -> None:
+async def test_call_that_has_begun(threads: ThreadPool) -> None:
     """A call that is being made is not given up, however long it takes."""
     clock = Clock()
-    turns = Turns(threads, clock)
+    turns = ThreadQueue(threads, clock)
     call = Call()
     outcome = running(turns.run(call))
     await until(call.begun.is_set)
@@ -75,10 +75,10 @@ async def test_call_that_has_begun(threads: Threads) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_line_that_moves(threads: Threads) -> None:
+async def test_line_that_moves(threads: ThreadPool) -> None:
     """As long as other calls succeed, nobody in line is given up."""
     clock = Clock()
-    turns = Turns(threads, clock)
+    turns = ThreadQueue(threads, clock)
     calls = [Call() for _ in range(4)]
     outcomes = [running(turns.run(call)) for call in calls]
     for call, outcome in zip(calls, outcomes, strict=True):
@@ -89,10 +89,10 @@ async def test_line_that_moves(threads: Threads) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_line_that_only_seems_to_move(threads: Threads) -> None:
+async def test_line_that_only_seems_to_move(threads: ThreadPool) -> None:
     """Calls that fail don't make the others wait any longer."""
     clock = Clock()
-    turns = Turns(threads, clock)
+    turns = ThreadQueue(threads, clock)
     calls = [Call(Unavailable("storage", "down")) for _ in range(3)]
     outcomes = [running(turns.run(call)) for call in calls]
     await until(calls[0].begun.is_set)

@@ -1,11 +1,17 @@
 """Workers leave new connections to those that have fewer."""
 
-from qabel_block.processes.balancing import Share, Table, new_table
+from qabel_block.processes.balancing import (
+    ConnectionBalancer,
+    ConnectionTable,
+    new_table,
+)
 
 
-def _shares(count: int) -> list[Share]:
+def _shares(count: int) -> list[ConnectionBalancer]:
     descriptor = new_table(count)
-    return [Share(Table(descriptor), slot) for slot in range(count)]
+    return [
+        ConnectionBalancer(ConnectionTable(descriptor), slot) for slot in range(count)
+    ]
 
 
 def test_who_has_more_is_ahead() -> None:

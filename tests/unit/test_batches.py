@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from qabel_block.errors import NotOwner, OutcomeUnknown, Unavailable
-from qabel_block.util.batching import PATIENCE, SIZE, Batches
+from qabel_block.util.batching import MAX_BATCH, MAX_WAIT_SECONDS, BatchQueue
 
 
 @define
@@ -50,7 +50,7 @@ def _outcomes(answers: Sequence[Deferred[int]]) -> list[object]:
 
 def _ask(*questions: int) -> tuple[Asked, list[object]]:
     asked = Asked()
-    batches: Batches[int, int] = Batches(asked)
+    batches: BatchQueue[int, int] = BatchQueue(asked)
     return asked, _outcomes([batches.ask(question) for question in questions])
 
 
@@ -69,7 +69,7 @@ def test_those_who_wait_are_asked_together() -> None:
 def test_those_who_come_at_the_same_time_are_asked_together() -> None:
     """If nobody is asked for, all that come before the next turn are a batch."""
     asked, clock = Asked(), Clock()
-    batches: Batches[int, int] = Batches(
+    batches: BatchQueue[int, int] = BatchQueue(
         asked, soon=lambda function: clock.callLater(0, function)
     )
     outcomes = _outcomes([batches.ask(question) for question in (1, 2)])
@@ -85,11 +85,11 @@ def test_those_who_come_at_the_same_time_are_asked_together() -> None:
 
 def test_batches_are_bounded() -> None:
     """However many wait, a batch is never larger than its bound."""
-    questions = range(SIZE + 2)
+    questions = range(MAX_BATCH + 2)
     asked, outcomes = _ask(*questions)
     for n in range(3):
         asked.answer(n)
-    assert [len(batch) for batch in asked.questions] == [1, SIZE, 1]
+    assert [len(batch) for batch in asked.questions] == [1, MAX_BATCH, 1]
     assert outcomes == [question * 10 for question in questions]
 
 
@@ -121,7 +121,7 @@ def test_a_mistake() -> None:
 def test_everybody_has_an_error_of_their_own() -> None:
     """Errors are not shared: each would grow the traceback of the others."""
     asked = Asked()
-    batches: Batches[int, int] = Batches(asked)
+    batches: BatchQueue[int, int] = BatchQueue(asked)
     failures: list[Failure] = []
     for question in range(4):
         batches.ask(question).addErrback(failures.append)
@@ -134,7 +134,7 @@ def test_everybody_has_an_error_of_their_own() -> None:
 def test_cancelling() -> None:
     """Who does not wait any more does not disturb the others."""
     asked = Asked()
-    batches: Batches[int, int] = Batches(asked)
+    batches: BatchQueue[int, int] = BatchQueue(asked)
     answers = [batches.ask(question) for question in (1, 2, 3)]
     outcomes = _outcomes(answers)
     answers[0].cancel()
@@ -148,12 +148,12 @@ def test_those_who_have_waited_too_long() -> None:
     """Who has waited for long already is not asked for any more, and those who
     have not are."""
     asked, clock = Asked(), Clock()
-    batches: Batches[int, int] = Batches(asked, clock.seconds)
+    batches: BatchQueue[int, int] = BatchQueue(asked, clock.seconds)
     answers = [batches.ask(question) for question in (1, 2)]
-    clock.advance(PATIENCE)
+    clock.advance(MAX_WAIT_SECONDS)
     answers.append(batches.ask(3))
     outcomes = _outcomes(answers)
-    clock.advance(PATIENCE / 2)
+    clock.advance(MAX_WAIT_SECONDS / 2)
     asked.answer(0)
     assert asked.questions == [[1], [3]]
     assert outcomes == [10, Unavailable, None]
@@ -162,9 +162,9 @@ def test_those_who_have_waited_too_long() -> None:
 def test_all_have_waited_too_long() -> None:
     """When nobody is left to ask for, the next one is asked for at once."""
     asked, clock = Asked(), Clock()
-    batches: Batches[int, int] = Batches(asked, clock.seconds)
+    batches: BatchQueue[int, int] = BatchQueue(asked, clock.seconds)
     outcomes = _outcomes([batches.ask(question) for question in (1, 2)])
-    clock.advance(PATIENCE * 2)
+    clock.advance(MAX_WAIT_SECONDS * 2)
     asked.answer(0)
     assert outcomes == [10, Unavailable]
     batches.ask(3)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from qabel_block.errors import BlobCollected, NotOwner, QuotaReached
 from qabel_block.ledger.commit import Commit, settle
-from qabel_block.model import Change, NotedBlob, ObjectName, StoredObject, Target
+from qabel_block.model import Change, ObjectName, PendingBlob, StoredObject, WriteState
 
 QUOTA = 100
 
 
 def _within_quota(size: int) -> Commit:
-    def decide(target: Target) -> None:
+    def decide(target: WriteState) -> None:
         if target.used - (target.size or 0) + size > QUOTA:
             raise QuotaReached
 
@@ -23,8 +23,8 @@ def _commit(path: str, size: int, version: str = "1") -> Commit:
     return Commit(name, blob, _within_quota(size).decide, None)
 
 
-def _blob(key: str, size: int) -> NotedBlob:
-    return NotedBlob(key, size, f'"{key}"', "0" * 64, "now")
+def _blob(key: str, size: int) -> PendingBlob:
+    return PendingBlob(key, size, f'"{key}"', "0" * 64, "now")
 
 
 def _all(commits: list[Commit]) -> set[int]:
@@ -34,7 +34,7 @@ def _all(commits: list[Commit]) -> set[int]:
 def test_each_counts_for_the_next() -> None:
     """What one upload stores is used when the next is decided."""
     commits = [_commit(path, 40) for path in "abc"]
-    targets = [Target(1, 10, None)] * 3
+    targets = [WriteState(1, 10, None)] * 3
     outcomes, puts = settle(commits, targets, _all(commits))
     assert outcomes[:2] == [Change(1, 40), Change(1, 40)]
     assert isinstance(outcomes[2], QuotaReached)
@@ -44,7 +44,7 @@ def test_each_counts_for_the_next() -> None:
 def test_owners_do_not_count_for_each_other() -> None:
     """Each owner has a quota of their own."""
     commits = [_commit(path, 60) for path in "ab"]
-    targets = [Target(1, 0, None), Target(2, 0, None)]
+    targets = [WriteState(1, 0, None), WriteState(2, 0, None)]
     outcomes, _ = settle(commits, targets, _all(commits))
     assert outcomes == [Change(1, 60), Change(2, 60)]
 
@@ -54,7 +54,7 @@ def test_the_last_of_one_name_stays() -> None:
     grows by what is there in the end."""
     old = StoredObject("p/a~0", 5, '"0"', None)
     commits = [_commit("a", 50, "1"), _commit("a", 30, "2"), _commit("a", 70, "3")]
-    targets = [Target(1, 5, old)] * 3
+    targets = [WriteState(1, 5, old)] * 3
     outcomes, puts = settle(commits, targets, _all(commits))
     assert outcomes == [Change(1, 45), Change(1, -20), Change(1, 40)]
     (put,) = puts.values()
@@ -72,7 +72,7 @@ def test_the_next_sees_the_one_before() -> None:
         )
 
     commits = [commit("1"), commit("2")]
-    settle(commits, [Target(1, 0, None)] * 2, _all(commits))
+    settle(commits, [WriteState(1, 0, None)] * 2, _all(commits))
     assert seen == [None, '"p/a~1"']
 
 
@@ -81,7 +81,7 @@ def test_refusals() -> None:
     for nobody."""
     commits = [_commit("a", 60), _commit("b", 60), _commit("c", 60)]
     outcomes, puts = settle(
-        commits, [None, Target(1, 0, None), Target(1, 0, None)], {0, 2}
+        commits, [None, WriteState(1, 0, None), WriteState(1, 0, None)], {0, 2}
     )
     assert isinstance(outcomes[0], NotOwner)
     assert isinstance(outcomes[1], BlobCollected)

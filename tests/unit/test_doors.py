@@ -8,7 +8,7 @@ from qabel_block.http.transport.limits import (
     FULL,
     FULL_OF_ONE,
     MOST_OUTSIDE,
-    Doors,
+    ConnectionLimiter,
     origin,
 )
 
@@ -38,7 +38,7 @@ def test_this_machine(host: str) -> None:
 
 def test_in_all() -> None:
     """When so many are in, nobody else is, until somebody leaves."""
-    doors = Doors(most=2)
+    doors = ConnectionLimiter(most=2)
     for _ in range(2):
         assert doors.refusal() is None
         doors.enter()
@@ -50,7 +50,7 @@ def test_in_all() -> None:
 def test_of_one() -> None:
     """When so many of one origin are in, others still come in; and none is
     remembered that is out."""
-    doors = Doors(most_of_one=2)
+    doors = ConnectionLimiter(most_of_one=2)
     for _ in range(2):
         assert doors.refusal_of("a") is None
         doors.enter()
@@ -66,7 +66,7 @@ def test_of_one() -> None:
 
 def test_no_limit() -> None:
     """Zero is no limit."""
-    doors = Doors()
+    doors = ConnectionLimiter()
     for _ in range(10_000):
         doors.enter()
         doors.enter_as("a")
@@ -76,7 +76,7 @@ def test_no_limit() -> None:
 
 def test_turned_away() -> None:
     """So many are told why they don't come in, and no more at a time."""
-    doors = Doors(most=1)
+    doors = ConnectionLimiter(most=1)
     assert all(doors.turn_away(FULL) for _ in range(MOST_OUTSIDE))
     assert not doors.turn_away(FULL)
     doors.forget()

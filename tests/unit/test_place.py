@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 from qabel_block.processes.worker_process import (
     AFTER_DRAIN_SECONDS,
     READY_SECONDS,
-    Child,
+    WorkerProcess,
 )
-from qabel_block.processes.worker_slot import LONGEST_DELAY, SHORTEST_DELAY, Place
+from qabel_block.processes.worker_slot import LONGEST_DELAY, SHORTEST_DELAY, WorkerSlot
 from qabel_block.processes.worker_spec import READY, REPORTS
 
 
@@ -23,7 +23,7 @@ from qabel_block.processes.worker_spec import READY, REPORTS
 class Process:
     """A process as Twisted shows it, which does only what the test says."""
 
-    child: Child
+    child: WorkerProcess
     pid: int = 1
     heard: bytes = b""
 
@@ -45,14 +45,14 @@ class World:
     clock: Clock = field(factory=Clock)
     processes: list[Process] = field(factory=list)
 
-    def start(self, _number: int) -> Child:
-        child = Child(self.clock, drain=30.0)
+    def start(self, _number: int) -> WorkerProcess:
+        child = WorkerProcess(self.clock, drain=30.0)
         child.transport = Process(child)
         self.processes.append(child.transport)
         return child
 
-    def place(self) -> Place:
-        place = Place(1, self.start, self.clock)
+    def place(self) -> WorkerSlot:
+        place = WorkerSlot(1, self.start, self.clock)
         place.fill()
         return place
 

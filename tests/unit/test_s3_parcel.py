@@ -10,15 +10,15 @@ from twisted.internet.task import Clock
 from qabel_block.storage.s3.upload_body import (
     LEAST_RATE,
     LEAST_SECONDS,
-    Parcel,
     TooSlow,
+    UploadBody,
 )
 
 
 @given(st.binary(max_size=50), st.lists(st.integers(1, 20)), st.integers(0, 60))
 def test_like_a_file(data: bytes, sizes: list[int], place: int) -> None:
     """It reads, tells and seeks as a file does."""
-    parcel, file = Parcel(data, lambda: 0.0), io.BytesIO(data)
+    parcel, file = UploadBody(data, lambda: 0.0), io.BytesIO(data)
     assert len(parcel) == len(data)
     for size in sizes:
         assert parcel.read(size) == file.read(size)
@@ -32,7 +32,7 @@ def test_like_a_file(data: bytes, sizes: list[int], place: int) -> None:
 def test_time_limit(size: int) -> None:
     """All attempts together have the time that a very slow store needs once."""
     clock = Clock()
-    parcel = Parcel(bytes(size), clock.seconds)
+    parcel = UploadBody(bytes(size), clock.seconds)
     clock.advance(max(LEAST_SECONDS, size / LEAST_RATE))
     parcel.read(1)
     parcel.seek(0)

@@ -2,7 +2,7 @@
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from qabel_block.util.cancellation import shielded
+from qabel_block.util.cancellation import shield
 
 
 def test_cancelling_only_stops_the_waiting() -> None:
@@ -14,7 +14,7 @@ def test_cancelling_only_stops_the_waiting() -> None:
         await event
         done.append("done")
 
-    waiting = shielded(work())
+    waiting = shield(work())
     waiting.cancel()
     failures: list[object] = []
     waiting.addErrback(failures.append)
@@ -32,7 +32,7 @@ def test_results_and_errors_are_passed_on() -> None:
         return 7
 
     results: list[object] = []
-    shielded(work(False)).addCallback(results.append)
-    shielded(work(True)).addErrback(lambda failure: results.append(failure.value))
+    shield(work(False)).addCallback(results.append)
+    shield(work(True)).addErrback(lambda failure: results.append(failure.value))
     assert results[0] == 7
     assert isinstance(results[1], ValueError)

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from qabel_block.errors import Unavailable
-from qabel_block.util.keyed_lock import LIMIT, Turns
+from qabel_block.util.keyed_lock import LIMIT, KeyedLock
 
 
 class Work:
@@ -15,7 +15,7 @@ class Work:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.turns = Turns(self.clock)
+        self.turns = KeyedLock(self.clock)
         self.begun: list[str] = []
         self.failed: list[str] = []
         self._ends: dict[str, Deferred[None]] = {}

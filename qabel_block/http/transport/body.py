@@ -14,7 +14,7 @@ HIGH_WATER = 512 * 1024
 """Bytes that may wait here before the client is paused."""
 
 
-class Flow(Protocol):
+class FlowControl(Protocol):
     """What the buffer tells the connection. All of it may be repeated."""
 
     def go_ahead(self) -> None:
@@ -34,7 +34,7 @@ class RequestBody:
     :param flow: the connection.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: FlowControl) -> None:
         self._flow = flow
         self._pieces: list[bytes] = []
         self._buffered = 0

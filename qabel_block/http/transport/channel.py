@@ -104,7 +104,7 @@ KEEP_ALIVE_SECONDS = 60
 """What clients are told; the margin to IDLE_SECONDS is for a request that is
 on its way when we lose patience, which a client can't send again."""
 
-FAREWELL_SECONDS = 2.0
+SHUTDOWN_IDLE_SECONDS = 2.0
 """How long an idle connection stays open when the server stops: a request that
 is on its way still gets its answer, and with it ``Connection: close``."""
 
@@ -152,7 +152,7 @@ class StreamingChannel(WritingChannel):
         connection ends, or has to be silent for a while first.
         """
         if not self.requests:
-            self.setTimeout(FAREWELL_SECONDS)
+            self.setTimeout(SHUTDOWN_IDLE_SECONDS)
         elif not self.requests[-1].startedWriting:
             self.persistent = False
 
@@ -194,7 +194,7 @@ class StreamingChannel(WritingChannel):
     def requestDone(self, request: Any) -> None:
         super().requestDone(request)
         if self.site.draining and self.persistent and not self.requests:
-            self.setTimeout(FAREWELL_SECONDS)
+            self.setTimeout(SHUTDOWN_IDLE_SECONDS)
 
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]
@@ -271,10 +271,10 @@ BODY_BYTES = 16 * 1024
 """In each such time a client sends at least so much of a body that it has not sent
 yet, or is cut off. Time in which we made it wait does not count."""
 
-TURN_AWAY_SECONDS = 2
+REJECT_SECONDS = 2
 """How long a client that is turned away may take to read why."""
 
-_TURNED_AWAY = (
+_REJECTION = (
     b"HTTP/1.1 503 %s\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Length: 0\r\n\r\n"
 )
@@ -368,8 +368,8 @@ class GuardedChannel(StreamingChannel):
         self._refused = True
         self._outside = self.site.doors.turn_away(reason)
         if self._outside:
-            self.transport.write(_TURNED_AWAY % reason.encode("ascii"))
-            self.setTimeout(TURN_AWAY_SECONDS)
+            self.transport.write(_REJECTION % reason.encode("ascii"))
+            self.setTimeout(REJECT_SECONDS)
         else:
             self.transport.abortConnection()
 

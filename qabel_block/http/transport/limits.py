@@ -40,7 +40,7 @@ def origin(address: str) -> str | None:
     return str(parsed)
 
 
-class Doors:
+class ConnectionLimiter:
     """Counts who is in.
 
     :param most: connections at a time; 0 is any number.

@@ -197,18 +197,18 @@ class StreamingRequest(Request):
             self.body.lose()
 
     def go_ahead(self) -> None:
-        """See :class:`~qabel_block.http.transport.body.Flow`."""
+        """See :class:`~qabel_block.http.transport.body.FlowControl`."""
         if self._awaits_continue and not (self.startedWriting or self._disconnected):
             self._awaits_continue = False
             self.channel.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause(self) -> None:
-        """See :class:`~qabel_block.http.transport.body.Flow`."""
+        """See :class:`~qabel_block.http.transport.body.FlowControl`."""
         if self.queued and not self._disconnected:
             self.channel.pause_body()
 
     def resume(self) -> None:
-        """See :class:`~qabel_block.http.transport.body.Flow`."""
+        """See :class:`~qabel_block.http.transport.body.FlowControl`."""
         if self.queued and not self._disconnected:
             self.channel.resume_body()
 

@@ -14,9 +14,9 @@ from qabel_block.http.transport.channel import (
     GuardedChannel,
     StreamingChannel,
 )
-from qabel_block.http.transport.limits import Doors
+from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.request import StreamingRequest
-from qabel_block.http.transport.trusted_proxies import Proxies
+from qabel_block.http.transport.trusted_proxies import TrustedProxies
 from qabel_block.log.access import AccessRecord, WriteAccess, write_to_twisted
 
 
@@ -44,11 +44,11 @@ class BlockSite(Site):
         reactor: Any,
         write_access: WriteAccess = write_to_twisted,
         counted: Callable[[int], None] = lambda _: None,
-        proxies: Proxies | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
-        self.proxies = Proxies() if proxies is None else proxies
-        self.doors = Doors()
+        self.proxies = TrustedProxies() if proxies is None else proxies
+        self.doors = ConnectionLimiter()
         self._write_access = write_access
         self._counted = counted
         self._channels: set[StreamingChannel] = set()

@@ -29,7 +29,7 @@ class Peer:
     trusted: bool
 
 
-class Proxies:
+class TrustedProxies:
     """Knows the proxies that are believed.
 
     :param trusted: addresses and networks, and :data:`UNIX`.

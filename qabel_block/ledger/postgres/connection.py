@@ -16,7 +16,7 @@ from qabel_block.ledger.sql import Statement
 
 
 @frozen
-class Answer:
+class QueryResult:
     """What the last statement of a message returned.
 
     :ivar rows: empty if it is no query.
@@ -29,7 +29,7 @@ class Answer:
     status: str
 
 
-class Session:
+class PostgresConnection:
     """A connection, on which one message is under way at a time.
 
     Whoever awaits it must not be cancelled: PostgreSQL would still be
@@ -40,7 +40,9 @@ class Session:
         connection while nothing is under way.
     """
 
-    def __init__(self, reactor: Any, on_lost: Callable[[Session], None]) -> None:
+    def __init__(
+        self, reactor: Any, on_lost: Callable[[PostgresConnection], None]
+    ) -> None:
         self._connection = _Connection(reactor, lambda: on_lost(self))
         self._prepared: set[str] = set()
 
@@ -53,7 +55,7 @@ class Session:
 
     async def send(
         self, text: str, parameters: Mapping[str, object] | None = None
-    ) -> Answer:
+    ) -> QueryResult:
         """Send one message of one or several statements and await the answer.
 
         :raises Exception: one of
@@ -62,7 +64,7 @@ class Session:
         cursor = self._connection.cursor()
         await cursor.execute(text, parameters)
         rows = [] if cursor.description is None else cursor.fetchall()
-        return Answer(rows, cursor.rowcount, cursor.statusmessage)
+        return QueryResult(rows, cursor.rowcount, cursor.statusmessage)
 
     async def prepare(self, statement: Statement) -> None:
         """Make the parts of a statement known, unless they are.
@@ -80,7 +82,7 @@ class Session:
         parameters: Mapping[str, object],
         before: str = "",
         after: str = "",
-    ) -> Answer:
+    ) -> QueryResult:
         """Send a statement, which is prepared first, and await the answer.
 
         :param before: what to send with it, in the same message.

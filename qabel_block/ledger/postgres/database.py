@@ -12,13 +12,13 @@ from qabel_block.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger import queries
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import require_head
-from qabel_block.ledger.postgres.connection import Answer, Session
+from qabel_block.ledger.postgres.connection import PostgresConnection, QueryResult
 from qabel_block.ledger.postgres.deadline import Deadline
 from qabel_block.ledger.postgres.dsn import postgres_parameters
 from qabel_block.ledger.postgres.errors import DRIVER_ERRORS, is_conflict, unavailable
 from qabel_block.ledger.postgres.pool import Pool
 from qabel_block.ledger.queries import Statement
-from qabel_block.util.cancellation import shielded
+from qabel_block.util.cancellation import shield
 
 T = TypeVar("T")
 
@@ -79,18 +79,18 @@ class PostgresDatabase:
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
         """See :class:`~qabel_block.interfaces.IDatabase`."""
 
-        async def use(session: Session) -> list[Row]:
+        async def use(session: PostgresConnection) -> list[Row]:
             return (await session.run(statement, parameters)).rows
 
-        return await shielded(self._attempts(use, _READ_ATTEMPTS))
+        return await shield(self._attempts(use, _READ_ATTEMPTS))
 
     async def transact(
         self, work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
     ) -> T:
         """See :class:`~qabel_block.interfaces.IDatabase`."""
 
-        async def use(session: Session) -> T:
-            transaction = _Transaction(session, durable)
+        async def use(session: PostgresConnection) -> T:
+            transaction = PostgresTransaction(session, durable)
             try:
                 result = await work(transaction)
             except Exception:
@@ -99,7 +99,7 @@ class PostgresDatabase:
             await transaction.commit()
             return result
 
-        return await shielded(self._attempts(use, _CHANGE_ATTEMPTS))
+        return await shield(self._attempts(use, _CHANGE_ATTEMPTS))
 
     async def start(self) -> None:
         """See :class:`~qabel_block.interfaces.IDatabase`."""
@@ -114,7 +114,7 @@ class PostgresDatabase:
         self._pool.close()
 
     async def _attempts(
-        self, use: Callable[[Session], Coroutine[Any, Any, T]], attempts: int
+        self, use: Callable[[PostgresConnection], Coroutine[Any, Any, T]], attempts: int
     ) -> T:
         """Call ``use`` with a connection until an attempt is not worth repeating.
 
@@ -146,10 +146,10 @@ class PostgresDatabase:
 
 
 @implementer(ITransaction)
-class _Transaction:
+class PostgresTransaction:
     """A transaction that begins together with its first statement."""
 
-    def __init__(self, session: Session, durable: bool) -> None:
+    def __init__(self, session: PostgresConnection, durable: bool) -> None:
         self._session = session
         self._begin = _BEGIN if durable else _BEGIN_FORGETFUL
         self._begun = False
@@ -202,10 +202,10 @@ class _Transaction:
 
     async def _send(
         self, statement: Statement, parameters: dict[str, object]
-    ) -> Answer:
+    ) -> QueryResult:
         return await self._session.run(statement, parameters, self._opening())
 
-    async def _commit(self, send: Callable[[], Awaitable[Answer]]) -> None:
+    async def _commit(self, send: Callable[[], Awaitable[QueryResult]]) -> None:
         sent = not self._session.closed
         try:
             answer = await send()

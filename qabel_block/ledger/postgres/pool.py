@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from qabel_block.errors import Unavailable
-from qabel_block.ledger.postgres.connection import Session
+from qabel_block.ledger.postgres.connection import PostgresConnection
 from qabel_block.ledger.postgres.deadline import Deadline
 from qabel_block.ledger.postgres.dsn import with_addresses
 from qabel_block.ledger.postgres.errors import DRIVER_ERRORS
@@ -52,12 +52,12 @@ class Pool:
         self._setup = setup
         self._waited = waited
         self._turns = DeferredSemaphore(limit)
-        self._sessions: set[Session] = set()
-        self._idle: list[Session] = []
+        self._sessions: set[PostgresConnection] = set()
+        self._idle: list[PostgresConnection] = []
         self._closed = False
         self._reachable = True
 
-    async def take(self, deadline: Deadline, fresh: bool = False) -> Session:
+    async def take(self, deadline: Deadline, fresh: bool = False) -> PostgresConnection:
         """Return a connection for one's own use until ``give_back``.
 
         :param fresh: whether it must be a new one.
@@ -76,7 +76,7 @@ class Pool:
             self._turns.release()
             raise
 
-    def give_back(self, session: Session) -> None:
+    def give_back(self, session: PostgresConnection) -> None:
         """End one's use of a connection.
 
         It is kept only if nothing is left over on it: no transaction, no query.
@@ -107,8 +107,8 @@ class Pool:
         finally:
             self._waited(self._reactor.seconds() - began)
 
-    async def _open(self, deadline: Deadline) -> Session:
-        session = Session(self._reactor, self._drop)
+    async def _open(self, deadline: Deadline) -> PostgresConnection:
+        session = PostgresConnection(self._reactor, self._drop)
         self._sessions.add(session)
         try:
             looking_up = Deferred.fromCoroutine(
@@ -129,7 +129,7 @@ class Pool:
         self._report(None)
         return session
 
-    def _drop(self, session: Session) -> None:
+    def _drop(self, session: PostgresConnection) -> None:
         self._sessions.discard(session)
         if session in self._idle:
             self._idle.remove(session)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
 
-from qabel_block.storage.local.directory_fds import Path, Walk, ancestry
+from qabel_block.storage.local.directory_fds import DirectoryFds, Path, ancestry
 from qabel_block.storage.local.incoming import IncomingFile, start_writeback
 
 MOST_FOLDERS = 100
@@ -36,7 +36,7 @@ def store(root: str, files: Sequence[SmallFile]) -> list[Outcome]:
     """Make files durable under their names; one that fails fails alone."""
     outcomes: list[Outcome] = []
     for group in _groups(files):
-        with Walk(root) as walk:
+        with DirectoryFds(root) as walk:
             outcomes += _store(walk, group)
     return outcomes
 
@@ -46,7 +46,7 @@ def publish(root: str, file: IncomingFile, folder: Path, name: str) -> None:
 
     :raises OSError: if that fails; the file may have its name all the same.
     """
-    with Walk(root) as walk:
+    with DirectoryFds(root) as walk:
         try:
             file.sync()
             file.link(walk, folder, name)
@@ -55,7 +55,7 @@ def publish(root: str, file: IncomingFile, folder: Path, name: str) -> None:
             file.end(walk)
 
 
-def _store(walk: Walk, files: Sequence[SmallFile]) -> list[Outcome]:
+def _store(walk: DirectoryFds, files: Sequence[SmallFile]) -> list[Outcome]:
     outcomes: list[Outcome] = [None] * len(files)
     incoming: dict[int, IncomingFile] = {}
 

@@ -17,7 +17,7 @@ Path = tuple[str, ...]
 """The names of folders, the outermost first; ``()`` is the root."""
 
 
-class Walk:
+class DirectoryFds:
     """Folders that stay open until the walk ends, so that each is opened once.
 
     All methods raise ``OSError`` if a folder is not there, or is no directory.
@@ -94,7 +94,7 @@ def remove_empty(root: str, path: Path) -> None:
     """Remove folders that are empty, the innermost first, but not the root."""
     for above in reversed(ancestry(path)[1:]):
         try:
-            with Walk(root) as walk:
+            with DirectoryFds(root) as walk:
                 os.rmdir(above[-1], dir_fd=walk.folder(above[:-1]))
         except FileNotFoundError:
             continue

@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from secrets import token_hex
 
-from qabel_block.storage.local.directory_fds import Path, Walk
+from qabel_block.storage.local.directory_fds import DirectoryFds, Path
 from qabel_block.storage.local.layout import INCOMING
 
 _WRITE = 2
@@ -51,7 +51,7 @@ class IncomingFile:
     :raises OSError: if it can't be made.
     """
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: DirectoryFds) -> None:
         self._written = 0
         self._set_out = 0
         folder = walk.folder((INCOMING,))
@@ -78,7 +78,7 @@ class IncomingFile:
         """Make durable what was written."""
         os.fsync(self.descriptor)
 
-    def link(self, walk: Walk, folder: Path, name: str) -> None:
+    def link(self, walk: DirectoryFds, folder: Path, name: str) -> None:
         """Give the file its final name, which is not durable yet.
 
         :param folder: made if it is not there.
@@ -104,7 +104,7 @@ class IncomingFile:
                 with suppress(FileNotFoundError):
                     walk.make(folder)
 
-    def end(self, walk: Walk) -> None:
+    def end(self, walk: DirectoryFds) -> None:
         """Remove the file from ``.incoming``, whatever other name it has got, and
         close it."""
         try:
@@ -118,7 +118,7 @@ class IncomingFile:
 def sweep(root: str) -> int:
     """Remove what crashed processes have left; return how many files."""
     count = 0
-    with Walk(root) as walk:
+    with DirectoryFds(root) as walk:
         folder = walk.folder((INCOMING,))
         for name in os.listdir(folder):
             try:

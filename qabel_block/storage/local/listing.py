@@ -15,7 +15,7 @@ from qabel_block.model import Digest, ListedBlob, Listing
 from qabel_block.names import is_prefix
 from qabel_block.storage.local import scan
 from qabel_block.storage.local.errors import translated
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class LocalListing:
     :param page: entries that are handed over at a time.
     """
 
-    def __init__(self, root: str | Path, threads: Threads, page: int = 1000) -> None:
+    def __init__(self, root: str | Path, threads: ThreadPool, page: int = 1000) -> None:
         self._page = page
         self._root = str(root)
         self._threads = threads

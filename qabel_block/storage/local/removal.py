@@ -38,7 +38,7 @@ def _in_folder(
 ) -> None:
     """Call ``function`` with a folder's descriptor, if it is there."""
     try:
-        with directory_fds.Walk(root) as walk:
+        with directory_fds.DirectoryFds(root) as walk:
             function(walk.folder(path))
     except OSError as error:
         if error.errno not in NO_FILE or not os.path.isdir(root):

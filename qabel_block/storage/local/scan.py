@@ -24,7 +24,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 def prefixes(root: str) -> Generator[str, None, None]:
     """Return the folders in the root that are named like a prefix, and whatever
     else is named like one but no file."""
-    with directory_fds.Walk(root) as way, os.scandir(way.folder()) as all_:
+    with directory_fds.DirectoryFds(root) as way, os.scandir(way.folder()) as all_:
         for entry in all_:
             if is_prefix(entry.name) and not entry.is_file(follow_symlinks=False):
                 yield entry.name
@@ -36,7 +36,7 @@ def walk(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
     Only the folders on the way to where the walk has come to are open.
     """
     with ExitStack() as stack:
-        opened = stack.enter_context(directory_fds.Walk(root)).folder()
+        opened = stack.enter_context(directory_fds.DirectoryFds(root)).folder()
         try:
             way = [_Folder((prefix,), opened)]
         except OSError as error:
@@ -122,12 +122,14 @@ def _opened(root: str, keys: Sequence[str]) -> Iterator[tuple[int, str, str]]:
     Those whose folder is not there are left out.
     """
     files = [(*_split(file_of(key)), key) for key in keys]
-    with directory_fds.Walk(root) as walk:
+    with directory_fds.DirectoryFds(root) as walk:
         walk.folder()  # without the root itself nothing can be said
     for path, below in groupby(sorted(files), key=lambda file: file[0]):
         with ExitStack() as stack:
             try:
-                folder = stack.enter_context(directory_fds.Walk(root)).folder(path)
+                folder = stack.enter_context(directory_fds.DirectoryFds(root)).folder(
+                    path
+                )
             except OSError as error:
                 if error.errno not in NO_FILE:
                     raise

@@ -19,8 +19,8 @@ from qabel_block.storage.local.incoming import IncomingFile, sweep
 from qabel_block.storage.local.layout import INCOMING, file_of
 from qabel_block.storage.local.page_cache import PageCache
 from qabel_block.storage.local.removal import remove
-from qabel_block.util.batching import Batches
-from qabel_block.util.threads import Threads
+from qabel_block.util.batching import BatchQueue
+from qabel_block.util.threads import ThreadPool
 
 log = Logger()
 
@@ -49,7 +49,7 @@ class LocalStorage:
     def __init__(
         self,
         root: str | Path,
-        threads: Threads,
+        threads: ThreadPool,
         page_cache: PageCache | None = None,
     ) -> None:
         self._root = str(root)
@@ -57,7 +57,7 @@ class LocalStorage:
         self._prepared = False
         self._real_root = b""
         self._page_cache = page_cache or PageCache(PIECE)
-        self._small_files = Batches(self._store)
+        self._small_files = BatchQueue(self._store)
 
     async def start(self) -> None:
         """See :meth:`IStorageBackend.start`."""
@@ -123,7 +123,7 @@ class LocalStorage:
                 self._prepare()
             if os.statvfs(self._root).f_bavail == 0:
                 raise StorageFull
-            with directory_fds.Walk(self._root) as walk:
+            with directory_fds.DirectoryFds(self._root) as walk:
                 probe = IncomingFile(walk)
                 try:
                     probe.write(b"\0")
@@ -139,7 +139,7 @@ class LocalStorage:
 
 def _make_durably(parent: str, name: str) -> None:
     if not os.path.isdir(os.path.join(parent, name)):
-        with directory_fds.Walk(parent) as walk:
+        with directory_fds.DirectoryFds(parent) as walk:
             walk.make((name,))
             walk.sync([()])
 
@@ -155,8 +155,8 @@ class LocalWriter:
         self,
         root: str,
         names: tuple[str, ...],
-        threads: Threads,
-        small_files: Batches[SmallFile, None],
+        threads: ThreadPool,
+        small_files: BatchQueue[SmallFile, None],
     ) -> None:
         self._root = root
         *folder, self._name = names
@@ -191,7 +191,7 @@ class LocalWriter:
     def _flush(self) -> IncomingFile:
         with translated():
             if self._file is None:
-                with directory_fds.Walk(self._root) as walk:
+                with directory_fds.DirectoryFds(self._root) as walk:
                     self._file = IncomingFile(walk)
             for data in self._pending:
                 self._file.write(data)
@@ -208,7 +208,7 @@ class LocalWriter:
     def _discard(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with directory_fds.Walk(self._root) as walk:
+            with directory_fds.DirectoryFds(self._root) as walk:
                 file.end(walk)
 
 
@@ -220,7 +220,7 @@ class LocalReader:
     """
 
     def __init__(
-        self, threads: Threads, page_cache: PageCache, start: int, length: int
+        self, threads: ThreadPool, page_cache: PageCache, start: int, length: int
     ) -> None:
         self._threads = threads
         self._page_cache = page_cache
@@ -251,7 +251,7 @@ class LocalReader:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         with translated():
             try:
-                with directory_fds.Walk(root) as walk:
+                with directory_fds.DirectoryFds(root) as walk:
                     folder = walk.folder(tuple(path))
                     self._descriptor = os.open(last, flags, dir_fd=folder)
             except OSError as error:

@@ -30,7 +30,7 @@ from qabel_block.storage.s3.errors import (
     translated,
 )
 from qabel_block.storage.s3.pages import S3Pages
-from qabel_block.storage.s3.upload_body import Parcel
+from qabel_block.storage.s3.upload_body import UploadBody
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 4.0
@@ -118,7 +118,7 @@ class S3Client:
 
     def put(self, key: str, body: memoryview) -> None:
         """Store a whole blob."""
-        with Parcel(body, time.monotonic) as parcel, translated():
+        with UploadBody(body, time.monotonic) as parcel, translated():
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
@@ -138,7 +138,7 @@ class S3Client:
 
     def put_part(self, key: str, upload: str, number: int, body: memoryview) -> str:
         """Store a part, numbered from 1, and return its ETag."""
-        with Parcel(body, time.monotonic) as parcel, translated():
+        with UploadBody(body, time.monotonic) as parcel, translated():
             answer = self._client.upload_part(
                 Bucket=self._bucket,
                 Key=key,

@@ -30,8 +30,8 @@ from qabel_block.storage.s3.client import Connect
 from qabel_block.storage.s3.connection import S3Connection
 from qabel_block.storage.s3.pages import S3Pages
 from qabel_block.storage.s3.reader import S3Reader
-from qabel_block.storage.s3.thread_queue import Turns
-from qabel_block.util.threads import Threads
+from qabel_block.storage.s3.thread_queue import ThreadQueue
+from qabel_block.util.threads import ThreadPool
 
 Q = TypeVar("Q")
 T = TypeVar("T")
@@ -53,13 +53,13 @@ class S3Listing:
     def __init__(
         self,
         connect: Connect,
-        threads: Threads,
+        threads: ThreadPool,
         clock: IReactorTime,
         transfers: int,
         page: int = 1000,
     ) -> None:
         self._page = page
-        self._run = Turns(threads, clock).run
+        self._run = ThreadQueue(threads, clock).run
         self._turns = DeferredSemaphore(transfers)
         self._connection = S3Connection(connect)
 

@@ -16,9 +16,9 @@ from qabel_block.names import parse_blob_key, time_of
 from qabel_block.storage.s3.client import Connect
 from qabel_block.storage.s3.connection import S3Connection
 from qabel_block.storage.s3.reader import S3Reader
-from qabel_block.storage.s3.thread_queue import Turns
+from qabel_block.storage.s3.thread_queue import ThreadQueue
 from qabel_block.storage.s3.writer import S3Writer, part_size
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 
 log = Logger()
 
@@ -44,12 +44,12 @@ class S3Storage:
     def __init__(
         self,
         connect: Connect,
-        threads: Threads,
+        threads: ThreadPool,
         clock: IReactorTime,
         max_body_size: int,
     ) -> None:
         self._clock = clock
-        self._run = Turns(threads, clock).run
+        self._run = ThreadQueue(threads, clock).run
         self._part_size = part_size(max_body_size)
         self._connection = S3Connection(connect)
         self._sweeping = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))

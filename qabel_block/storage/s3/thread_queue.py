@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from qabel_block.errors import Unavailable
-from qabel_block.util.threads import Threads
+from qabel_block.util.threads import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,7 +19,7 @@ WAIT_SECONDS = 15.0
 """How long a call waits for its turn while no other call succeeds."""
 
 
-class Turns:
+class ThreadQueue:
     """Runs calls in threads; those that a store which hangs keeps waiting for a
     thread fail.
 
@@ -28,7 +28,7 @@ class Turns:
     they are many.
     """
 
-    def __init__(self, threads: Threads, clock: IReactorTime) -> None:
+    def __init__(self, threads: ThreadPool, clock: IReactorTime) -> None:
         self._threads = threads
         self._clock = clock
         self._last_success = clock.seconds()
@@ -40,7 +40,7 @@ class Turns:
 
         :raises Unavailable: if its turn does not come; it is never called then.
         """
-        turn = _Turn(lambda: function(*args, **kwargs))
+        turn = _QueuedCall(lambda: function(*args, **kwargs))
         outcome: Deferred[T] = Deferred()
         since = self._clock.seconds()
         waiting: IDelayedCall | None = None
@@ -71,7 +71,7 @@ class Turns:
         return result
 
 
-class _Turn:
+class _QueuedCall:
     """A call that begins or is given up, but not both.
 
     Either way it lets go of the function, and with it of what may be megabytes:

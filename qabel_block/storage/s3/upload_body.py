@@ -16,7 +16,7 @@ class TooSlow(Exception):
     """The body was not taken in the time that is allowed for it."""
 
 
-class Parcel(io.RawIOBase):
+class UploadBody(io.RawIOBase):
     """Bytes that are sent in small pieces.
 
     All at once they would have to be taken within the time limit for one step,
