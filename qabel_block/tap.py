@@ -25,9 +25,9 @@ def makeService(options: Options) -> IService:
     :raises SystemExit: with one line on stderr, if it can't be made.
     """
     config = configure(options)
-    order = WorkerSpec.from_environment(os.environ)
-    if order is not None:
-        config = order.adapt(config)
+    spec = WorkerSpec.from_environment(os.environ)
+    if spec is not None:
+        config = spec.adapt(config)
     try:
         ours = set_up_logging(config.log, options.parent)
         if not ours and config.processes > 1:
@@ -45,7 +45,7 @@ def makeService(options: Options) -> IService:
 
     write_access = access_log(ours, reactor)
     try:
-        return make_service(config, options.arguments, order, reactor, write_access)
+        return make_service(config, options.arguments, spec, reactor, write_access)
     except CannotListen as error:
         sys.stderr.write(f"qabel-block: {error}\n")
         raise SystemExit(USAGE_ERROR) from None

@@ -106,7 +106,7 @@ class AccountingAuthenticator:
         self._timeout = timeout
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = CONNECTIONS
-        self._turns = DeferredSemaphore(CONNECTIONS)
+        self._connections = DeferredSemaphore(CONNECTIONS)
         self._http = HTTPClient(Agent(reactor, connectTimeout=timeout, pool=self._pool))
 
     async def authenticate(self, authorization: str, request_id: str) -> Account:
@@ -122,7 +122,7 @@ class AccountingAuthenticator:
         await self._pool.closeCachedConnections()
 
     async def _ask(self, question: dict[str, object], request_id: str) -> Account:
-        asking = self._turns.run(
+        asking = self._connections.run(
             lambda: Deferred.fromCoroutine(self._call(question, request_id))
         )
         try:

@@ -32,26 +32,29 @@ def add_arguments(parser: ArgumentParser) -> None:
     """It has none of its own."""
 
 
-async def adopt(job: CommandContext) -> int:
+async def adopt(context: CommandContext) -> int:
     """Adopt all that is below known prefixes; list what is not."""
-    async with opened(job) as parts:
-        await parts.inventory.begin_adoption()
-        intake = Importer(job, parts, ImportChoice(_is_legacy, _is_unknown, _is_free))
-        await intake.run("adopt")
-        if not intake.unreadable:
-            await parts.inventory.end_adoption()
-        job.report.say(
-            "adopted",
-            f"{intake.entered:,} objects adopted ({in_bytes(intake.entered_bytes)});"
-            f" {intake.known:,} were objects already;"
-            f" {intake.left:,} were overwritten or deleted since",
-            objects=intake.entered,
-            bytes=intake.entered_bytes,
-            known=intake.known,
-            left=intake.left,
-            findings=intake.findings,
+    async with opened(context) as parts:
+        await parts.maintenance.begin_adoption()
+        importer = Importer(
+            context, parts, ImportChoice(_is_legacy, _is_unknown, _is_free)
         )
-    return FINDINGS if intake.findings else ALL_WELL
+        await importer.run("adopt")
+        if not importer.unreadable:
+            await parts.maintenance.end_adoption()
+        context.report.say(
+            "adopted",
+            f"{importer.entered:,} objects adopted"
+            f" ({in_bytes(importer.entered_bytes)});"
+            f" {importer.known:,} were objects already;"
+            f" {importer.left:,} were overwritten or deleted since",
+            objects=importer.entered,
+            bytes=importer.entered_bytes,
+            known=importer.known,
+            left=importer.left,
+            findings=importer.findings,
+        )
+    return FINDINGS if importer.findings else ALL_WELL
 
 
 def _is_legacy(blob: ListedBlob) -> bool:
@@ -62,6 +65,6 @@ def _is_unknown(_blob: ListedBlob, known: BlobRecord) -> bool:
     return known.state is BlobState.UNKNOWN
 
 
-def _is_free(target: WriteState, _entry: ImportedBlob) -> bool:
+def _is_free(state: WriteState, _entry: ImportedBlob) -> bool:
     """Adopt where there is no object; what is there is newer."""
-    return target.current is None
+    return state.current is None

@@ -31,14 +31,14 @@ def add_grace(parser: ArgumentParser, what: str) -> None:
     )
 
 
-async def collect(job: CommandContext) -> int:
+async def collect(context: CommandContext) -> int:
     """Do what the server's collector does from time to time."""
-    grace = job.arguments.grace
-    async with opened(job) as parts:
-        total = await parts.inventory.count_garbage(grace)
-        job.progress.begin("collect", "blobs", total)
-        collector = Collector(parts.ledger, parts.storage, job.reactor, grace)
-        count = await collector.collect(told=job.advance)
-        job.progress.end()
-        job.report.say("collected", f"{count:,} blobs deleted", blobs=count)
+    grace = context.arguments.grace
+    async with opened(context) as parts:
+        total = await parts.maintenance.count_garbage(grace)
+        context.progress.begin("collect", "blobs", total)
+        collector = Collector(parts.ledger, parts.storage, context.reactor, grace)
+        count = await collector.collect(told=context.advance)
+        context.progress.end()
+        context.report.say("collected", f"{count:,} blobs deleted", blobs=count)
     return ALL_WELL

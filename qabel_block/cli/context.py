@@ -60,18 +60,18 @@ class CommandParts:
 
     database: IDatabase
     ledger: Ledger
-    inventory: Maintenance
+    maintenance: Maintenance
     storage: IStorageBackend
     listing: IBlobListing
 
 
 @asynccontextmanager
-async def opened(job: CommandContext) -> AsyncIterator[CommandParts]:
+async def opened(context: CommandContext) -> AsyncIterator[CommandParts]:
     """Give the parts that a command works on, and close them at the end.
 
     :raises Unavailable: if the database can't be used, or is not migrated.
     """
-    places, reactor = job.places, job.reactor
+    places, reactor = context.places, context.reactor
     threads = ThreadPool(reactor, places.transfers, "transfers")
     chosen, transfers = places.storage, places.transfers
     storage = make_storage(chosen, transfers, PART_SIZE_FOR, threads, reactor)
@@ -82,10 +82,10 @@ async def opened(job: CommandContext) -> AsyncIterator[CommandParts]:
     await database.start()
     try:
         await shield(database.check()).addTimeout(FIRST_ANSWER, reactor, _silent)
-        ledger, inventory = Ledger(database, now), Maintenance(database, now)
-        yield CommandParts(database, ledger, inventory, storage, listing)
+        ledger, maintenance = Ledger(database, now), Maintenance(database, now)
+        yield CommandParts(database, ledger, maintenance, storage, listing)
     finally:
-        job.progress.end()
+        context.progress.end()
         await listing.close()
         await storage.close()
         await database.close()

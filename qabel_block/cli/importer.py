@@ -50,7 +50,7 @@ class Importer:
     :ivar unreadable: blobs that are still to be entered.
     """
 
-    _job: CommandContext
+    _context: CommandContext
     _parts: CommandParts
     _choice: ImportChoice
     findings: int = 0
@@ -68,27 +68,27 @@ class Importer:
 
         :param what: the name of it.
         """
-        total = await self._count() if self._job.progress.shows_remaining else None
-        self._job.progress.begin(what, "blobs", total)
-        async for users in self._parts.inventory.users():
+        total = await self._count() if self._context.progress.shows_remaining else None
+        self._context.progress.begin(what, "blobs", total)
+        async for users in self._parts.maintenance.users():
             await self._run(users)
-        self._job.progress.end()
+        self._context.progress.end()
         await self._look_for_unknown_prefixes()
 
     def find(self, kind: str, text: str, **facts: object) -> None:
         """Report a finding."""
         self.findings += 1
-        self._job.report.say(kind, text, **facts)
+        self._context.report.say(kind, text, **facts)
 
     async def report_sizes(self, before: dict[int, SizeMismatch]) -> None:
         """Say what users store whose objects have changed."""
         changed, self._changed = self._changed & before.keys(), set()
         if not changed:
             return
-        for now in await self._parts.inventory.sizes(sorted(changed)):
+        for now in await self._parts.maintenance.sizes(sorted(changed)):
             old = before[now.user_id].kept
             if old != now.kept:
-                self._job.report.say(
+                self._context.report.say(
                     "size",
                     f"user {now.user_id}: {old:,} bytes before, {now.kept:,} now",
                     user=now.user_id,
@@ -98,25 +98,25 @@ class Importer:
 
     async def _count(self) -> int:
         """Return how many blobs there are to look at."""
-        self._job.progress.begin("count", "blobs")
+        self._context.progress.begin("count", "blobs")
         count = 0
-        async for users in self._parts.inventory.users():
-            async for prefixes in self._parts.inventory.prefixes(users[0], users[-1]):
+        async for users in self._parts.maintenance.users():
+            async for prefixes in self._parts.maintenance.prefixes(users[0], users[-1]):
                 for _, prefix in prefixes:
                     async for listing in self._parts.listing.blobs(prefix):
                         more = sum(map(self._choice.concerned, listing.blobs))
                         count += more
-                        self._job.advance(more)
+                        self._context.advance(more)
         return count
 
     async def _run(self, users: list[int]) -> None:
         """Enter what belongs to some users, all those from the first to the last."""
-        inventory = self._parts.inventory
-        before = {size.user_id: size for size in await inventory.sizes(users)}
+        maintenance = self._parts.maintenance
+        before = {size.user_id: size for size in await maintenance.sizes(users)}
         # From here on what they store is the sum of their objects, whenever
         # somebody looks, or the power fails.
         wrong = [size.user_id for size in before.values() if size.kept != size.total]
-        corrected = await inventory.correct_sizes(wrong) if wrong else []
+        corrected = await maintenance.correct_sizes(wrong) if wrong else []
         before |= {size.user_id: size for size in corrected}
         self._changed.update(size.user_id for size in corrected)
         try:
@@ -129,7 +129,7 @@ class Importer:
 
     async def _enter_all(self, first_user: int, last_user: int) -> None:
         batches = BlobBatches(self._take)
-        async for prefixes in self._parts.inventory.prefixes(first_user, last_user):
+        async for prefixes in self._parts.maintenance.prefixes(first_user, last_user):
             self._owners = {prefix: user for user, prefix in prefixes}
             for _, prefix in prefixes:
                 async for listing in self._parts.listing.blobs(prefix):
@@ -141,7 +141,7 @@ class Importer:
             await self._entering.done()
 
     async def _take(self, blobs: list[ListedBlob]) -> None:
-        known = await self._parts.inventory.states(blobs)
+        known = await self._parts.maintenance.states(blobs)
         wanted = _newest(
             blob
             for blob, state in zip(blobs, known, strict=True)
@@ -152,12 +152,12 @@ class Importer:
         self.left += len(blobs) - len(wanted) - objects
         entries = await self._read(wanted)
         await self._entering.begin(self._enter(entries, len(blobs)))
-        self._job.interruption.check()
+        self._context.interruption.check()
 
     async def _enter(self, entries: list[ImportedBlob], listed: int) -> None:
         entered: list[bool] = []
         if entries:
-            entered = await self._parts.inventory.enter(entries, self._choice.rule)
+            entered = await self._parts.maintenance.enter(entries, self._choice.rule)
         for entry, done in zip(entries, entered, strict=True):
             if done:
                 self.entered += 1
@@ -165,7 +165,7 @@ class Importer:
                 self._changed.add(self._owners[entry.name.prefix])
             else:
                 self.left += 1
-        self._job.progress.advance(listed)
+        self._context.progress.advance(listed)
 
     async def _read(self, blobs: list[ListedBlob]) -> list[ImportedBlob]:
         """Return what to enter; nothing for a blob that can't be read or is gone."""
@@ -195,12 +195,12 @@ class Importer:
     async def _look_for_unknown_prefixes(self) -> None:
         """List what nobody owns."""
         async for names in self._parts.listing.prefixes():
-            known = await self._parts.inventory.known_prefixes(names)
+            known = await self._parts.maintenance.known_prefixes(names)
             for name in names:
                 if name not in known:
                     text = f"prefix that the ledger does not know, left alone: {name}"
                     self.find("unknown-prefix", text, prefix=name)
-            self._job.interruption.check()
+            self._context.interruption.check()
 
 
 def _newest(blobs: Iterable[ListedBlob]) -> list[ListedBlob]:

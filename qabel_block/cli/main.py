@@ -68,11 +68,11 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     interruption = Interruption()
     interruption.install()
     report = (JsonReport if arguments.json else TextReport)(lambda: sys.stdout)
-    job = CommandContext(
+    context = CommandContext(
         places, arguments, report, _progress(arguments.quiet), interruption, reactor
     )
     work = COMMANDS[arguments.command].work
-    raise SystemExit(run(lambda: work(job), reactor))
+    raise SystemExit(run(lambda: work(context), reactor))
 
 
 def _progress(quiet: bool) -> Progress:

@@ -19,13 +19,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     """It has none of its own."""
 
 
-async def migrate(job: CommandContext) -> int:
+async def migrate(context: CommandContext) -> int:
     """Bring the database to the newest revision.
 
     :raises CommandFailed: if the database doesn't do it; it is then as it was
         before.
     """
-    chosen = job.places.ledger
+    chosen = context.places.ledger
     try:
         if isinstance(chosen, PostgresLedger):
             dsn = chosen.dsn
@@ -42,5 +42,5 @@ async def migrate(job: CommandContext) -> int:
         text = f"the schema was at revision {before} already"
     else:
         text = f"the schema is at revision {head()} now; before: {before or 'none'}"
-    job.report.say("schema", text, before=before, now=head())
+    context.report.say("schema", text, before=before, now=head())
     return ALL_WELL

@@ -39,38 +39,40 @@ def add_arguments(parser: ArgumentParser) -> None:
     """It has none of its own."""
 
 
-async def rebuild(job: CommandContext) -> int:
+async def rebuild(context: CommandContext) -> int:
     """Enter the newest blob of each path, and drop objects without a blob.
 
     :raises CommandFailed: if there are no prefixes, or it is the wrong storage.
     """
-    async with opened(job) as parts:
+    async with opened(context) as parts:
         await _check_places(parts)
-        intake = Importer(job, parts, ImportChoice(_any, _is_newer, _wins))
-        await intake.run("rebuild")
-        dropped = await _drop_objects_without_blob(job, parts)
-        job.report.say(
+        importer = Importer(context, parts, ImportChoice(_any, _is_newer, _wins))
+        await importer.run("rebuild")
+        dropped = await _drop_objects_without_blob(context, parts)
+        context.report.say(
             "rebuilt",
-            f"{intake.entered:,} objects entered ({in_bytes(intake.entered_bytes)});"
-            f" {intake.known:,} were there already; {dropped:,} without a blob dropped;"
-            f" {intake.left:,} older blobs or garbage left",
-            objects=intake.entered,
-            bytes=intake.entered_bytes,
-            known=intake.known,
+            f"{importer.entered:,} objects entered"
+            f" ({in_bytes(importer.entered_bytes)});"
+            f" {importer.known:,} were there already;"
+            f" {dropped:,} without a blob dropped;"
+            f" {importer.left:,} older blobs or garbage left",
+            objects=importer.entered,
+            bytes=importer.entered_bytes,
+            known=importer.known,
             dropped=dropped,
-            left=intake.left,
-            findings=intake.findings,
+            left=importer.left,
+            findings=importer.findings,
         )
         for line in UNKNOWABLE:
-            job.report.say("unknowable", f"can't be known: {line}", what=line)
-    return FINDINGS if intake.findings else ALL_WELL
+            context.report.say("unknowable", f"can't be known: {line}", what=line)
+    return FINDINGS if importer.findings else ALL_WELL
 
 
 async def _check_places(parts: CommandParts) -> None:
     """Refuse what can only be a mistake."""
     owned = False
-    async for users in parts.inventory.users():
-        async for prefixes in parts.inventory.prefixes(users[0], users[-1]):
+    async for users in parts.maintenance.users():
+        async for prefixes in parts.maintenance.prefixes(users[0], users[-1]):
             owned = owned or bool(prefixes)
             break
         if owned:
@@ -80,31 +82,33 @@ async def _check_places(parts: CommandParts) -> None:
             "the ledger knows no prefix: restore users and prefixes from a backup first"
         )
     async for names in parts.listing.prefixes():
-        if await parts.inventory.known_prefixes(names):
+        if await parts.maintenance.known_prefixes(names):
             return
-    if await parts.inventory.count_objects():
+    if await parts.maintenance.count_objects():
         raise CommandFailed(
             "storage holds nothing below any known prefix: is it the right one?"
         )
 
 
-async def _drop_objects_without_blob(job: CommandContext, parts: CommandParts) -> int:
-    total = await parts.inventory.count_objects()
-    job.progress.begin("look for blobs", "objects", total)
+async def _drop_objects_without_blob(
+    context: CommandContext, parts: CommandParts
+) -> int:
+    total = await parts.maintenance.count_objects()
+    context.progress.begin("look for blobs", "objects", total)
     count = 0
-    async for objects in parts.inventory.objects():
+    async for objects in parts.maintenance.objects():
         found = await parts.listing.look([one.blob_key for one in objects])
         missing = [one for one in objects if one.blob_key not in found]
-        for one in await parts.inventory.drop_objects(missing) if missing else []:
+        for one in await parts.maintenance.drop_objects(missing) if missing else []:
             count += 1
-            _report_dropped(job, one)
-        job.advance(len(objects))
-    job.progress.end()
+            _report_dropped(context, one)
+        context.advance(len(objects))
+    context.progress.end()
     return count
 
 
-def _report_dropped(job: CommandContext, one: LedgerObject) -> None:
-    job.report.say(
+def _report_dropped(context: CommandContext, one: LedgerObject) -> None:
+    context.report.say(
         "dropped",
         f"object without a blob, dropped: {one.name}",
         prefix=one.name.prefix,
@@ -123,6 +127,6 @@ def _is_newer(blob: ListedBlob, known: BlobRecord) -> bool:
     return known.state is BlobState.UNKNOWN
 
 
-def _wins(target: WriteState, entry: ImportedBlob) -> bool:
+def _wins(state: WriteState, entry: ImportedBlob) -> bool:
     # Keys of one object sort by their versions, the legacy server's first.
-    return target.current is None or entry.blob_key > target.current.blob_key
+    return state.current is None or entry.blob_key > state.current.blob_key

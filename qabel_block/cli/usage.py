@@ -27,9 +27,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-async def usage(job: CommandContext) -> int:
+async def usage(context: CommandContext) -> int:
     """Print two tables: by storage, and by the traffic of this month (UTC)."""
-    month = month_of(job.reactor.seconds())
+    month = month_of(context.reactor.seconds())
     columns = (
         Column("user", "user"),
         Column("stored", "stored", in_bytes),
@@ -37,18 +37,18 @@ async def usage(job: CommandContext) -> int:
     )
 
     def table(kind: str, title: str, users: list[UserUsage]) -> None:
-        job.report.table(kind, title, columns, [astuple(user) for user in users])
+        context.report.table(kind, title, columns, [astuple(user) for user in users])
 
-    async with opened(job) as parts:
-        top = job.arguments.top
+    async with opened(context) as parts:
+        top = context.arguments.top
         table(
             "by-storage",
             "Users by storage",
-            await parts.inventory.top_by_storage(month, top),
+            await parts.maintenance.top_by_storage(month, top),
         )
         table(
             "by-traffic",
             f"Users by traffic in {month[:7]}",
-            await parts.inventory.top_by_traffic(month, top),
+            await parts.maintenance.top_by_traffic(month, top),
         )
     return ALL_WELL

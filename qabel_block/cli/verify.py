@@ -42,13 +42,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_grace(parser, "How old unknown blobs must be for --repair")
 
 
-async def verify(job: CommandContext) -> int:
+async def verify(context: CommandContext) -> int:
     """Look at every object, every blob and every user."""
-    read = job.arguments.read
+    read = context.arguments.read
     if read is None:
-        read = isinstance(job.places.storage, LocalDirectory)
-    async with opened(job) as parts:
-        verification = _Verification(job, parts, read)
+        read = isinstance(context.places.storage, LocalDirectory)
+    async with opened(context) as parts:
+        verification = _Verification(context, parts, read)
         await verification.look_at_objects()
         await verification.look_at_blobs()
         await verification.look_at_users()
@@ -60,7 +60,7 @@ async def verify(job: CommandContext) -> int:
 class _Verification:
     """One run."""
 
-    _job: CommandContext
+    _context: CommandContext
     _parts: CommandParts
     _read: bool
     findings: int = 0
@@ -71,20 +71,20 @@ class _Verification:
 
     async def look_at_objects(self) -> None:
         """Has each object its blob?"""
-        total = await self._parts.inventory.count_objects()
-        self._job.progress.begin("objects", "objects", total)
-        async for page in self._parts.inventory.objects():
+        total = await self._parts.maintenance.count_objects()
+        self._context.progress.begin("objects", "objects", total)
+        async for page in self._parts.maintenance.objects():
             for some in _bounded(page):
                 await self._compare(some)
-                self._job.advance(len(some))
+                self._context.advance(len(some))
             self.objects += len(page)
-        self._job.progress.end()
+        self._context.progress.end()
 
     async def look_at_blobs(self) -> None:
         """Is each blob known?"""
-        self._job.progress.begin("blobs", "blobs", self.objects)
+        self._context.progress.begin("blobs", "blobs", self.objects)
         async for names in self._parts.listing.prefixes():
-            known = await self._parts.inventory.known_prefixes(names)
+            known = await self._parts.maintenance.known_prefixes(names)
             for name in names:
                 if name not in known:
                     text = "prefix that the ledger does not know"
@@ -96,19 +96,19 @@ class _Verification:
                         self._find("stray", "not a blob", stray, {"name": stray})
                     await batches.add(listing.blobs)
             await batches.flush()
-            self._job.interruption.check()
-        self._job.progress.end()
+            self._context.interruption.check()
+        self._context.progress.end()
 
     async def look_at_users(self) -> None:
         """Is what users store the sum of their objects?"""
-        inventory = self._parts.inventory
-        self._job.progress.begin("users", "users")
-        async for users in inventory.users():
-            wrong = [s for s in await inventory.sizes(users) if s.kept != s.total]
-            repair = self._job.arguments.repair
+        maintenance = self._parts.maintenance
+        self._context.progress.begin("users", "users")
+        async for users in maintenance.users():
+            wrong = [s for s in await maintenance.sizes(users) if s.kept != s.total]
+            repair = self._context.arguments.repair
             if wrong and repair:
                 ids = [size.user_id for size in wrong]
-                wrong = await inventory.correct_sizes(ids)
+                wrong = await maintenance.correct_sizes(ids)
             for size in wrong:
                 self._find(
                     "user-size",
@@ -118,12 +118,12 @@ class _Verification:
                     repair,
                 )
             self.users += len(users)
-            self._job.advance(len(users))
-        self._job.progress.end()
+            self._context.advance(len(users))
+        self._context.progress.end()
 
     def sum_up(self) -> None:
         """Say what was looked at, and how it is."""
-        self._job.report.say(
+        self._context.report.say(
             "verified",
             f"{self.objects:,} objects, {self.blobs:,} blobs"
             f" ({'read' if self._read else 'not read'}), {self.users:,} users:"
@@ -155,7 +155,7 @@ class _Verification:
 
     async def _find_missing(self, objects: list[LedgerObject]) -> None:
         """Report those that are not merely deleted meanwhile."""
-        still = await self._parts.inventory.still(objects) if objects else []
+        still = await self._parts.maintenance.still(objects) if objects else []
         for one in still:
             self._find_object("missing-blob", "missing blob", one)
 
@@ -173,7 +173,7 @@ class _Verification:
         await self._find_missing(gone)
 
     async def _identify(self, blobs: list[ListedBlob]) -> None:
-        known = await self._parts.inventory.states(blobs)
+        known = await self._parts.maintenance.states(blobs)
         strange = {
             blob.key: (blob, state)
             for blob, state in zip(blobs, known, strict=True)
@@ -185,13 +185,13 @@ class _Verification:
             there = [pair for key, pair in strange.items() if key in still]
             await self._find_unknown(there)
         self.blobs += len(blobs)
-        self._job.advance(len(blobs))
+        self._context.advance(len(blobs))
 
     async def _find_unknown(self, blobs: list[tuple[ListedBlob, BlobRecord]]) -> None:
         doomed = [
             blob
             for blob, known in blobs
-            if self._job.arguments.repair and self._may_go(blob, known)
+            if self._context.arguments.repair and self._may_go(blob, known)
         ]
         deleted = await self._delete(doomed) if doomed else set()
         for blob, known in blobs:
@@ -203,13 +203,13 @@ class _Verification:
 
     def _may_go(self, blob: ListedBlob, known: BlobRecord) -> bool:
         begun = time_of(blob.version) if blob.version else 0.0
-        age = self._job.reactor.seconds() - max(begun, blob.modified)
-        old = age >= self._job.arguments.grace
+        age = self._context.reactor.seconds() - max(begun, blob.modified)
+        old = age >= self._context.arguments.grace
         return old and not _is_not_adopted(blob, known)
 
     async def _delete(self, blobs: list[ListedBlob]) -> set[str]:
         """Delete blobs as the collector does: noted first, forgotten last."""
-        keys = await self._parts.inventory.note_unknown(blobs)
+        keys = await self._parts.maintenance.note_unknown(blobs)
         if keys:
             await self._parts.storage.delete(keys)
             await self._parts.ledger.forget_garbage(keys)
@@ -231,7 +231,7 @@ class _Verification:
         self.findings += 1
         self.repaired += repaired
         mended = " (repaired)" if repaired else ""
-        self._job.report.say(
+        self._context.report.say(
             kind, f"{text}: {where}{mended}", **facts, repaired=repaired
         )
 

@@ -30,18 +30,18 @@ class Downloads:
     """Sends objects.
 
     :param clock: limits how long a client may stall.
-    :param handover: what nginx sends instead, if there is one in front.
+    :param accel_redirect: what nginx sends instead, if there is one in front.
     """
 
     def __init__(
         self,
         operations: Operations,
         clock: IReactorTime,
-        handover: AccelRedirect | None = None,
+        accel_redirect: AccelRedirect | None = None,
     ) -> None:
         self._operations = operations
         self._clock = clock
-        self._handover = handover
+        self._accel_redirect = accel_redirect
 
     async def answer(self, request: StreamingRequest, name: ObjectName) -> None:
         """Send an object, a part of it, or only its head.
@@ -65,11 +65,13 @@ class Downloads:
         part = _decide(request, found)
         if part is None or request.method == b"HEAD" or part.length == 0:
             return
-        if self._handover and self._handover.suits(request, found.stored.etag):
+        if self._accel_redirect and self._accel_redirect.suits(
+            request, found.stored.etag
+        ):
             # nginx does not tell how much of it the client took.
             self._operations.count_traffic(found.owner_id, part.length)
             self._operations.record_download(found.owner_id, name.prefix, part.length)
-            self._handover.announce(request, found.stored.blob_key)
+            self._accel_redirect.announce(request, found.stored.blob_key)
             return
         reader = await self._operations.open(found, part.start, part.length)
         await self._send(request, reader, part.length, name.prefix, found.owner_id)

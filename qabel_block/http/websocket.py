@@ -86,7 +86,7 @@ class WebSocket(WebSocketServerProtocol):
         self.gone: Deferred[None] = Deferred()
         self._hub = hub
         self._open = False
-        self._farewell: tuple[int, str] | None = None
+        self._closing: tuple[int, str] | None = None
         self._paused = False
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -98,7 +98,7 @@ class WebSocket(WebSocketServerProtocol):
     def onOpen(self) -> None:
         self.registerProducer(self, True)
         self._open = True
-        self._say_farewell()
+        self._send_close()
         self._send_waiting()
 
     def onMessage(self, _payload: bytes, _is_binary: bool) -> None:
@@ -116,7 +116,7 @@ class WebSocket(WebSocketServerProtocol):
     def tell(self, message: bytes) -> None:
         """Send an event, as soon as the peer takes it. One that does not is cut
         off at a bound, and one whose socket is closing is not told any more."""
-        if self._farewell or (self._open and self.state != self.STATE_OPEN):
+        if self._closing or (self._open and self.state != self.STATE_OPEN):
             return
         self._unread.append(message)
         self._unread_bytes += len(message)
@@ -129,8 +129,8 @@ class WebSocket(WebSocketServerProtocol):
         """Close the socket; nothing more is sent."""
         self._unread.clear()
         self._unread_bytes = 0
-        self._farewell = self._farewell or (code, reason)
-        self._say_farewell()
+        self._closing = self._closing or (code, reason)
+        self._send_close()
 
     def ping(self) -> None:
         """Ask for a sign of life; give up on a peer that showed none for long."""
@@ -150,10 +150,10 @@ class WebSocket(WebSocketServerProtocol):
     def stopProducing(self) -> None:
         """Nothing to do: ``onClose`` follows."""
 
-    def _say_farewell(self) -> None:
-        if self._open and self._farewell:
+    def _send_close(self) -> None:
+        if self._open and self._closing:
             self._open = False
-            code, reason = self._farewell
+            code, reason = self._closing
             # sendClose takes only the codes that applications may make up.
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode(), isReply=False)
 
@@ -240,7 +240,7 @@ class _Upgrade(Resource):
         channel = request.channel
         if channel is None:
             return NOT_DONE_YET
-        transport = channel.hand_over()
+        transport = channel.upgrade()
         if isinstance(transport, ProtocolWrapper):
             transport.wrappedProtocol = self._socket
         else:

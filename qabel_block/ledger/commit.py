@@ -15,7 +15,7 @@ from attrs import asdict, define, evolve, frozen
 from qabel_block.errors import BlobCollected, NotOwner
 from qabel_block.interfaces import ITransaction
 from qabel_block.ledger import queries
-from qabel_block.ledger.write_state import read_write_states
+from qabel_block.ledger.write_states import read_write_states
 from qabel_block.model import Change, ObjectName, PendingBlob, StoredObject, WriteState
 
 Decision = Callable[[WriteState], None]
@@ -56,18 +56,18 @@ async def commit_uploads(
     :param now: the time stamp of the change.
     :return: for each upload what it changed, or the error that refuses it.
     """
-    targets, noted = await _lock(transaction, commits)
-    claims = await _claim(transaction, commits, targets, now)
+    states, noted = await _lock(transaction, commits)
+    claims = await _claim(transaction, commits, states, now)
     if claims:
-        targets, noted = await _lock(transaction, commits)
-    outcomes, puts = settle(commits, targets, noted)
+        states, noted = await _lock(transaction, commits)
+    outcomes, puts = settle(commits, states, noted)
     used = {name.prefix for name in puts}
     for prefix, is_new in claims.items():
         if is_new and prefix not in used:
             await transaction.execute(queries.drop_prefix, prefix=prefix)
     if puts:
         names = [commit.name for commit in commits]
-        await replace_legacy(transaction, names, targets, puts.keys(), now)
+        await replace_legacy(transaction, names, states, puts.keys(), now)
         await transaction.finish(queries.put_objects, uploads=_records(puts), now=now)
     return outcomes
 
@@ -75,7 +75,7 @@ async def commit_uploads(
 async def replace_legacy(
     transaction: ITransaction,
     names: Sequence[ObjectName],
-    targets: Sequence[WriteState | None],
+    states: Sequence[WriteState | None],
     changed: Container[ObjectName],
     now: str,
 ) -> None:
@@ -83,13 +83,13 @@ async def replace_legacy(
 
     Otherwise they would come back as objects that were overwritten or deleted.
 
-    :param targets: for each name its target before the change.
+    :param states: for each name its target before the change.
     :param changed: those of the names that were changed.
     """
     keys = {
         str(name)
-        for name, target in zip(names, targets, strict=True)
-        if target is not None and target.adopting and name in changed
+        for name, state in zip(names, states, strict=True)
+        if state is not None and state.adopting and name in changed
     }
     if keys:
         notes = json.dumps([{"blob_key": key} for key in sorted(keys)])
@@ -97,36 +97,36 @@ async def replace_legacy(
 
 
 def settle(
-    commits: Sequence[Commit], targets: Sequence[WriteState | None], noted: set[int]
+    commits: Sequence[Commit], states: Sequence[WriteState | None], noted: set[int]
 ) -> tuple[list[Change | Exception], dict[ObjectName, _Write]]:
     """Decide about each upload, after those before it.
 
     If there are several of one name, all but the last are replaced before
     anybody could see them; their notes stay, and so they are garbage.
 
-    :param targets: for each upload its target before all of them.
+    :param states: for each upload its target before all of them.
     :param noted: which uploads' blobs are still noted as they were.
     """
     outcomes: list[Change | Exception] = []
     puts: dict[ObjectName, _Write] = {}
     grown: dict[int, int] = {}
-    for n, (commit, target) in enumerate(zip(commits, targets, strict=True)):
+    for n, (commit, state) in enumerate(zip(commits, states, strict=True)):
         try:
-            if target is None:
+            if state is None:
                 raise NotOwner(commit.name.prefix)
             before = puts.get(commit.name)
-            target = evolve(
-                target,
-                used=target.used + grown.get(target.owner_id, 0),
-                current=_stored(before.blob) if before else target.current,
+            state = evolve(
+                state,
+                used=state.used + grown.get(state.owner_id, 0),
+                current=_stored(before.blob) if before else state.current,
             )
-            commit.decide(target)
+            commit.decide(state)
             if n not in noted:
                 raise BlobCollected(commit.blob.blob_key)
         except Exception as error:
             outcomes.append(error)
             continue
-        change = Change(target.owner_id, commit.blob.size - (target.size or 0))
+        change = Change(state.owner_id, commit.blob.size - (state.size or 0))
         outcomes.append(change)
         grown[change.owner_id] = grown.get(change.owner_id, 0) + change.grown
         in_all = change.grown + (before.grown if before else 0)
@@ -152,14 +152,14 @@ async def _lock(
         for n, commit in enumerate(commits)
     ]
     rows = await transaction.fetch(queries.lock_uploads, names=json.dumps(records))
-    targets = read_write_states(len(commits), [row[:-1] for row in rows])
-    return targets, {row[0] for row in rows if row[-1]}
+    states = read_write_states(len(commits), [row[:-1] for row in rows])
+    return states, {row[0] for row in rows if row[-1]}
 
 
 async def _claim(
     transaction: ITransaction,
     commits: Sequence[Commit],
-    targets: Sequence[WriteState | None],
+    states: Sequence[WriteState | None],
     now: str,
 ) -> dict[str, bool]:
     """Make the prefixes that do not exist but are claimed.
@@ -168,8 +168,8 @@ async def _claim(
     """
     claims = {
         commit.name.prefix: commit.claim_for
-        for commit, target in zip(commits, targets, strict=True)
-        if target is None and commit.claim_for is not None
+        for commit, state in zip(commits, states, strict=True)
+        if state is None and commit.claim_for is not None
     }
     return {
         prefix: await transaction.execute(

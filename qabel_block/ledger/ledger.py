@@ -19,7 +19,7 @@ from qabel_block.ledger import queries
 from qabel_block.ledger.commit import Commit, Decision, commit_uploads, replace_legacy
 from qabel_block.ledger.queries import Statement
 from qabel_block.ledger.sql import timestamp
-from qabel_block.ledger.write_state import (
+from qabel_block.ledger.write_states import (
     lock_write_states,
     numbered,
     read_write_states,
@@ -50,21 +50,21 @@ class Ledger:
     node.
 
     :param now: seconds since 1970.
-    :param soon: what to wait for, so that more is asked together.
+    :param schedule: what to wait for, so that more is asked together.
     """
 
     def __init__(
         self,
         database: IDatabase,
         now: Callable[[], float],
-        soon: Schedule = immediately,
+        schedule: Schedule = immediately,
     ) -> None:
         self._database = database
         self._now = now
-        self._targets = BatchQueue(self._ask_targets, now, soon)
-        self._finds = BatchQueue(self._ask_finds, now, soon)
-        self._notes = BatchQueue(self._note_blobs, now, soon)
-        self._commits = BatchQueue(self._commit_uploads, now, soon)
+        self._write_states = BatchQueue(self._ask_write_states, now, schedule)
+        self._finds = BatchQueue(self._ask_finds, now, schedule)
+        self._notes = BatchQueue(self._note_blobs, now, schedule)
+        self._commits = BatchQueue(self._commit_uploads, now, schedule)
 
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""
@@ -91,12 +91,12 @@ class Ledger:
 
         await self._database.transact(work)
 
-    async def target(self, name: ObjectName) -> WriteState | None:
+    async def state(self, name: ObjectName) -> WriteState | None:
         """Return what decides about a change, without a promise that it lasts.
 
         :return: ``None`` if there is no such prefix.
         """
-        return await self._targets.ask(name)
+        return await self._write_states.ask(name)
 
     async def find(self, name: ObjectName, month: str) -> ReadState | None:
         """Look an object up for reading.
@@ -149,14 +149,14 @@ class Ledger:
         now = self._timestamp()
 
         async def work(transaction: ITransaction) -> Change | None:
-            (target,) = await lock_write_states(transaction, [name])
-            if target is None:
+            (state,) = await lock_write_states(transaction, [name])
+            if state is None:
                 raise NotOwner(name.prefix)
-            decide(target)
-            if target.current is None:
-                await replace_legacy(transaction, [name], [target], [name], now)
+            decide(state)
+            if state.current is None:
+                await replace_legacy(transaction, [name], [state], [name], now)
                 return None
-            change = Change(target.owner_id, -target.current.size)
+            change = Change(state.owner_id, -state.current.size)
             await transaction.finish(
                 queries.delete_object, **asdict(name), **asdict(change), now=now
             )
@@ -224,10 +224,10 @@ class Ledger:
         )
         return int(rows[0][0])
 
-    async def _ask_targets(
+    async def _ask_write_states(
         self, names: Sequence[ObjectName]
     ) -> list[WriteState | None]:
-        rows = await self._database.fetch(queries.targets, names=numbered(names))
+        rows = await self._database.fetch(queries.write_states, names=numbered(names))
         return read_write_states(len(names), rows)
 
     async def _ask_finds(

@@ -98,7 +98,7 @@ def _lock_owners(dialect: Dialect) -> ClauseElement:
     )
 
 
-def _targets(dialect: Dialect) -> ClauseElement:
+def _write_states(dialect: Dialect) -> ClauseElement:
     return _targets_of(_names(dialect))
 
 
@@ -320,13 +320,13 @@ create_prefix = statement(_create_prefix)
 drop_prefix = statement(delete(prefixes).where(prefixes.c.name == bindparam("prefix")))
 """``prefix``. For one that was made in the same transaction."""
 
-targets = statement(_targets)
+write_states = statement(_write_states)
 """``names``: records of (n, prefix, path). Rows: (n, owner, bytes used, whether
 the legacy server's blobs are still being adopted, then the object's blob key, size,
 ETag and SHA-256, all ``NULL`` if there is none); none without the prefix."""
 
-lock_targets = statement(_lock_owners, _targets)
-"""As ``targets``, for changes: the owners' rows in ``users`` are locked, made if
+lock_write_states = statement(_lock_owners, _write_states)
+"""As ``states``, for changes: the owners' rows in ``users`` are locked, made if
 there are none, and their sizes no longer ``NULL``. What is read is read by a
 second statement: one that had to wait for a lock would still see the objects as
 they were before."""
@@ -339,7 +339,7 @@ note_blobs = statement(_note_blobs)
 """``notes``: records of (blob_key); ``now``."""
 
 lock_uploads = statement(_lock_owners, _lock_notes, _upload_targets)
-"""As ``lock_targets``, for blobs that are to be objects. ``names``: records of (n,
+"""As ``lock_write_states``, for blobs that are to be objects. ``names``: records of (n,
 prefix, path, blob_key, noted). Rows: as there, and whether the blob's note is still
 there as it was noted; if so it is locked."""
 

@@ -11,7 +11,7 @@ from qabel_block.interfaces import ITransaction, Row
 from qabel_block.ledger import maintenance_queries as statements
 from qabel_block.ledger import queries
 from qabel_block.ledger.queries import note_blobs
-from qabel_block.ledger.write_state import lock_write_states
+from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import (
     BlobRecord,
     BlobState,
@@ -66,16 +66,16 @@ async def enter(
     :return: for each whether it is an object now.
     """
     # The owners are locked first: from here on nobody changes an object of theirs.
-    targets = await lock_write_states(transaction, [entry.name for entry in entries])
+    states = await lock_write_states(transaction, [entry.name for entry in entries])
     notes = [{"n": n, "blob_key": entry.blob_key} for n, entry in enumerate(entries)]
     rows = await transaction.fetch(queries.noted, notes=json.dumps(notes))
     garbage = {n for (n,) in rows}
     chosen: dict[ObjectName, int] = {}
-    for n, (entry, target) in enumerate(zip(entries, targets, strict=True)):
-        if target is not None and n not in garbage and rule(target, entry):
+    for n, (entry, state) in enumerate(zip(entries, states, strict=True)):
+        if state is not None and n not in garbage and rule(state, entry):
             chosen.setdefault(entry.name, n)
     if chosen:
-        uploads = [_record(entries[n], targets[n]) for n in chosen.values()]
+        uploads = [_record(entries[n], states[n]) for n in chosen.values()]
         await transaction.finish(
             queries.enter_objects, uploads=json.dumps(uploads), now=now
         )
@@ -83,16 +83,16 @@ async def enter(
     return [n in entered for n in range(len(entries))]
 
 
-def _record(entry: ImportedBlob, target: WriteState | None) -> dict[str, object]:
-    assert target is not None
+def _record(entry: ImportedBlob, state: WriteState | None) -> dict[str, object]:
+    assert state is not None
     return {
         **asdict(entry.name),
         "blob_key": entry.blob_key,
         "size": entry.size,
         "etag": entry.etag,
         "sha256": entry.sha256,
-        "owner_id": target.owner_id,
-        "grown": entry.size - (target.size or 0),
+        "owner_id": state.owner_id,
+        "grown": entry.size - (state.size or 0),
     }
 
 
@@ -113,22 +113,22 @@ async def drop(
 
     :return: the forgotten ones.
     """
-    targets = await lock_write_states(transaction, [one.name for one in objects])
+    states = await lock_write_states(transaction, [one.name for one in objects])
     dropped = [
-        (one, target)
-        for one, target in zip(objects, targets, strict=True)
-        if target is not None
-        and target.current is not None
-        and target.current.blob_key == one.blob_key
+        (one, state)
+        for one, state in zip(objects, states, strict=True)
+        if state is not None
+        and state.current is not None
+        and state.current.blob_key == one.blob_key
     ]
     if dropped:
         records = [
             {
                 **asdict(one.name),
-                "owner_id": target.owner_id,
-                "grown": -(target.size or 0),
+                "owner_id": state.owner_id,
+                "grown": -(state.size or 0),
             }
-            for one, target in dropped
+            for one, state in dropped
         ]
         await transaction.finish(statements.drop_objects, uploads=json.dumps(records))
     return [one for one, _ in dropped]
@@ -142,14 +142,14 @@ async def note_unknown(
     :param now: the time stamp of the notes.
     :return: the keys of the noted ones.
     """
-    targets = await lock_write_states(transaction, [blob.name for blob in blobs])
+    states = await lock_write_states(transaction, [blob.name for blob in blobs])
     rows = await transaction.fetch(statements.states, blobs=blob_records(blobs))
     strange = [
         blob.key
-        for blob, known, target in zip(
-            blobs, read_states(blobs, rows), targets, strict=True
+        for blob, known, state in zip(
+            blobs, read_states(blobs, rows), states, strict=True
         )
-        if target is not None and known.state in _STRANGE
+        if state is not None and known.state in _STRANGE
     ]
     if strange:
         notes = json.dumps([{"blob_key": key} for key in sorted(strange)])

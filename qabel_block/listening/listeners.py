@@ -29,11 +29,11 @@ class Inherited:
     """Listening sockets that the process was started with.
 
     :ivar descriptors: one for each endpoint.
-    :ivar turns: how to share them with other processes.
+    :ivar gate: how to share them with other processes.
     """
 
     descriptors: tuple[int, ...]
-    turns: AcceptGate | None = None
+    gate: AcceptGate | None = None
 
 
 class Listeners:
@@ -89,15 +89,15 @@ class Listeners:
 
     def start(self) -> None:
         """Accept connections, those first that wait already."""
-        turns = self._inherited.turns if self._inherited else None
+        gate = self._inherited.gate if self._inherited else None
         for one, listener in zip(self._plans, self._sockets, strict=True):
             factory = self._behind_tls(one)
-            port = accept_from(self._reactor, listener.socket, factory, turns)
+            port = accept_from(self._reactor, listener.socket, factory, gate)
             self._ports.append(port)
-        if turns is None:
+        if gate is None:
             self.announce()
         else:
-            turns.join()
+            gate.join()
 
     def announce(self) -> None:
         """Log where connections are accepted."""
@@ -125,8 +125,8 @@ class Listeners:
         for port, listener in zip(ports, self._sockets, strict=False):
             if listener.ours:
                 port.empty()  # nobody else would serve who waits there
-        if self._inherited is not None and self._inherited.turns is not None:
-            self._inherited.turns.leave()
+        if self._inherited is not None and self._inherited.gate is not None:
+            self._inherited.gate.leave()
         stopping: list[Deferred[object]] = [port.stopListening() for port in ports]
         await gatherResults(stopping)
         self.close()

@@ -51,17 +51,17 @@ class TcpPort(tcp.Port):
     """
 
     reactor: Any
-    turns: AcceptGate | None = None
+    gate: AcceptGate | None = None
     _vain = 1
     _leaving: IDelayedCall | None = None
 
     def doRead(self) -> None:
-        if self.turns is None:
+        if self.gate is None:
             super().doRead()
-        elif lead := self.turns.lead():
+        elif lead := self.gate.lead():
             patience = min(lead * PATIENCE_SECONDS, LONGEST_PATIENCE_SECONDS)
             self.stopReading()
-            lowest = self.turns.lowest()
+            lowest = self.gate.lowest()
             self._leaving = self.reactor.callLater(patience, self._resume, lowest)
         else:
             self._vain = 1
@@ -77,9 +77,9 @@ class TcpPort(tcp.Port):
         super().connectionLost(reason)
 
     def _resume(self, lowest: int) -> None:
-        assert self.turns is not None
+        assert self.gate is not None
         if not self.disconnecting:
-            if self.turns.lowest() <= lowest:
+            if self.gate.lowest() <= lowest:
                 self._accept(self._vain)
                 self._vain = min(self._vain * 2, MOST_AT_A_TIME)
             else:
@@ -117,7 +117,7 @@ def accept_from(
     reactor: Any,
     listener: socket.socket,
     factory: IProtocolFactory,
-    turns: AcceptGate | None,
+    gate: AcceptGate | None,
 ) -> TcpPort:
     """Begin to accept connections; return what does.
 
@@ -129,6 +129,6 @@ def accept_from(
         port = UnixPort._fromListeningDescriptor(reactor, descriptor, factory)
     else:
         port = TcpPort._fromListeningDescriptor(reactor, descriptor, family, factory)
-    port.turns = turns
+    port.gate = gate
     port.startListening()
     return port

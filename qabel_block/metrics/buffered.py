@@ -28,7 +28,7 @@ INTERVAL = 1.0
 class BufferedMetric(Protocol):
     """Something that has counted."""
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         """Hand over what was counted since the last time."""
 
 
@@ -43,8 +43,8 @@ class BufferedCounter:
         """Add to it."""
         self._more += amount
 
-    def hand_over(self) -> None:
-        """See :meth:`BufferedMetric.hand_over`."""
+    def flush(self) -> None:
+        """See :meth:`BufferedMetric.flush`."""
         if self._more:
             self._metric.inc(self._more)
             self._more = 0
@@ -70,8 +70,8 @@ class BufferedGauge:
         """Let it be this."""
         self._value = value
 
-    def hand_over(self) -> None:
-        """See :meth:`BufferedMetric.hand_over`."""
+    def flush(self) -> None:
+        """See :meth:`BufferedMetric.flush`."""
         if self._value != self._handed_over:
             self._metric.set(self._value)
             self._handed_over = self._value
@@ -90,8 +90,8 @@ class BufferedSummary:
         self._count += 1
         self._sum += amount
 
-    def hand_over(self) -> None:
-        """See :meth:`BufferedMetric.hand_over`."""
+    def flush(self) -> None:
+        """See :meth:`BufferedMetric.flush`."""
         if self._count:
             self._metric._count.inc(self._count)
             self._metric._sum.inc(self._sum)
@@ -115,8 +115,8 @@ class BufferedHistogram:
         self._counts[bisect_left(self._bounds, amount)] += 1
         self._sum += amount
 
-    def hand_over(self) -> None:
-        """See :meth:`BufferedMetric.hand_over`."""
+    def flush(self) -> None:
+        """See :meth:`BufferedMetric.flush`."""
         if not any(self._counts):
             return
         buckets = zip(self._metric._buckets, self._counts, strict=True)
@@ -141,11 +141,11 @@ class BufferedFamily(Generic[T]):
         self,
         metric: MetricWrapperBase,
         child: Callable[[Any], T],
-        tallies: BufferedMetrics,
+        buffered: BufferedMetrics,
     ) -> None:
         self._metric = metric
         self._child = child
-        self._tallies = tallies
+        self._tallies = buffered
         self._children: dict[tuple[object, ...], T] = {}
 
     def labels(self, *values: object) -> T:
@@ -163,17 +163,17 @@ class BufferedMetrics:
 
     def __init__(self) -> None:
         self._all: list[BufferedMetric] = []
-        self._loop = LoopingCall(self.hand_over)
+        self._loop = LoopingCall(self.flush)
 
     def add(self, tally: T) -> T:
         """Take care of one more, and return it."""
         self._all.append(tally)
         return tally
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         """Hand over what all of them have counted."""
         for tally in self._all:
-            tally.hand_over()
+            tally.flush()
 
     def start(self, clock: IReactorTime) -> None:
         """Hand over at every interval."""
@@ -184,4 +184,4 @@ class BufferedMetrics:
         """Hand over for the last time."""
         if self._loop.running:
             self._loop.stop()
-        self.hand_over()
+        self.flush()

@@ -73,14 +73,14 @@ class Metrics:
     processes see the same.
 
     :param registry: they are registered here.
-    :ivar tallies: hand over what was counted.
+    :ivar buffered: hand over what was counted.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         # When a series began is of no use here, and would be one more series each.
         disable_created_metrics()
         self._registry = registry
-        self.tallies = BufferedMetrics()
+        self.buffered = BufferedMetrics()
         self._requests()
         self._transfers()
         self._accounts()
@@ -253,7 +253,7 @@ class Metrics:
         ).labels(__version__).set(1)
 
     def _counter(self, name: str, text: str) -> BufferedCounter:
-        return self.tallies.add(
+        return self.buffered.add(
             BufferedCounter(Counter(name, text, registry=self._registry))
         )
 
@@ -261,19 +261,19 @@ class Metrics:
         self, name: str, text: str, *labels: str
     ) -> BufferedFamily[BufferedCounter]:
         counter = Counter(name, text, labels, registry=self._registry)
-        return BufferedFamily(counter, BufferedCounter, self.tallies)
+        return BufferedFamily(counter, BufferedCounter, self.buffered)
 
     def _gauge(self, name: str, text: str) -> BufferedGauge:
-        return self.tallies.add(BufferedGauge(self._seen(name, text, mode="livesum")))
+        return self.buffered.add(BufferedGauge(self._seen(name, text, mode="livesum")))
 
     def _gauges(
         self, name: str, text: str, label: str
     ) -> BufferedFamily[BufferedGauge]:
         gauge = self._seen(name, text, label, mode="livesum")
-        return BufferedFamily(gauge, BufferedGauge, self.tallies)
+        return BufferedFamily(gauge, BufferedGauge, self.buffered)
 
     def _summary(self, name: str, text: str) -> BufferedSummary:
-        return self.tallies.add(
+        return self.buffered.add(
             BufferedSummary(Summary(name, text, registry=self._registry))
         )
 
@@ -281,11 +281,11 @@ class Metrics:
         self, name: str, text: str, label: str
     ) -> BufferedFamily[BufferedSummary]:
         summary = Summary(name, text, (label,), registry=self._registry)
-        return BufferedFamily(summary, BufferedSummary, self.tallies)
+        return BufferedFamily(summary, BufferedSummary, self.buffered)
 
     def _histogram(self, name: str, text: str, buckets: Buckets) -> BufferedHistogram:
         histogram = Histogram(name, text, registry=self._registry, buckets=buckets)
-        return self.tallies.add(BufferedHistogram(histogram, buckets))
+        return self.buffered.add(BufferedHistogram(histogram, buckets))
 
     def _histograms(
         self, name: str, text: str, buckets: Buckets, label: str
@@ -294,7 +294,7 @@ class Metrics:
             name, text, (label,), registry=self._registry, buckets=buckets
         )
         return BufferedFamily(
-            histogram, lambda child: BufferedHistogram(child, buckets), self.tallies
+            histogram, lambda child: BufferedHistogram(child, buckets), self.buffered
         )
 
     def _seen(

@@ -51,9 +51,9 @@ class MeasuredLedger(Ledger):
         """See :meth:`Ledger.create_prefix`."""
         await self._timed("create_prefix", super().create_prefix(user_id, name))
 
-    async def target(self, name: ObjectName) -> WriteState | None:
-        """See :meth:`Ledger.target`."""
-        return await self._timed("target", super().target(name))
+    async def state(self, name: ObjectName) -> WriteState | None:
+        """See :meth:`Ledger.state`."""
+        return await self._timed("target", super().state(name))
 
     async def find(self, name: ObjectName, month: str) -> ReadState | None:
         """See :meth:`Ledger.find`."""

@@ -36,7 +36,7 @@ def check_owner(account: Account, owner_id: int) -> None:
 class Operations:
     """Everything but uploads, which are in :mod:`qabel_block.operations.upload`.
 
-    :param turns: keep events about one object in the order of its changes.
+    :param locks: keep events about one object in the order of its changes.
     :param publish: tells other devices of a change that is durable.
     :param now: seconds since 1970.
     :param record_usage: told what was stored, freed and downloaded.
@@ -48,7 +48,7 @@ class Operations:
         storage: IStorageBackend,
         authenticator: IAuthenticator,
         traffic: TrafficMeter,
-        turns: KeyedLock,
+        locks: KeyedLock,
         publish: Callable[[ChangeEvent], None],
         now: Callable[[], float],
         record_usage: Callable[[UsageEvent], None],
@@ -57,7 +57,7 @@ class Operations:
         self._storage = storage
         self._authenticator = authenticator
         self._traffic = traffic
-        self._turns = turns
+        self._locks = locks
         self._publish = publish
         self._now = now
         self._record_usage = record_usage
@@ -85,12 +85,12 @@ class Operations:
 
         :raises NotOwner: if it is not, or does not exist.
         """
-        target = await self._ledger.target(ObjectName(prefix, ""))
-        if target is None:
+        state = await self._ledger.state(ObjectName(prefix, ""))
+        if state is None:
             if not account.any_prefix:
                 raise NotOwner
         else:
-            check_owner(account, target.owner_id)
+            check_owner(account, state.owner_id)
 
     async def find(self, name: ObjectName, request_id: str) -> ReadState:
         """Look an object up for a download, whoever asks.
@@ -138,12 +138,12 @@ class Operations:
         :raises PreconditionFailed: if a condition does not hold.
         """
 
-        def decide(target: WriteState) -> None:
-            check_owner(account, target.owner_id)
-            conditions.check_change(target.etag)
+        def decide(state: WriteState) -> None:
+            check_owner(account, state.owner_id)
+            conditions.check_change(state.etag)
 
         try:
-            async with self._turns.of(name):
+            async with self._locks.hold(name):
                 change = await self._ledger.delete(name, decide)
                 if change is not None:
                     self._publish(ChangeEvent(name, None))

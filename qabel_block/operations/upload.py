@@ -55,7 +55,7 @@ class Upload:
     length: int | None
     digests: frozenset[str]
 
-    def decide(self, target: WriteState, size: int) -> None:
+    def decide(self, state: WriteState, size: int) -> None:
         """Allow a body of this size as the next version of the object.
 
         Quota comes before the conditions, as RFC 9110 section 13.2.1 has it:
@@ -65,18 +65,18 @@ class Upload:
         :raises QuotaReached: if the body would not be within the quota.
         :raises PreconditionFailed: if a condition does not hold.
         """
-        check_owner(self.account, target.owner_id)
-        if size > self.allowance(target):
+        check_owner(self.account, state.owner_id)
+        if size > self.allowance(state):
             raise QuotaReached
-        self.conditions.check_change(target.etag)
+        self.conditions.check_change(state.etag)
 
-    def allowance(self, target: WriteState) -> int:
+    def allowance(self, state: WriteState) -> int:
         """Return the size in bytes of the largest body the quota allows."""
         return storage_allowance(
             self.name.path,
             quota=self.account.storage_quota,
-            used=target.used,
-            old_size=target.size,
+            used=state.used,
+            old_size=state.size,
         )
 
 
@@ -89,7 +89,7 @@ class _Received:
 class Uploads:
     """Takes uploads.
 
-    :param turns: keep events about one object in the order of its changes.
+    :param locks: keep events about one object in the order of its changes.
     :param threads: where large pieces are hashed.
     :param max_body_size: bytes.
     :param publish: tells other devices of a change that is durable.
@@ -101,7 +101,7 @@ class Uploads:
         ledger: Ledger,
         storage: IStorageBackend,
         versions: Versions,
-        turns: KeyedLock,
+        locks: KeyedLock,
         threads: ThreadPool,
         max_body_size: int,
         publish: Callable[[ChangeEvent], None],
@@ -110,7 +110,7 @@ class Uploads:
         self._ledger = ledger
         self._storage = storage
         self._versions = versions
-        self._turns = turns
+        self._locks = locks
         self._threads = threads
         self._max_body_size = max_body_size
         self._publish = publish
@@ -134,16 +134,16 @@ class Uploads:
         :raises Unavailable: if the ledger or storage fails.
         """
         upload.account.require_active()
-        target = await self._target(upload)
-        check_owner(upload.account, target.owner_id)
+        state = await self._target(upload)
+        check_owner(upload.account, state.owner_id)
         if upload.length is not None and upload.length > self._max_body_size:
             raise BodyTooLarge
-        upload.decide(target, upload.length or 0)
+        upload.decide(state, upload.length or 0)
         version = self._versions.next()
         key = blob_key(upload.name, version)
         writer = await self._storage.create(key)
         try:
-            received = await self._receive(upload, target, body, writer)
+            received = await self._receive(upload, state, body, writer)
             check_digest(upload.digests, received.sha256)
             noted = await self._ledger.note_blob(key)
             await writer.finish()
@@ -151,13 +151,13 @@ class Uploads:
             await writer.abort()
             raise
         blob = PendingBlob(key, received.size, f'"{version}"', received.sha256, noted)
-        async with self._turns.of(upload.name):
+        async with self._locks.hold(upload.name):
             await self._commit(upload, blob)
         return blob.etag
 
     async def _target(self, upload: Upload) -> WriteState:
-        target = await self._ledger.target(upload.name)
-        if target is None:
+        state = await self._ledger.state(upload.name)
+        if state is None:
             if not upload.account.any_prefix:
                 raise NotOwner
             return WriteState(
@@ -165,10 +165,10 @@ class Uploads:
                 await self._ledger.storage_used(upload.account.user_id),
                 None,
             )
-        return target
+        return state
 
     async def _receive(
-        self, upload: Upload, target: WriteState, body: IBody, writer: IBlobWriter
+        self, upload: Upload, state: WriteState, body: IBody, writer: IBlobWriter
     ) -> _Received:
         size = 0
         digest = sha256()
@@ -176,10 +176,10 @@ class Uploads:
             size += len(data)
             if size > self._max_body_size:
                 raise BodyTooLarge
-            if size > upload.allowance(target):
+            if size > upload.allowance(state):
                 # Somebody may have made room since the last look.
-                target = await self._target(upload)
-                upload.decide(target, size)
+                state = await self._target(upload)
+                upload.decide(state, size)
             hashed = self._hash(digest.update, data)
             await writer.write(data)
             await hashed
@@ -198,7 +198,7 @@ class Uploads:
             change = await self._ledger.commit_upload(
                 upload.name,
                 blob,
-                lambda target: upload.decide(target, blob.size),
+                lambda state: upload.decide(state, blob.size),
                 upload.account.user_id if upload.account.any_prefix else None,
             )
         except Unavailable:

@@ -73,18 +73,18 @@ class Launcher:
 
     def start(self, number: int) -> WorkerProcess:
         """Start a worker."""
-        child = WorkerProcess(self._reactor, self._drain)
+        process = WorkerProcess(self._reactor, self._drain)
         slot = self._free.pop()
         inherited = (self._file, *self._sockets)
         places = range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(inherited))
         metrics = self._metrics
         directory = metrics.directory if metrics is not None else None
-        order = WorkerSpec(number, places[0], slot, tuple(places[1:]), directory)
+        spec = WorkerSpec(number, places[0], slot, tuple(places[1:]), directory)
         self._reactor.spawnProcess(
-            child,
+            process,
             self._command[0],
             self._command,
-            env={**self._environment(), **order.to_environment()},
+            env={**self._environment(), **spec.to_environment()},
             path=self._directory,
             childFDs={
                 0: 0,
@@ -95,20 +95,20 @@ class Launcher:
                 **dict(zip(places, inherited, strict=True)),
             },
         )
-        log.info("worker {number} is process {pid}", number=number, pid=child.pid)
+        log.info("worker {number} is process {pid}", number=number, pid=process.pid)
 
-        if metrics is not None and child.pid is not None:
-            metrics.began(slot, child.pid)
+        if metrics is not None and process.pid is not None:
+            metrics.began(slot, process.pid)
 
         async def give_back_slot() -> None:
-            await child.gone.wait()
+            await process.gone.wait()
             if metrics is not None:
                 metrics.ended(slot)
             self._table[slot] = ABSENT
             self._free.append(slot)
 
         Deferred.fromCoroutine(give_back_slot())
-        return child
+        return process
 
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if k not in _OF_THE_SUPERVISOR}

@@ -37,7 +37,7 @@ class Supervisor(Service):
         self._listeners = listeners
         self._launcher = launcher
         self._control = control
-        self._places = [
+        self._slots = [
             WorkerSlot(number, launcher.start, reactor)
             for number in range(1, count + 1)
         ]
@@ -57,7 +57,7 @@ class Supervisor(Service):
         :raises SystemExit: with one line, if a socket can't be had.
         """
         super().startService()
-        self._control.start(LifecycleCommands(self._hurry, self._replace))
+        self._control.start(LifecycleCommands(self._abort_inflight, self._replace))
         self._open()
         self._launcher.prepare(self._listeners.descriptors())
         # Only a running reactor hears of the end of a process.
@@ -76,30 +76,30 @@ class Supervisor(Service):
             raise SystemExit(f"qabel-block: {error}") from error
 
     def _start(self) -> None:
-        for place in self._places:
-            place.fill()
+        for slot in self._slots:
+            slot.fill()
         Deferred.fromCoroutine(self._tell_when_ready())
 
     async def _tell_when_ready(self) -> None:
-        for place in self._places:
-            await place.ready.wait()
+        for slot in self._slots:
+            await slot.ready.wait()
         self._listeners.announce()
         self._control.ready()
 
     async def _stop(self) -> None:
-        log.info("stopping {count} workers", count=len(self._places))
+        log.info("stopping {count} workers", count=len(self._slots))
         self._listeners.close()
         await DeferredList(
-            [Deferred.fromCoroutine(place.stop()) for place in self._places]
+            [Deferred.fromCoroutine(slot.stop()) for slot in self._slots]
         )
         self._launcher.close()
 
-    def _hurry(self) -> None:
+    def _abort_inflight(self) -> None:
         log.warn("told again to stop: requests under way are cut off")
-        for place in self._places:
-            place.hurry()
+        for slot in self._slots:
+            slot.abort_inflight()
 
     async def _replace(self) -> None:
-        for place in self._places:
-            await place.replace()
+        for slot in self._slots:
+            await slot.replace()
         log.info("all workers have been replaced")

@@ -47,7 +47,7 @@ class WorkerLifecycle(Protocol):
         if DRAIN in data:
             self._stop()
         if CUT in data and self._commands is not None:
-            self._commands.hurry()
+            self._commands.abort_inflight()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop()

@@ -63,21 +63,21 @@ class WorkerProcess(ProcessProtocol):
         if descriptor == REPORTS and READY in data:
             if self._limit.active():
                 self._limit.cancel()
-            self.ready.put_up()
+            self.ready.set()
 
     def processEnded(self, reason: Failure = connectionDone) -> None:
         if self._limit.active():
             self._limit.cancel()
         ended: Any = reason.value
         self.status = f"signal {ended.signal}" if ended.signal else str(ended.exitCode)
-        self.gone.put_up()
+        self.gone.set()
 
     def _write(self, command: bytes) -> None:
-        if not self.gone.up:
+        if not self.gone.is_set:
             self.transport.writeToChild(COMMANDS, command)
 
     def _limit_to(self, seconds: float) -> None:
         if self._limit.active():
             self._limit.cancel()
-        if not self.gone.up:
+        if not self.gone.is_set:
             self._limit = self._clock.callLater(seconds, self.kill)

@@ -53,7 +53,7 @@ class WorkerSlot:
             return
         old, new = self._current, self._spawn()
         await _first(new.ready, new.gone)
-        if new.gone.up:
+        if new.gone.is_set:
             log.error("worker {number} stays: its successor failed", number=self.number)
             return
         self._cancel()
@@ -67,31 +67,31 @@ class WorkerSlot:
         """Let the worker drain; return when it is gone, and start no other."""
         self._stopping = True
         self._cancel()
-        for child in tuple(self._children):
-            child.drain()
-        for child in tuple(self._children):
-            await child.gone.wait()
+        for process in tuple(self._children):
+            process.drain()
+        for process in tuple(self._children):
+            await process.gone.wait()
 
-    def hurry(self) -> None:
+    def abort_inflight(self) -> None:
         """Let nothing that is under way hold up the end."""
-        for child in self._children:
-            child.cut()
+        for process in self._children:
+            process.cut()
 
     def _spawn(self) -> WorkerProcess:
-        child = self._start(self.number)
-        self._children.add(child)
-        Deferred.fromCoroutine(self._watch(child))
-        return child
+        process = self._start(self.number)
+        self._children.add(process)
+        Deferred.fromCoroutine(self._watch(process))
+        return process
 
-    async def _watch(self, child: WorkerProcess) -> None:
-        await _first(child.ready, child.gone)
-        if child.ready.up:
-            self.ready.put_up()
-        await child.gone.wait()
-        self._children.discard(child)
-        if child is self._current and not self._stopping:
+    async def _watch(self, process: WorkerProcess) -> None:
+        await _first(process.ready, process.gone)
+        if process.ready.is_set:
+            self.ready.set()
+        await process.gone.wait()
+        self._children.discard(process)
+        if process is self._current and not self._stopping:
             self._current = None
-            self._fill_later(child)
+            self._fill_later(process)
 
     def _fill_later(self, ended: WorkerProcess) -> None:
         if self._clock.seconds() - ended.began > STABLE_SECONDS:

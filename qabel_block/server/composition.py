@@ -65,7 +65,7 @@ class ServerParts:
     """What has to be started and stopped.
 
     :ivar prepare: to be called before anything else; it may block.
-    :ivar sampler: there if metrics are wanted, and so are ``tallies``.
+    :ivar sampler: there if metrics are wanted, and so are ``buffered``.
     """
 
     prepare: Callable[[], None]
@@ -83,7 +83,7 @@ class ServerParts:
     site: BlockSite
     listeners: Listeners
     sampler: Sampler | None
-    tallies: BufferedMetrics | None
+    buffered: BufferedMetrics | None
 
 
 def compose(
@@ -100,37 +100,39 @@ def compose(
     :param write_access: takes note of each request.
     :raises CannotListen: if an endpoint is wrongly described.
     """
-    edges = (
+    instrumentation = (
         Instrumentation()
         if metrics is None
         else MeasuredInstrumentation(metrics, time.monotonic)
     )
-    threads = edges.kind(ThreadPool)(reactor, config.transfers, "transfers")
-    storage = edges.storage(_storage(config, reactor, threads, edges))
-    database, prepare = make_database(
-        config.ledger, reactor, waited=edges.database_wait()
+    threads = instrumentation.kind(ThreadPool)(reactor, config.transfers, "transfers")
+    storage = instrumentation.storage(
+        _storage(config, reactor, threads, instrumentation)
     )
-    cache = edges.cache(_cache(config, reactor))
-    notifier = edges.notifier(_notifier(config, reactor))
-    authenticator = _authenticator(config, reactor, cache, edges)
+    database, prepare = make_database(
+        config.ledger, reactor, waited=instrumentation.database_wait()
+    )
+    cache = instrumentation.cache(_cache(config, reactor))
+    notifier = instrumentation.notifier(_notifier(config, reactor))
+    authenticator = _authenticator(config, reactor, cache, instrumentation)
     now = reactor.seconds
-    record_usage = edges.usage(
+    record_usage = instrumentation.usage(
         usage_log(standard_output()) if config.usage_log else no_usage_log
     )
-    ledger = edges.kind(Ledger)(
+    ledger = instrumentation.kind(Ledger)(
         database, now, lambda function: reactor.callLater(0, function)
     )
     traffic = TrafficMeter(ledger.add_traffic, reactor)
     hub = Hub(notifier)
-    turns = KeyedLock(reactor)
+    gate = KeyedLock(reactor)
     operations = Operations(
-        ledger, storage, authenticator, traffic, turns, hub.publish, now, record_usage
+        ledger, storage, authenticator, traffic, gate, hub.publish, now, record_usage
     )
-    uploads = edges.kind(Uploads)(
+    uploads = instrumentation.kind(Uploads)(
         ledger,
         storage,
         Versions(now),
-        turns,
+        gate,
         threads,
         config.max_body_size,
         hub.publish,
@@ -145,24 +147,24 @@ def compose(
         },
         reactor,
     )
-    sockets = WebSockets(hub, reactor, edges.kind(WebSocket))
+    sockets = WebSockets(hub, reactor, instrumentation.kind(WebSocket))
     api = BlockAPI(
         readiness,
         authenticator,
         operations,
         uploads,
-        edges.kind(Downloads)(operations, reactor, _handover(config)),
+        instrumentation.kind(Downloads)(operations, reactor, _accel_redirect(config)),
         sockets,
     )
-    counted = inherited.turns.count if inherited and inherited.turns else _uncounted
+    counted = inherited.gate.count if inherited and inherited.gate else _uncounted
     sampler = None
     if metrics is not None:
         sampler = Sampler(metrics, readiness, ledger, notifier, reactor)
     proxies = TrustedProxies(config.trusted_proxies)
-    site = edges.kind(BlockSite)(
+    site = instrumentation.kind(BlockSite)(
         api.app.resource(), reactor, write_access, counted, proxies
     )
-    site.doors = ConnectionLimiter(
+    site.connection_limiter = ConnectionLimiter(
         raise_nofile_limit(config.max_connections),
         config.max_connections_per_address,
         now,
@@ -183,11 +185,11 @@ def compose(
         site,
         Listeners(reactor, config.endpoints, site, inherited),
         sampler,
-        None if metrics is None else metrics.tallies,
+        None if metrics is None else metrics.buffered,
     )
 
 
-def _handover(config: Config) -> AccelRedirect | None:
+def _accel_redirect(config: Config) -> AccelRedirect | None:
     prefix = config.x_accel_redirect
     if prefix is None:
         return None
@@ -199,7 +201,7 @@ def _uncounted(_connections: int) -> None:
 
 
 def _storage(
-    config: Config, reactor: Any, threads: ThreadPool, edges: Instrumentation
+    config: Config, reactor: Any, threads: ThreadPool, instrumentation: Instrumentation
 ) -> IStorageBackend:
     storage = make_storage(
         config.storage,
@@ -207,7 +209,7 @@ def _storage(
         config.max_body_size,
         threads,
         reactor,
-        edges.s3(),
+        instrumentation.s3(),
     )
     return TimeLimitedStorage(storage, reactor)
 
@@ -225,13 +227,13 @@ def _notifier(config: Config, reactor: Any) -> INotifier:
 
 
 def _authenticator(
-    config: Config, reactor: Any, cache: ICache, edges: Instrumentation
+    config: Config, reactor: Any, cache: ICache, instrumentation: Instrumentation
 ) -> IAuthenticator:
     chosen = config.accounts
     if isinstance(chosen, DummyUser):
-        return edges.authenticator(DummyAuthenticator(chosen.token))
-    server = edges.authenticator(
+        return instrumentation.authenticator(DummyAuthenticator(chosen.token))
+    server = instrumentation.authenticator(
         AccountingAuthenticator(reactor, chosen.url, chosen.secret)
     )
-    recent = edges.kind(RecentAccounts)(reactor)
+    recent = instrumentation.kind(RecentAccounts)(reactor)
     return CachingAuthenticator(server, cache, chosen.secret, reactor, recent)

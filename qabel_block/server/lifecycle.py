@@ -19,11 +19,11 @@ log = Logger()
 class LifecycleCommands:
     """What a server can be told once it runs.
 
-    :ivar hurry: cut off what is under way; only while it stops.
+    :ivar abort_inflight: cut off what is under way; only while it stops.
     :ivar reload: take on what has changed since it was started.
     """
 
-    hurry: Callable[[], None]
+    abort_inflight: Callable[[], None]
     reload: Callable[[], Coroutine[Deferred[Any], Any, None]]
 
 
@@ -57,7 +57,7 @@ class SignalLifecycle:
             reloading = self._one_reload.run(ensureDeferred, self._reload(commands))
             reloading.addErrback(_broken)
 
-        handle_signals(self._reactor, commands.hurry, reload)
+        handle_signals(self._reactor, commands.abort_inflight, reload)
 
     def ready(self) -> None:
         """See :meth:`Lifecycle.ready`."""

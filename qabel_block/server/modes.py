@@ -34,20 +34,20 @@ from qabel_block.server.systemd import SystemdNotifier
 def make_service(
     config: Config,
     arguments: Sequence[str],
-    order: WorkerSpec | None,
+    spec: WorkerSpec | None,
     reactor: Any,
     write_access: WriteAccess = write_to_twisted,
 ) -> Service:
     """Return the service that ``config`` describes.
 
     :param arguments: the options as they were typed, for workers to read again.
-    :param order: set in a worker.
+    :param spec: set in a worker.
     :param write_access: takes note of each request.
     :raises CannotListen: if an endpoint is wrongly described.
     :raises NotMigrated: if the database says that its schema is not ours.
     """
-    if order is not None:
-        return _worker(config, order, reactor, write_access)
+    if spec is not None:
+        return _worker(config, spec, reactor, write_access)
     check_schema(config.ledger)
     if config.processes == 1:
         control = SignalLifecycle(reactor, SystemdNotifier())
@@ -70,7 +70,7 @@ def _serving(
     metrics = Metrics(registry)
     parts = compose(config, reactor, inherited, metrics, write_access)
     service = BlockService(parts, control, config.drain, reactor)
-    count = metrics.tallies.hand_over
+    count = metrics.buffered.flush
     return MetricsService(service, config.metrics.endpoint, registry, reactor, count)
 
 
@@ -108,14 +108,14 @@ def make_adopted_service(
 
 
 def _worker(
-    config: Config, order: WorkerSpec, reactor: Any, write_access: WriteAccess
+    config: Config, spec: WorkerSpec, reactor: Any, write_access: WriteAccess
 ) -> Service:
     inherited = Inherited(
-        order.sockets, ConnectionBalancer(ConnectionTable(order.table), order.slot)
+        spec.sockets, ConnectionBalancer(ConnectionTable(spec.table), spec.slot)
     )
     metrics = None
-    if order.metrics is not None:
-        share_through(order.metrics, order.slot)
+    if spec.metrics is not None:
+        share_through(spec.metrics, spec.slot)
         metrics = Metrics(CollectorRegistry())
     parts = compose(config, reactor, inherited, metrics, write_access)
     return BlockService(parts, WorkerLifecycle(reactor), config.drain, reactor)

@@ -63,10 +63,10 @@ class BlockService(Service):
             version=__version__,
             reactor=type(self._reactor).__name__,
         )
-        self._control.start(LifecycleCommands(self._hurry, self._reload))
+        self._control.start(LifecycleCommands(self._abort_inflight, self._reload))
         self._open()
-        if self._parts.tallies is not None:
-            self._parts.tallies.start(self._reactor)
+        if self._parts.buffered is not None:
+            self._parts.buffered.start(self._reactor)
         self._parts.prepare()
         self._parts.threads.start()
         Deferred.fromCoroutine(self._start()).addErrback(_broken)
@@ -137,10 +137,10 @@ class BlockService(Service):
         ):
             await self._within(CLOSE_SECONDS, ending)
         parts.threads.stop()
-        if parts.tallies is not None:
-            parts.tallies.stop()
+        if parts.buffered is not None:
+            parts.buffered.stop()
 
-    def _hurry(self) -> None:
+    def _abort_inflight(self) -> None:
         """Stop waiting for what is under way; the rest ends in good order."""
         log.warn("told again to stop: requests under way are cut off")
         self._parts.site.abandon()

@@ -11,33 +11,33 @@ from twisted.internet.error import ReactorNotRunning
 
 
 def handle_signals(
-    reactor: Any, hurry: Callable[[], None], reload: Callable[[], None]
+    reactor: Any, abort_inflight: Callable[[], None], reload: Callable[[], None]
 ) -> None:
     """Make SIGTERM end the process with status 0, once everything is done.
 
     Twisted would stop as cleanly, but then die of the signal, which looks like
     a failure to whoever waits for the process.
 
-    :param hurry: called for every further SIGTERM.
+    :param abort_inflight: called for every further SIGTERM.
     :param reload: called for SIGHUP, which would end the process otherwise.
     """
     _on(signal.SIGHUP, reactor, reload)
-    stop_on((signal.SIGTERM,), reactor, hurry)
+    stop_on((signal.SIGTERM,), reactor, abort_inflight)
 
 
 def stop_on(
-    numbers: Iterable[signal.Signals], reactor: Any, hurry: Callable[[], None]
+    numbers: Iterable[signal.Signals], reactor: Any, abort_inflight: Callable[[], None]
 ) -> None:
     """Make signals stop the reactor, which may be about to run.
 
-    :param hurry: called for every further signal.
+    :param abort_inflight: called for every further signal.
     """
     stopping = False
 
     def terminate() -> None:
         nonlocal stopping
         if stopping:
-            hurry()
+            abort_inflight()
             return
         stopping = True
         with suppress(ReactorNotRunning):

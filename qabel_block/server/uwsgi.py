@@ -55,7 +55,7 @@ class UwsgiLifecycle:
 
     def start(self, commands: LifecycleCommands) -> None:
         """See :meth:`~qabel_block.server.lifecycle.Lifecycle.start`."""
-        stop_on(_STOPPING, self._reactor, commands.hurry)
+        stop_on(_STOPPING, self._reactor, commands.abort_inflight)
 
     def ready(self) -> None:
         """See :meth:`~qabel_block.server.lifecycle.Lifecycle.ready`."""

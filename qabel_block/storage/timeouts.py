@@ -112,8 +112,8 @@ def _go_on(work: Work[T], awaited: Any) -> Generator[Any, Any, T]:
 class _CallSequence:
     """The calls on one writer or reader, one after the other."""
 
-    def __init__(self, patience: TimeLimits) -> None:
-        self._patience = patience
+    def __init__(self, limits: TimeLimits) -> None:
+        self._limits = limits
         self._under_way = False
         self._last: Callable[[], Work[None]] | None = None
 
@@ -122,7 +122,7 @@ class _CallSequence:
 
         :raises Unavailable: if it takes too long.
         """
-        return await self._patience.wait(self._run(work))
+        return await self._limits.wait(self._run(work))
 
     async def end(self, last: Callable[[], Work[None]]) -> None:
         """Wait for the last call, or for nothing if another is under way still:
@@ -152,7 +152,7 @@ class TimeLimitedStorage:
 
     def __init__(self, inner: IStorageBackend, clock: IReactorTime) -> None:
         self._inner = inner
-        self._patience = TimeLimits(clock)
+        self._limits = TimeLimits(clock)
         self._checking = False
 
     async def start(self) -> None:
@@ -163,25 +163,25 @@ class TimeLimitedStorage:
         """See :meth:`IStorageBackend.create`."""
         create = self._inner.create(key)
         writer = await self._made(create, lambda late: late.abort())
-        return TimeLimitedWriter(writer, self._patience)
+        return TimeLimitedWriter(writer, self._limits)
 
     async def open(self, key: str, start: int, length: int) -> TimeLimitedReader:
         """See :meth:`IStorageBackend.open`."""
         opening = self._inner.open(key, start, length)
         reader = await self._made(opening, lambda late: late.close())
-        return TimeLimitedReader(reader, self._patience)
+        return TimeLimitedReader(reader, self._limits)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """See :meth:`IStorageBackend.delete`."""
         more = PER_DELETION * len(keys)
-        await self._patience.wait(self._inner.delete(keys), more)
+        await self._limits.wait(self._inner.delete(keys), more)
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`. One check at a time: those of a
         storage that hangs don't pile up."""
         if self._checking:
             raise Unavailable("storage", "it has not answered the last check yet")
-        await self._patience.wait(self._check())
+        await self._limits.wait(self._check())
 
     async def close(self) -> None:
         """See :meth:`IStorageBackend.close`."""
@@ -205,7 +205,7 @@ class TimeLimitedStorage:
             return made
 
         try:
-            return await self._patience.wait(make())
+            return await self._limits.wait(make())
         except BaseException:
             in_time = False
             raise
@@ -215,9 +215,9 @@ class TimeLimitedStorage:
 class TimeLimitedWriter:
     """A writer that is given up if its storage does not answer."""
 
-    def __init__(self, inner: IBlobWriter, patience: TimeLimits) -> None:
+    def __init__(self, inner: IBlobWriter, limits: TimeLimits) -> None:
         self._inner = inner
-        self._calls = _CallSequence(patience)
+        self._calls = _CallSequence(limits)
         self._finished = False
         self._failed = False
 
@@ -259,9 +259,9 @@ class TimeLimitedWriter:
 class TimeLimitedReader:
     """A reader that is given up if its storage does not answer."""
 
-    def __init__(self, inner: IBlobReader, patience: TimeLimits) -> None:
+    def __init__(self, inner: IBlobReader, limits: TimeLimits) -> None:
         self._inner = inner
-        self._calls = _CallSequence(patience)
+        self._calls = _CallSequence(limits)
 
     async def read(self) -> bytes:
         """See :meth:`IBlobReader.read`."""

@@ -44,7 +44,7 @@ class BatchQueue(Generic[Q, A]):
         meanwhile: nobody waits for one time limit after the other.
     :param now: seconds, from whenever; ``None`` if somebody else sees to it that
         nobody waits for too long.
-    :param soon: what to wait for before a batch is made that nobody waited for:
+    :param schedule: what to wait for before a batch is made that nobody waited for:
         at the end of a turn of the reactor, requests that have come in it are
         asked for together.
     """
@@ -55,11 +55,11 @@ class BatchQueue(Generic[Q, A]):
         self,
         ask: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]],
         now: Callable[[], float] | None = None,
-        soon: Schedule = immediately,
+        schedule: Schedule = immediately,
     ) -> None:
         self._ask = ask
         self._now = now or (lambda: 0.0)
-        self._soon = soon
+        self._schedule = schedule
         self._waiting: deque[tuple[Q, Deferred[A], float]] = deque()
         self._busy = False
 
@@ -69,7 +69,7 @@ class BatchQueue(Generic[Q, A]):
         self._waiting.append((question, answer, self._now()))
         if not self._busy:
             self._busy = True
-            self._soon(self._begin)
+            self._schedule(self._begin)
         return answer
 
     def _begin(self) -> None:

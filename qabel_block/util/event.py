@@ -6,22 +6,22 @@ from twisted.internet.defer import Deferred
 
 
 class Event:
-    """:ivar up: whether it has happened."""
+    """:ivar is_set: whether it has happened."""
 
     def __init__(self) -> None:
-        self.up = False
+        self.is_set = False
         self._waiting: list[Deferred[None]] = []
 
-    def put_up(self) -> None:
+    def set(self) -> None:
         """Let it happen. May be repeated."""
-        self.up = True
+        self.is_set = True
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
 
     async def wait(self) -> None:
         """Return when it has happened."""
-        if not self.up:
+        if not self.is_set:
             one: Deferred[None] = Deferred()
             self._waiting.append(one)
             await one

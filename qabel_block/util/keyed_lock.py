@@ -29,7 +29,7 @@ class KeyedLock:
         self._waiting: dict[Hashable, deque[Deferred[None]]] = {}
 
     @asynccontextmanager
-    async def of(self, thing: Hashable) -> AsyncIterator[None]:
+    async def hold(self, thing: Hashable) -> AsyncIterator[None]:
         """Enter when all who came before have left.
 
         :raises Unavailable: if they take too long: they wait for the database.

@@ -53,7 +53,7 @@ async def at_once(awaitables: Iterable[Awaitable[T]]) -> list[T | Exception]:
     return [result for _, result in results]
 
 
-def allow(target: WriteState) -> None:
+def allow(state: WriteState) -> None:
     """Decide that everything is allowed."""
 
 

@@ -55,9 +55,9 @@ async def test_one_writer_wins(ledgers: tuple[Ledger, Ledger], dsn: str) -> None
     for _ in range(5):
         etag = before.etag
 
-        def if_match(target: WriteState, etag: str = etag) -> None:
-            if target.etag != etag:
-                raise PreconditionFailed(target.etag)
+        def if_match(state: WriteState, etag: str = etag) -> None:
+            if state.etag != etag:
+                raise PreconditionFailed(state.etag)
 
         blobs = [await noted(ledgers[0], name("a"), size) for size in range(12)]
         outcomes = await at_once(
@@ -70,9 +70,9 @@ async def test_one_writer_wins(ledgers: tuple[Ledger, Ledger], dsn: str) -> None
         for outcome in outcomes[: won[0]] + outcomes[won[0] + 1 :]:
             assert isinstance(outcome, PreconditionFailed)
             assert outcome.etag == before.etag
-        target = await ledgers[1].target(name("a"))
-        assert target is not None
-        assert target.etag == before.etag
+        state = await ledgers[1].state(name("a"))
+        assert state is not None
+        assert state.etag == before.etag
     assert await sizes_are_sums(dsn)
 
 
@@ -80,9 +80,9 @@ async def test_one_writer_wins(ledgers: tuple[Ledger, Ledger], dsn: str) -> None
 async def test_create_only_once(ledgers: tuple[Ledger, Ledger], dsn: str) -> None:
     """Of many who create what isn't there yet exactly one does."""
 
-    def if_none(target: WriteState) -> None:
-        if target.current is not None:
-            raise PreconditionFailed(target.etag)
+    def if_none(state: WriteState) -> None:
+        if state.current is not None:
+            raise PreconditionFailed(state.etag)
 
     blobs = [await noted(ledgers[0], name("a"), size) for size in range(12)]
     outcomes = await at_once(
@@ -112,8 +112,8 @@ async def test_quota_is_exact(
     """Of uploads at once exactly as many are allowed as the quota has room for."""
     quota = fits * 10 + 9
 
-    def within_quota(target: WriteState) -> None:
-        if target.used + 10 > quota:
+    def within_quota(state: WriteState) -> None:
+        if state.used + 10 > quota:
             raise QuotaReached
 
     names = [name(f"blocks/{number}") for number in range(20)]

@@ -17,7 +17,7 @@ from qabel_block.ledger import queries as ledger_queries
 from qabel_block.ledger.migrate import head, upgrade
 from qabel_block.ledger.schema import prefixes, users
 from qabel_block.ledger.sql import Statement, statement
-from qabel_block.ledger.write_state import lock_write_states
+from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import ObjectName, WriteState
 from tests.ledger.conftest import database_at
 from tests.ledger.support import at_once, logged, tracebacks
@@ -181,9 +181,9 @@ async def test_several_at_once(database: IDatabase) -> None:
 
     async def work(transaction: ITransaction) -> object:
         await create(transaction, "p", user_id=5)
-        targets = await lock_write_states(transaction, [ObjectName("p", "a")])
+        states = await lock_write_states(transaction, [ObjectName("p", "a")])
         used = await transaction.fetch(ledger_queries.storage_used, user_id=5)
-        return targets, used
+        return states, used
 
     assert await database.transact(work) == ([WriteState(5, 0, None)], [(0,)])
 
@@ -267,7 +267,7 @@ async def test_not_migrated(empty_dsn: Callable[[], str], revision: str | None) 
     await database.start()
     for attempt in (
         database.check(),
-        database.fetch(ledger_queries.targets, names="[]"),
+        database.fetch(ledger_queries.write_states, names="[]"),
         database.transact(creating("a")),
     ):
         with pytest.raises(Unavailable) as caught:

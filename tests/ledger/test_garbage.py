@@ -134,9 +134,9 @@ async def test_committed_or_claimed(ledger: Ledger, other_ledger: Ledger) -> Non
     await at_once([*mixed, *(c for n, c in enumerate(commits) if n % 4)])
     claimed = set(await other_ledger.claim_garbage(0, 50))
     for name_, blob in zip(names, blobs, strict=True):
-        target = await ledger.target(name_)
-        assert target is not None
-        assert (target.current is None) == (blob.blob_key in claimed)
+        state = await ledger.state(name_)
+        assert state is not None
+        assert (state.current is None) == (blob.blob_key in claimed)
 
 
 @pytest_twisted.ensureDeferred

@@ -60,8 +60,8 @@ def listed(key: str) -> ListedBlob:
     return ListedBlob(key, name_, version, 10, 0.0, None)
 
 
-def free(target: WriteState, _entry: ImportedBlob) -> bool:
-    return target.current is None
+def free(state: WriteState, _entry: ImportedBlob) -> bool:
+    return state.current is None
 
 
 def refuse(_target: WriteState) -> None:
@@ -113,7 +113,7 @@ async def test_replacing(ledger: Ledger, inventory: Maintenance, dsn: str) -> No
     """What is entered instead of an object leaves no note of that behind."""
     await inventory.enter([entry("a", 10)], free)
     newer = entry("a", 3, "01ARZ3NDEKTSV4RRFFQ69G5FAV")
-    assert await inventory.enter([newer], lambda target, _: True) == [True]
+    assert await inventory.enter([newer], lambda state, _: True) == [True]
     assert await ledger.storage_used(OWNER) == 3
     assert query(dsn, "SELECT * FROM garbage") == []
 
@@ -134,9 +134,9 @@ async def test_entering_beside_changes(
         ]
     )
     for number, one in enumerate(names):
-        target = await ledger.target(one)
-        assert target is not None
-        key = target.current.blob_key if target.current else None
+        state = await ledger.state(one)
+        assert state is not None
+        key = state.current.blob_key if state.current else None
         if number < 10:
             assert key is not None
             assert "~" in key

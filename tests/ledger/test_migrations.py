@@ -27,7 +27,7 @@ from tests.ledger.support import OWNER, MovableTime, P, change, name, overwrite
 from tests.support.database import query
 from tests.support.legacy import LEGACY, make_legacy_tables
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 LEGACY_PREFIXES = [f"{number * 7919 % 997:036d}" for number in range(500)]
 
@@ -143,7 +143,7 @@ async def test_legacy_data(legacy_dsn: str) -> None:
     await ledger.create_prefix(OWNER, P)
     assert await ledger.prefixes(OWNER) == [*LEGACY_PREFIXES, P]
     await ledger.create_prefix(99, "young")
-    assert await ledger.target(name("a", "young")) == WriteState(
+    assert await ledger.state(name("a", "young")) == WriteState(
         99, 0, None, adopting=True
     )
     await overwrite(ledger, name("a"), 7)

@@ -19,7 +19,7 @@ from qabel_block.ledger.postgres.deadline import Deadline
 from qabel_block.ledger.postgres.dsn import postgres_parameters
 from qabel_block.ledger.postgres.pool import Pool
 from qabel_block.ledger.sql import Statement
-from qabel_block.ledger.write_state import lock_write_states
+from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import ObjectName
 from tests.ledger.support import at_once, change, logged, tracebacks
 from tests.support.database import query

@@ -66,11 +66,11 @@ def test_the_same(steps: list[tuple[str, float]]) -> None:
     """Whatever is counted, and whenever it is handed over, the sums are those that
     prometheus_client has when it counts itself."""
     plain, tallied = _Metrics(), _Metrics()
-    tallies = BufferedMetrics()
-    count = tallies.add(BufferedCounter(tallied.counter))
-    level = tallies.add(BufferedGauge(tallied.gauge))
-    amounts = tallies.add(BufferedSummary(tallied.summary))
-    distribution = tallies.add(BufferedHistogram(tallied.histogram, BOUNDS))
+    buffered = BufferedMetrics()
+    count = buffered.add(BufferedCounter(tallied.counter))
+    level = buffered.add(BufferedGauge(tallied.gauge))
+    amounts = buffered.add(BufferedSummary(tallied.summary))
+    distribution = buffered.add(BufferedHistogram(tallied.histogram, BOUNDS))
     actions: dict[str, tuple[Callable[..., None], ...]] = {
         "count": (plain.counter.inc, count.inc),
         "level": (plain.gauge.set, level.set),
@@ -78,26 +78,26 @@ def test_the_same(steps: list[tuple[str, float]]) -> None:
         "seconds": (plain.histogram.observe, distribution.observe),
         "up": (_ignoring(plain.gauge.inc), _ignoring(level.inc)),
         "down": (_ignoring(plain.gauge.dec), _ignoring(level.dec)),
-        "hand over": (_ignoring(tallies.hand_over),),
+        "hand over": (_ignoring(buffered.flush),),
     }
     for action, number in steps:
         for act in actions[action]:
             act(number)
-    tallies.hand_over()
+    buffered.flush()
     assert tallied.shown() == plain.shown()
 
 
 def test_labels() -> None:
     """Values of labels have a tally each, which is made once."""
-    registry, tallies = CollectorRegistry(), BufferedMetrics()
+    registry, buffered = CollectorRegistry(), BufferedMetrics()
     family = BufferedFamily(
-        Counter("c", "c", ("a", "b"), registry=registry), BufferedCounter, tallies
+        Counter("c", "c", ("a", "b"), registry=registry), BufferedCounter, buffered
     )
     family.labels("x", 1).inc()
     family.labels("x", 1).inc(2)
     family.labels("y", 1).inc()
     assert family.labels("x", 1) is family.labels("x", 1)
-    tallies.hand_over()
+    buffered.flush()
     shown = generate_latest(registry).decode()
     assert 'c_total{a="x",b="1"} 3.0' in shown
     assert 'c_total{a="y",b="1"} 1.0' in shown
@@ -105,14 +105,14 @@ def test_labels() -> None:
 
 def test_intervals() -> None:
     """What is counted is handed over once a second, and at the end."""
-    registry, tallies, clock = CollectorRegistry(), BufferedMetrics(), Clock()
-    count = tallies.add(BufferedCounter(Counter("c", "c", registry=registry)))
-    tallies.start(clock)
+    registry, buffered, clock = CollectorRegistry(), BufferedMetrics(), Clock()
+    count = buffered.add(BufferedCounter(Counter("c", "c", registry=registry)))
+    buffered.start(clock)
     count.inc()
     assert registry.get_sample_value("c_total") == 0
     clock.advance(INTERVAL)
     assert registry.get_sample_value("c_total") == 1
     count.inc()
-    tallies.stop()
+    buffered.stop()
     assert registry.get_sample_value("c_total") == 2
     assert clock.getDelayedCalls() == []

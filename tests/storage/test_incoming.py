@@ -23,11 +23,11 @@ def test_large_file_sets_out_for_the_disk(
         lambda _descriptor, start, length: parts.append((start, length)),
     )
     piece = bytes(STRIDE // 2 + 1)
-    with DirectoryFds(str(tmp_path)) as walk:
-        file = IncomingFile(walk)
+    with DirectoryFds(str(tmp_path)) as fds:
+        file = IncomingFile(fds)
         file.write(piece)
         assert parts == []
         for _ in range(4):
             file.write(piece)
-        file.end(walk)
+        file.end(fds)
     assert parts == [(0, 2 * len(piece)), (2 * len(piece), 2 * len(piece))]

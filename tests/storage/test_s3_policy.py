@@ -21,7 +21,7 @@ from tests.storage.conftest import environment, s3_storage
 from tests.support.s3 import Bucket, Store, credentials
 from tests.support.s3_servers import MotoServer
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = Path(__file__).resolve().parents[3] / "README.md"
 BUCKET = "qabel"
 LARGE = pattern(6 * 2**20)
 SETTING_UP = 5

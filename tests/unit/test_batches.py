@@ -70,7 +70,7 @@ def test_those_who_come_at_the_same_time_are_asked_together() -> None:
     """If nobody is asked for, all that come before the next turn are a batch."""
     asked, clock = Asked(), Clock()
     batches: BatchQueue[int, int] = BatchQueue(
-        asked, soon=lambda function: clock.callLater(0, function)
+        asked, schedule=lambda function: clock.callLater(0, function)
     )
     outcomes = _outcomes([batches.ask(question) for question in (1, 2)])
     assert asked.questions == []

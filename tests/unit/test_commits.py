@@ -10,8 +10,8 @@ QUOTA = 100
 
 
 def _within_quota(size: int) -> Commit:
-    def decide(target: WriteState) -> None:
-        if target.used - (target.size or 0) + size > QUOTA:
+    def decide(state: WriteState) -> None:
+        if state.used - (state.size or 0) + size > QUOTA:
             raise QuotaReached
 
     return Commit(ObjectName("p", "a"), _blob(f"p/a~{size}", size), decide, None)
@@ -34,8 +34,8 @@ def _all(commits: list[Commit]) -> set[int]:
 def test_each_counts_for_the_next() -> None:
     """What one upload stores is used when the next is decided."""
     commits = [_commit(path, 40) for path in "abc"]
-    targets = [WriteState(1, 10, None)] * 3
-    outcomes, puts = settle(commits, targets, _all(commits))
+    states = [WriteState(1, 10, None)] * 3
+    outcomes, puts = settle(commits, states, _all(commits))
     assert outcomes[:2] == [Change(1, 40), Change(1, 40)]
     assert isinstance(outcomes[2], QuotaReached)
     assert [name.path for name in puts] == ["a", "b"]
@@ -44,8 +44,8 @@ def test_each_counts_for_the_next() -> None:
 def test_owners_do_not_count_for_each_other() -> None:
     """Each owner has a quota of their own."""
     commits = [_commit(path, 60) for path in "ab"]
-    targets = [WriteState(1, 0, None), WriteState(2, 0, None)]
-    outcomes, _ = settle(commits, targets, _all(commits))
+    states = [WriteState(1, 0, None), WriteState(2, 0, None)]
+    outcomes, _ = settle(commits, states, _all(commits))
     assert outcomes == [Change(1, 60), Change(2, 60)]
 
 
@@ -54,8 +54,8 @@ def test_the_last_of_one_name_stays() -> None:
     grows by what is there in the end."""
     old = StoredObject("p/a~0", 5, '"0"', None)
     commits = [_commit("a", 50, "1"), _commit("a", 30, "2"), _commit("a", 70, "3")]
-    targets = [WriteState(1, 5, old)] * 3
-    outcomes, puts = settle(commits, targets, _all(commits))
+    states = [WriteState(1, 5, old)] * 3
+    outcomes, puts = settle(commits, states, _all(commits))
     assert outcomes == [Change(1, 45), Change(1, -20), Change(1, 40)]
     (put,) = puts.values()
     assert (put.blob.blob_key, put.grown) == ("p/a~3", 65)
@@ -68,7 +68,7 @@ def test_the_next_sees_the_one_before() -> None:
     def commit(version: str) -> Commit:
         plain = _commit("a", 1, version)
         return Commit(
-            plain.name, plain.blob, lambda target: seen.append(target.etag), None
+            plain.name, plain.blob, lambda state: seen.append(state.etag), None
         )
 
     commits = [commit("1"), commit("2")]

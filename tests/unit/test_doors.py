@@ -38,46 +38,46 @@ def test_this_machine(host: str) -> None:
 
 def test_in_all() -> None:
     """When so many are in, nobody else is, until somebody leaves."""
-    doors = ConnectionLimiter(most=2)
+    connection_limiter = ConnectionLimiter(most=2)
     for _ in range(2):
-        assert doors.refusal() is None
-        doors.enter()
-    assert doors.refusal() == FULL
-    doors.leave(None)
-    assert doors.refusal() is None
+        assert connection_limiter.refusal() is None
+        connection_limiter.enter()
+    assert connection_limiter.refusal() == FULL
+    connection_limiter.leave(None)
+    assert connection_limiter.refusal() is None
 
 
 def test_of_one() -> None:
     """When so many of one origin are in, others still come in; and none is
     remembered that is out."""
-    doors = ConnectionLimiter(most_of_one=2)
+    connection_limiter = ConnectionLimiter(most_of_one=2)
     for _ in range(2):
-        assert doors.refusal_of("a") is None
-        doors.enter()
-        doors.enter_as("a")
-    assert doors.refusal_of("a") == FULL_OF_ONE
-    assert doors.refusal_of("b") is None
-    assert doors.refusal_of(None) is None
+        assert connection_limiter.client_refusal("a") is None
+        connection_limiter.enter()
+        connection_limiter.enter_client("a")
+    assert connection_limiter.client_refusal("a") == FULL_OF_ONE
+    assert connection_limiter.client_refusal("b") is None
+    assert connection_limiter.client_refusal(None) is None
     for _ in range(2):
-        doors.leave("a")
-    assert doors.refusal_of("a") is None
-    assert doors._of_one == {}
+        connection_limiter.leave("a")
+    assert connection_limiter.client_refusal("a") is None
+    assert connection_limiter._of_one == {}
 
 
 def test_no_limit() -> None:
     """Zero is no limit."""
-    doors = ConnectionLimiter()
+    connection_limiter = ConnectionLimiter()
     for _ in range(10_000):
-        doors.enter()
-        doors.enter_as("a")
-    assert doors.refusal() is None
-    assert doors.refusal_of("a") is None
+        connection_limiter.enter()
+        connection_limiter.enter_client("a")
+    assert connection_limiter.refusal() is None
+    assert connection_limiter.client_refusal("a") is None
 
 
 def test_turned_away() -> None:
     """So many are told why they don't come in, and no more at a time."""
-    doors = ConnectionLimiter(most=1)
-    assert all(doors.turn_away(FULL) for _ in range(MOST_OUTSIDE))
-    assert not doors.turn_away(FULL)
-    doors.forget()
-    assert doors.turn_away(FULL)
+    connection_limiter = ConnectionLimiter(most=1)
+    assert all(connection_limiter.reject(FULL) for _ in range(MOST_OUTSIDE))
+    assert not connection_limiter.reject(FULL)
+    connection_limiter.forget()
+    assert connection_limiter.reject(FULL)

@@ -34,7 +34,7 @@ class Work:
         self._ends[name].errback(ZeroDivisionError())
 
     async def _work(self, name: str, thing: str) -> None:
-        async with self.turns.of(thing):
+        async with self.turns.hold(thing):
             self.begun.append(name)
             self._ends[name] = Deferred()
             await self._ends[name]

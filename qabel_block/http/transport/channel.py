@@ -156,7 +156,7 @@ class StreamingChannel(WritingChannel):
         elif not self.requests[-1].startedWriting:
             self.persistent = False
 
-    def hand_over(self) -> Any:
+    def upgrade(self) -> Any:
         """Give up the connection to another protocol; return its transport."""
         self.setTimeout(None)
         self.transport.unregisterProducer()
@@ -302,20 +302,20 @@ class GuardedChannel(StreamingChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        refusal = self.site.doors.refusal()
+        refusal = self.site.connection_limiter.refusal()
         if refusal is None:
-            self.site.doors.enter()
+            self.site.connection_limiter.enter()
             self._inside = True
             if not isinstance(self.transport, HAProxyProtocolWrapper):
-                refusal = self._enter_as()
+                refusal = self._enter_client()
         if refusal is not None:
-            self._turn_away(refusal)
+            self._reject(refusal)
 
     def dataReceived(self, data: bytes) -> None:
         if not self._received and isinstance(self.transport, HAProxyProtocolWrapper):
-            refusal = self._enter_as()
+            refusal = self._enter_client()
             if refusal is not None:
-                self._turn_away(refusal)
+                self._reject(refusal)
         if self._refused:
             return
         self._received += len(data)
@@ -329,44 +329,44 @@ class GuardedChannel(StreamingChannel):
         self.left()
         if self._outside:
             self._outside = False
-            self.site.doors.forget()
+            self.site.connection_limiter.forget()
         super().connectionLost(reason)
 
     def loseConnection(self) -> None:
         self._begin(Stage.NOTHING)
         super().loseConnection()
 
-    def hand_over(self) -> Any:
+    def upgrade(self) -> Any:
         self._begin(Stage.NOTHING)
-        return super().hand_over()
+        return super().upgrade()
 
     def left(self) -> None:
         """Take note that the connection is no more, whoever has had it. May be
         repeated."""
         if self._inside:
             self._inside = False
-            self.site.doors.leave(self._origin)
+            self.site.connection_limiter.leave(self._origin)
 
     def pause_body(self) -> None:
         self._made_to_wait = True
         super().pause_body()
 
-    def _enter_as(self) -> str | None:
+    def _enter_client(self) -> str | None:
         """Count the connection for its client; return why that can't be. Proxies
         that speak for many are nobody."""
         who = None if self.peer.trusted else origin(self.peer.address)
-        refusal = self.site.doors.refusal_of(who)
+        refusal = self.site.connection_limiter.client_refusal(who)
         if refusal is None:
-            self.site.doors.enter_as(who)
+            self.site.connection_limiter.enter_client(who)
             self._origin = who
         return refusal
 
-    def _turn_away(self, reason: str) -> None:
+    def _reject(self, reason: str) -> None:
         """Answer, and give the client a moment to read that: if the connection was
         closed while it still sends, the answer would be lost."""
         self.left()
         self._refused = True
-        self._outside = self.site.doors.turn_away(reason)
+        self._outside = self.site.connection_limiter.reject(reason)
         if self._outside:
             self.transport.write(_REJECTION % reason.encode("ascii"))
             self.setTimeout(REJECT_SECONDS)

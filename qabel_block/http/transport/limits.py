@@ -67,7 +67,7 @@ class ConnectionLimiter:
         """Return why nobody can come in now, if so."""
         return FULL if self._most and self._inside >= self._most else None
 
-    def refusal_of(self, who: str | None) -> str | None:
+    def client_refusal(self, who: str | None) -> str | None:
         """Return why nobody of this origin can come in now, if so."""
         if who is None or not self._most_of_one:
             return None
@@ -77,7 +77,7 @@ class ConnectionLimiter:
         """Count a connection."""
         self._inside += 1
 
-    def enter_as(self, who: str | None) -> None:
+    def enter_client(self, who: str | None) -> None:
         """Count a connection for its origin as well."""
         if who is not None:
             self._of_one[who] += 1
@@ -93,7 +93,7 @@ class ConnectionLimiter:
             if not self._of_one[who]:
                 del self._of_one[who]
 
-    def turn_away(self, reason: str) -> bool:
+    def reject(self, reason: str) -> bool:
         """Take note of a connection that is not let in.
 
         :return: whether there is time to tell it why; it has to be forgotten then.

@@ -88,7 +88,7 @@ class StreamingRequest(Request):
     refused: int | None = None
     _awaits_continue = False
     _discarded = 0
-    _patience: IDelayedCall | None = None
+    _discard_timer: IDelayedCall | None = None
 
     def headReceived(
         self, method: bytes, target: bytes, version: bytes, length: int | None
@@ -166,7 +166,7 @@ class StreamingRequest(Request):
         self.channel.body_paused = False
         self.body.end()  # which may be all that the answer has waited for
         if answered:
-            self._end_patience()
+            self._cancel_discard_timer()
             self._cleanup()
 
     def write(self, data: bytes) -> None:
@@ -183,12 +183,12 @@ class StreamingRequest(Request):
         if self.queued and self.content_length != 0:
             self.body.discard()
             seconds = UNSENT_SECONDS if self._awaits_continue else DISCARD_SECONDS
-            self._patience = self.site.reactor.callLater(
+            self._discard_timer = self.site.reactor.callLater(
                 seconds, self.channel.loseConnection
             )
 
     def connectionLost(self, reason: Failure) -> None:
-        self._end_patience()
+        self._cancel_discard_timer()
         super().connectionLost(reason)
         if self.has_begun:
             if not self.finished:
@@ -229,6 +229,6 @@ class StreamingRequest(Request):
         else:
             self.setHeader(b"Connection", b"close")
 
-    def _end_patience(self) -> None:
-        if self._patience is not None and self._patience.active():
-            self._patience.cancel()
+    def _cancel_discard_timer(self) -> None:
+        if self._discard_timer is not None and self._discard_timer.active():
+            self._discard_timer.cancel()

@@ -28,7 +28,7 @@ class BlockSite(Site):
     :param write_access: takes note of each request.
     :param counted: told how many connections there are whenever that changes.
     :param proxies: those that are believed whom they speak for; by default none.
-    :ivar doors: what lets connections in; by default, all of them.
+    :ivar connection_limiter: what lets connections in; by default, all of them.
     """
 
     protocol = GuardedChannel  # type: ignore[assignment]
@@ -48,7 +48,7 @@ class BlockSite(Site):
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
         self.proxies = TrustedProxies() if proxies is None else proxies
-        self.doors = ConnectionLimiter()
+        self.connection_limiter = ConnectionLimiter()
         self._write_access = write_access
         self._counted = counted
         self._channels: set[StreamingChannel] = set()

@@ -36,8 +36,8 @@ def store(root: str, files: Sequence[SmallFile]) -> list[Outcome]:
     """Make files durable under their names; one that fails fails alone."""
     outcomes: list[Outcome] = []
     for group in _groups(files):
-        with DirectoryFds(root) as walk:
-            outcomes += _store(walk, group)
+        with DirectoryFds(root) as fds:
+            outcomes += _store(fds, group)
     return outcomes
 
 
@@ -46,16 +46,16 @@ def publish(root: str, file: IncomingFile, folder: Path, name: str) -> None:
 
     :raises OSError: if that fails; the file may have its name all the same.
     """
-    with DirectoryFds(root) as walk:
+    with DirectoryFds(root) as fds:
         try:
             file.sync()
-            file.link(walk, folder, name)
-            walk.sync([folder])
+            file.link(fds, folder, name)
+            fds.sync([folder])
         finally:
-            file.end(walk)
+            file.end(fds)
 
 
-def _store(walk: DirectoryFds, files: Sequence[SmallFile]) -> list[Outcome]:
+def _store(fds: DirectoryFds, files: Sequence[SmallFile]) -> list[Outcome]:
     outcomes: list[Outcome] = [None] * len(files)
     incoming: dict[int, IncomingFile] = {}
 
@@ -68,7 +68,7 @@ def _store(walk: DirectoryFds, files: Sequence[SmallFile]) -> list[Outcome]:
                     outcomes[n] = error
 
     def write(n: int) -> None:
-        incoming[n] = IncomingFile(walk)
+        incoming[n] = IncomingFile(fds)
         incoming[n].write(files[n].content)
         if len(files) > 1:
             start_writeback(incoming[n].descriptor)
@@ -76,9 +76,9 @@ def _store(walk: DirectoryFds, files: Sequence[SmallFile]) -> list[Outcome]:
     try:
         for_each(write)
         for_each(lambda n: incoming[n].sync())
-        for_each(lambda n: incoming[n].link(walk, files[n].folder, files[n].name))
+        for_each(lambda n: incoming[n].link(fds, files[n].folder, files[n].name))
         try:
-            walk.sync(
+            fds.sync(
                 file.folder
                 for file, outcome in zip(files, outcomes, strict=True)
                 if outcome is None
@@ -87,7 +87,7 @@ def _store(walk: DirectoryFds, files: Sequence[SmallFile]) -> list[Outcome]:
             outcomes = [outcome or error for outcome in outcomes]
     finally:
         for one in incoming.values():
-            one.end(walk)
+            one.end(fds)
     return outcomes
 
 

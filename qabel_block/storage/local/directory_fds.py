@@ -94,8 +94,8 @@ def remove_empty(root: str, path: Path) -> None:
     """Remove folders that are empty, the innermost first, but not the root."""
     for above in reversed(ancestry(path)[1:]):
         try:
-            with DirectoryFds(root) as walk:
-                os.rmdir(above[-1], dir_fd=walk.folder(above[:-1]))
+            with DirectoryFds(root) as fds:
+                os.rmdir(above[-1], dir_fd=fds.folder(above[:-1]))
         except FileNotFoundError:
             continue
         except OSError:

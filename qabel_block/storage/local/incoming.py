@@ -51,10 +51,10 @@ class IncomingFile:
     :raises OSError: if it can't be made.
     """
 
-    def __init__(self, walk: DirectoryFds) -> None:
+    def __init__(self, fds: DirectoryFds) -> None:
         self._written = 0
         self._set_out = 0
-        folder = walk.folder((INCOMING,))
+        folder = fds.folder((INCOMING,))
         while True:
             self._name = token_hex(16)
             self.descriptor = os.open(self._name, _NEW, 0o640, dir_fd=folder)
@@ -78,7 +78,7 @@ class IncomingFile:
         """Make durable what was written."""
         os.fsync(self.descriptor)
 
-    def link(self, walk: DirectoryFds, folder: Path, name: str) -> None:
+    def link(self, fds: DirectoryFds, folder: Path, name: str) -> None:
         """Give the file its final name, which is not durable yet.
 
         :param folder: made if it is not there.
@@ -91,8 +91,8 @@ class IncomingFile:
                 os.link(
                     self._name,
                     name,
-                    src_dir_fd=walk.folder((INCOMING,)),
-                    dst_dir_fd=walk.folder(folder),
+                    src_dir_fd=fds.folder((INCOMING,)),
+                    dst_dir_fd=fds.folder(folder),
                     follow_symlinks=False,
                 )
                 return
@@ -100,15 +100,15 @@ class IncomingFile:
                 # Again if another process removes a folder that it finds empty.
                 if attempt == ATTEMPTS:
                     raise
-                walk.forget(folder)
+                fds.forget(folder)
                 with suppress(FileNotFoundError):
-                    walk.make(folder)
+                    fds.make(folder)
 
-    def end(self, walk: DirectoryFds) -> None:
+    def end(self, fds: DirectoryFds) -> None:
         """Remove the file from ``.incoming``, whatever other name it has got, and
         close it."""
         try:
-            os.unlink(self._name, dir_fd=walk.folder((INCOMING,)))
+            os.unlink(self._name, dir_fd=fds.folder((INCOMING,)))
         except OSError:
             pass  # the sweep will
         finally:
@@ -118,8 +118,8 @@ class IncomingFile:
 def sweep(root: str) -> int:
     """Remove what crashed processes have left; return how many files."""
     count = 0
-    with DirectoryFds(root) as walk:
-        folder = walk.folder((INCOMING,))
+    with DirectoryFds(root) as fds:
+        folder = fds.folder((INCOMING,))
         for name in os.listdir(folder):
             try:
                 descriptor = os.open(

@@ -38,8 +38,8 @@ def _in_folder(
 ) -> None:
     """Call ``function`` with a folder's descriptor, if it is there."""
     try:
-        with directory_fds.DirectoryFds(root) as walk:
-            function(walk.folder(path))
+        with directory_fds.DirectoryFds(root) as fds:
+            function(fds.folder(path))
     except OSError as error:
         if error.errno not in NO_FILE or not os.path.isdir(root):
             raise

@@ -30,7 +30,7 @@ def prefixes(root: str) -> Generator[str, None, None]:
                 yield entry.name
 
 
-def walk(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
+def fds(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
     """Return all files below a prefix, and as text what is no blob.
 
     Only the folders on the way to where the walk has come to are open.
@@ -122,8 +122,8 @@ def _opened(root: str, keys: Sequence[str]) -> Iterator[tuple[int, str, str]]:
     Those whose folder is not there are left out.
     """
     files = [(*_split(file_of(key)), key) for key in keys]
-    with directory_fds.DirectoryFds(root) as walk:
-        walk.folder()  # without the root itself nothing can be said
+    with directory_fds.DirectoryFds(root) as fds:
+        fds.folder()  # without the root itself nothing can be said
     for path, below in groupby(sorted(files), key=lambda file: file[0]):
         with ExitStack() as stack:
             try:

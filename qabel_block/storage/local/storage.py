@@ -123,12 +123,12 @@ class LocalStorage:
                 self._prepare()
             if os.statvfs(self._root).f_bavail == 0:
                 raise StorageFull
-            with directory_fds.DirectoryFds(self._root) as walk:
-                probe = IncomingFile(walk)
+            with directory_fds.DirectoryFds(self._root) as fds:
+                probe = IncomingFile(fds)
                 try:
                     probe.write(b"\0")
                 finally:
-                    probe.end(walk)
+                    probe.end(fds)
 
     def _check_room(self) -> None:
         try:
@@ -139,9 +139,9 @@ class LocalStorage:
 
 def _make_durably(parent: str, name: str) -> None:
     if not os.path.isdir(os.path.join(parent, name)):
-        with directory_fds.DirectoryFds(parent) as walk:
-            walk.make((name,))
-            walk.sync([()])
+        with directory_fds.DirectoryFds(parent) as fds:
+            fds.make((name,))
+            fds.sync([()])
 
 
 @implementer(IBlobWriter)
@@ -191,8 +191,8 @@ class LocalWriter:
     def _flush(self) -> IncomingFile:
         with translated():
             if self._file is None:
-                with directory_fds.DirectoryFds(self._root) as walk:
-                    self._file = IncomingFile(walk)
+                with directory_fds.DirectoryFds(self._root) as fds:
+                    self._file = IncomingFile(fds)
             for data in self._pending:
                 self._file.write(data)
             self._pending.clear()
@@ -208,8 +208,8 @@ class LocalWriter:
     def _discard(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with directory_fds.DirectoryFds(self._root) as walk:
-                file.end(walk)
+            with directory_fds.DirectoryFds(self._root) as fds:
+                file.end(fds)
 
 
 @implementer(IBlobReader)
@@ -251,8 +251,8 @@ class LocalReader:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         with translated():
             try:
-                with directory_fds.DirectoryFds(root) as walk:
-                    folder = walk.folder(tuple(path))
+                with directory_fds.DirectoryFds(root) as fds:
+                    folder = fds.folder(tuple(path))
                     self._descriptor = os.open(last, flags, dir_fd=folder)
             except OSError as error:
                 if error.errno in NO_FILE and os.path.isdir(root):

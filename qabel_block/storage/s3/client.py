@@ -118,14 +118,14 @@ class S3Client:
 
     def put(self, key: str, body: memoryview) -> None:
         """Store a whole blob."""
-        with UploadBody(body, time.monotonic) as parcel, translated():
+        with UploadBody(body, time.monotonic) as sent, translated():
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
-                Body=parcel,
-                ContentMD5=_base64(parcel.digest),
+                Body=sent,
+                ContentMD5=_base64(sent.digest),
             )
-        if not _checked(answer, parcel.digest):
+        if not _checked(answer, sent.digest):
             self._check_size(key, len(body), None)
 
     def begin(self, key: str) -> str:
@@ -138,17 +138,17 @@ class S3Client:
 
     def put_part(self, key: str, upload: str, number: int, body: memoryview) -> str:
         """Store a part, numbered from 1, and return its ETag."""
-        with UploadBody(body, time.monotonic) as parcel, translated():
+        with UploadBody(body, time.monotonic) as sent, translated():
             answer = self._client.upload_part(
                 Bucket=self._bucket,
                 Key=key,
                 UploadId=upload,
                 PartNumber=number,
-                Body=parcel,
-                ContentMD5=_base64(parcel.digest),
+                Body=sent,
+                ContentMD5=_base64(sent.digest),
             )
-        _checked(answer, parcel.digest)
-        return str(answer.get("ETag") or f'"{parcel.digest.hex()}"')
+        _checked(answer, sent.digest)
+        return str(answer.get("ETag") or f'"{sent.digest.hex()}"')
 
     def complete(self, key: str, upload: str, etags: Sequence[str], size: int) -> None:
         """Make the parts a blob of ``size`` bytes, and see that it is one."""

@@ -60,7 +60,7 @@ class S3Listing:
     ) -> None:
         self._page = page
         self._run = ThreadQueue(threads, clock).run
-        self._turns = DeferredSemaphore(transfers)
+        self._queue = DeferredSemaphore(transfers)
         self._connection = S3Connection(connect)
 
     async def prefixes(self) -> AsyncGenerator[Sequence[str], None]:
@@ -116,7 +116,7 @@ class S3Listing:
         """Call ``function`` for each, some at a time."""
 
         def call(one: Q) -> Deferred[T]:
-            return self._turns.run(lambda: Deferred.fromCoroutine(function(one)))
+            return self._queue.run(lambda: Deferred.fromCoroutine(function(one)))
 
         gathering = gatherResults([call(one) for one in of], consumeErrors=True)
         try:

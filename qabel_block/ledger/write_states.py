@@ -20,7 +20,7 @@ async def lock_write_states(
 
     :return: for each name its target, ``None`` where there is no such prefix.
     """
-    rows = await transaction.fetch(queries.lock_targets, names=numbered(names))
+    rows = await transaction.fetch(queries.lock_write_states, names=numbered(names))
     return read_write_states(len(names), rows)
 
 
@@ -30,12 +30,12 @@ def numbered(names: Sequence[ObjectName]) -> str:
 
 
 def read_write_states(count: int, rows: Sequence[Row]) -> list[WriteState | None]:
-    """Read what :data:`~qabel_block.ledger.queries.targets` returned for so
+    """Read what :data:`~qabel_block.ledger.queries.write_states` returned for so
     many names."""
-    targets: list[WriteState | None] = [None] * count
+    states: list[WriteState | None] = [None] * count
     for n, owner_id, used, adopting, *stored in rows:
         current = None if stored[0] is None else StoredObject(*stored)
-        targets[n] = WriteState(
+        states[n] = WriteState(
             owner_id, used, current, adopting=bool(adopting) and current is None
         )
-    return targets
+    return states
