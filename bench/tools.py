@@ -25,7 +25,7 @@ from uuid import UUID
 from attrs import frozen
 
 from qabel_block.ledger.migrate import upgrade
-from tests.ledger.support import change
+from tests.integration.ledger.support import change
 from tests.support.database import query
 from tests.support.postgres import PostgresServer, databases_on
 from tests.support.tools import COMMAND, tool_environment

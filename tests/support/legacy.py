@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from tests.ledger.support import change
+from tests.integration.ledger.support import change
 from tests.support.s3 import Bucket
 
 LEGACY = "aa3320db4c7f"

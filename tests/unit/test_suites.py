@@ -16,11 +16,11 @@ from qabel_block.http.transport.body import RequestBody
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.push.hub import Hub
-from tests.accounts import test_behaviour as accounts
-from tests.caches import test_behaviour as caches
-from tests.push import test_notifiers as notifiers
-from tests.storage import test_listing as listings
-from tests.storage.conftest import IMPLEMENTATIONS as STORAGES
+from tests.integration.accounts import test_behaviour as accounts
+from tests.integration.caches import test_behaviour as caches
+from tests.integration.push import test_notifiers as notifiers
+from tests.integration.storage import test_listing as listings
+from tests.integration.storage.conftest import IMPLEMENTATIONS as STORAGES
 
 TESTED: dict[str, set[type]] = {
     "IAuthenticator": set(accounts.IMPLEMENTATIONS.values()),
@@ -28,7 +28,7 @@ TESTED: dict[str, set[type]] = {
     "INotifier": set(notifiers.IMPLEMENTATIONS.values()),
     "IStorageBackend": set(STORAGES.values()),
     "IBlobListing": set(listings.IMPLEMENTATIONS.values()),
-    # tests/ledger/test_database.py, on the databases of tests/ledger/conftest.py
+    # tests/integration/ledger/test_database.py, on the databases of its conftest
     "IDatabase": {PostgresDatabase, SqliteDatabase},
     # One implementation each, with tests of its own
     "IBody": {RequestBody},

@@ -29,7 +29,7 @@ from twisted.web.http import BAD_REQUEST, REQUEST_TIMEOUT, SWITCHING, HTTPChanne
 from zope.interface import implementer
 
 from qabel_block.http.transport.limits import origin
-from qabel_block.http.transport.request import choose_request_id
+from qabel_block.http.transport.request_ids import choose_request_id
 from qabel_block.http.transport.trusted_proxies import Peer
 
 if TYPE_CHECKING:

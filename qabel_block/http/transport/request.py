@@ -13,7 +13,6 @@ This module leans on ``queued`` of :class:`twisted.web.http.Request`, which keep
 from __future__ import annotations
 
 import re
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -22,23 +21,13 @@ from twisted.web.server import Request
 
 from qabel_block.http.transport.body import RequestBody
 from qabel_block.http.transport.channel import KEEP_ALIVE_SECONDS
+from qabel_block.http.transport.request_ids import choose_request_id
 from qabel_block.http.transport.trusted_proxies import UNKNOWN
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from qabel_block.http.transport.site import BlockSite
-
-_SANE = re.compile(rb"[\x21-\x7e]{1,128}")
-
-
-def choose_request_id(given: bytes | None) -> str:
-    """Return the ID that the client gave to its request, if that is sane, else a
-    new one."""
-    if given is not None and _SANE.fullmatch(given):
-        return given.decode("ascii")
-    return token_hex(16)
-
 
 DISCARD_BYTES = 128 * 1024 * 1024
 DISCARD_SECONDS = 300.0

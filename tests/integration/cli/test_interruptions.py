@@ -1,0 +1,154 @@
+"""Every command can be interrupted, or killed, and run again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from attrs import frozen
+
+from tests.integration.cli.conftest import Installation, on_sqlite
+from tests.integration.ledger.support import change
+from tests.support.database import query
+from tests.support.legacy import LegacyDirectory
+from tests.support.tools import start_tool
+
+COUNT = 8000
+"""Several batches of whatever is done."""
+
+VERSION = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+
+@frozen
+class Half:
+    """What a command does, and how far it has come.
+
+    :ivar prepare: makes something for it to do.
+    :ivar done: tells how much of that is done.
+    """
+
+    words: tuple[str, ...]
+    prepare: Callable[[Installation], None]
+    done: Callable[[Installation], int]
+
+
+def _one(installation: Installation, sql: str) -> int:
+    ((found,),) = query(installation.dsn, sql)
+    return int(found)
+
+
+def _objects(installation: Installation) -> int:
+    return _one(installation, "SELECT count(*) FROM objects")
+
+
+def _deleted(installation: Installation) -> int:
+    assert isinstance(installation.storage, LegacyDirectory)
+    return COUNT - sum(1 for _ in installation.storage.root.glob("p/*"))
+
+
+def _put(installation: Installation, suffix: str) -> None:
+    assert isinstance(installation.storage, LegacyDirectory)
+    folder = installation.storage.root / "p"
+    folder.mkdir()
+    for number in range(COUNT):
+        (folder / f"{number}{suffix}").write_bytes(b"four")
+
+
+def _legacy(installation: Installation) -> None:
+    _put(installation, "")
+
+
+def _unknown(installation: Installation) -> None:
+    _put(installation, f"~{VERSION}")
+
+
+def _garbage(installation: Installation) -> None:
+    _unknown(installation)
+    rows = ", ".join(
+        f"('p/{number}~{VERSION}', '2001-01-01T00:00:00.000000+00:00')"
+        for number in range(COUNT)
+    )
+    change(installation.dsn, f"INSERT INTO garbage VALUES {rows}")
+
+
+HALVES = {
+    "adopt": Half(("adopt",), _legacy, _objects),
+    "rebuild": Half(("rebuild",), _unknown, _objects),
+    "collect": Half(("collect",), _garbage, _deleted),
+    "verify": Half(("verify", "--repair", "--grace", "0"), _unknown, _deleted),
+}
+
+
+@pytest.fixture
+def half(request: pytest.FixtureRequest, local: Installation) -> Half:
+    half = HALVES[request.param]
+    change(local.dsn, "INSERT INTO prefixes (name, user_id) VALUES ('p', 7)")
+    half.prepare(local)
+    return half
+
+
+def _stop_half_way(half: Half, local: Installation, number: int) -> tuple[int, str]:
+    """Run a command until it has done something, but not all; return its status
+    and what it said."""
+    process = start_tool(*half.words, *local.places, "--quiet")
+    deadline = time.monotonic() + 60
+    while half.done(local) == 0:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(number)
+    try:
+        _, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    assert 0 < half.done(local) < COUNT
+    return process.returncode, err
+
+
+def _check_sizes(local: Installation) -> None:
+    total = _one(local, "SELECT coalesce(sum(size), 0) FROM objects")
+    assert _one(local, "SELECT coalesce(sum(size), 0) FROM users") == total
+
+
+@pytest.mark.parametrize(
+    ("half", "local"),
+    [("adopt", "postgresql"), *((name, "sqlite") for name in HALVES)],
+    indirect=True,
+)
+def test_killed(half: Half, local: Installation) -> None:
+    """Killed half-way, a command has left everything in order; run again, it does
+    the rest, except what was just being deleted: that is garbage for a while. And
+    `verify` finds nothing."""
+    status, _ = _stop_half_way(half, local, signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    _check_sizes(local)
+    assert local.run(*half.words).status == (1 if "--repair" in half.words else 0)
+    if half.done is _deleted:
+        local.run("collect", "--grace", "0")
+    assert half.done(local) == COUNT
+    _check_sizes(local)
+    ended = local.run("verify")
+    assert (ended.status, ended.of_kind("verified")[0]["findings"]) == (0, 0)
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("half", "number"),
+    [
+        ("adopt", signal.SIGINT),
+        ("adopt", signal.SIGTERM),
+        ("collect", signal.SIGINT),
+        ("verify", signal.SIGINT),
+    ],
+    indirect=["half"],
+)
+def test_interrupted(half: Half, local: Installation, number: int) -> None:
+    """A signal ends a command after what it is at, with status 2 and one line."""
+    status, err = _stop_half_way(half, local, number)
+    assert status == 2
+    assert err == "qabel-block: interrupted; run it again to go on\n"
+    _check_sizes(local)

@@ -1,0 +1,143 @@
+"""``qabel-block rebuild``: the objects from what is in storage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from tests.integration.cli.conftest import Installation, on_sqlite, on_two
+from tests.integration.cli.server import serving, size, url
+from tests.integration.ledger.support import change
+from tests.support.database import query
+from tests.support.legacy import LegacyDirectory
+
+ANN, BOB = 7, 8
+P, Q = "p", "q"
+
+
+def _rows(dsn: str) -> list[tuple[Any, ...]]:
+    return query(
+        dsn,
+        "SELECT prefix, path, blob_key, size, etag, sha256 FROM objects ORDER BY 1, 2",
+    )
+
+
+def _post(client: httpx.Client, prefix: str, path: str, content: bytes) -> None:
+    assert client.post(url(prefix, path), content=content).status_code == 204
+
+
+def _own(dsn: str) -> None:
+    change(
+        dsn,
+        "INSERT INTO prefixes (name, user_id)"
+        f" VALUES ('{P}', {ANN}), ('{Q}', {BOB}), ('empty', {BOB})",
+    )
+
+
+@on_two
+def test_ledger_lost(installation: Installation) -> None:
+    """After objects and garbage were lost, every object is there again, as it was:
+    the newest of its versions, with its ETag; and older ones are left for
+    `verify --repair`."""
+    _own(installation.dsn)
+    installation.storage.put(f"{P}/legacy", b"legacy")
+    installation.storage.put(f"{P}/replaced", b"older")
+    assert installation.run("adopt").status == 0
+    with serving(installation, ANN, BOB) as (ann, bob):
+        for content in (b"first", b"second", b"third"):
+            _post(ann, P, "a/b", content)
+        _post(ann, P, "replaced", b"newer")
+        _post(ann, P, "empty", b"")
+        _post(bob, Q, "block/1", b"x" * 100_000)
+    before = _rows(installation.dsn)
+    change(installation.dsn, "DELETE FROM objects", "DELETE FROM garbage")
+    ended = installation.run("rebuild")
+    assert (ended.status, ended.err) == (0, "")
+    (summary,) = ended.of_kind("rebuilt")
+    assert summary["objects"] == 5
+    assert len(ended.of_kind("unknowable")) == 3
+    assert _rows(installation.dsn) == before
+    with serving(installation, ANN, BOB) as (ann, bob):
+        assert ann.get(url(P, "a/b")).content == b"third"
+        assert size(ann) == len(b"third" + b"newer" + b"legacy")
+        assert size(bob) == 100_000
+    verified = installation.run("verify", "--read", "--repair", "--grace", "0")
+    assert {entry["path"] for entry in verified.of_kind("unknown-blob")} == {
+        "a/b",
+        "replaced",
+    }
+    assert verified.of_kind("verified")[0]["repaired"] == 3
+    assert installation.run("verify", "--read").status == 0
+    assert _rows(installation.dsn) == before
+
+
+def test_old_backup(local: Installation) -> None:
+    """After the ledger was restored from a backup, what was stored since is there,
+    and what has no blob any more is dropped and named."""
+    _own(local.dsn)
+    with serving(local, ANN) as (ann,):
+        for path in ("kept", "changed", "deleted"):
+            _post(ann, P, path, b"old")
+        backup = _rows(local.dsn)
+        _post(ann, P, "changed", b"newer")
+        _post(ann, P, "new", b"new")
+        assert ann.delete(url(P, "deleted")).status_code == 204
+    local.run("collect", "--grace", "0")
+    now = _rows(local.dsn)
+    change(
+        local.dsn,
+        "DELETE FROM objects",
+        *(
+            "INSERT INTO objects (prefix, path, blob_key, size, etag, sha256, created)"
+            f" VALUES ('{prefix}', '{path}', '{key}', {bytes_}, '{etag}', '{sha}',"
+            " '2027-01-01T00:00:00.000000+00:00')"
+            for prefix, path, key, bytes_, etag, sha in backup
+        ),
+        f"UPDATE users SET size = 9 WHERE user_id = {ANN}",
+    )
+    ended = local.run("rebuild")
+    assert ended.status == 0
+    assert ended.of_kind("dropped") == [{"prefix": P, "path": "deleted", "size": 3}]
+    assert _rows(local.dsn) == now
+    assert query(local.dsn, f"SELECT size FROM users WHERE user_id = {ANN}") == [(11,)]
+    assert local.run("verify").status == 0
+    second = local.run("rebuild").of_kind("rebuilt")[0]
+    assert (second["objects"], second["dropped"], second["known"]) == (0, 0, 3)
+
+
+@on_sqlite
+def test_garbage_stays_garbage(local: Installation) -> None:
+    """What the ledger still knows to be garbage does not come back."""
+    _own(local.dsn)
+    with serving(local, ANN) as (ann,):
+        _post(ann, P, "a", b"x")
+        assert ann.delete(url(P, "a")).status_code == 204
+    assert local.run("rebuild").of_kind("rebuilt")[0]["objects"] == 0
+    assert _rows(local.dsn) == []
+
+
+@on_sqlite
+def test_no_prefixes(local: Installation) -> None:
+    """Without users and prefixes there is nothing to rebuild from."""
+    local.storage.put(f"{P}/a", b"x")
+    ended = local.run("rebuild")
+    assert (ended.status, ended.out) == (2, "")
+    assert "restore users and prefixes" in ended.err
+
+
+@on_sqlite
+def test_wrong_storage(local: Installation) -> None:
+    """If storage holds nothing that belongs to the ledger, it is the wrong one, and
+    no object is dropped."""
+    assert isinstance(local.storage, LegacyDirectory)
+    _own(local.dsn)
+    local.storage.put(f"{P}/a", b"x")
+    local.run("adopt")
+    local.storage.root.rename(local.storage.root.with_name("elsewhere"))
+    assert local.run("rebuild").status == 2
+    local.storage.root.mkdir()
+    ended = local.run("rebuild")
+    assert (ended.status, ended.out) == (2, "")
+    assert "is it the right one?" in ended.err
+    assert len(_rows(local.dsn)) == 1

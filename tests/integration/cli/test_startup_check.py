@@ -1,0 +1,122 @@
+"""The server does not start on a database of another version."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from qabel_block.ledger.migrate import head, upgrade
+from tests.integration.ledger.support import change
+from tests.support.legacy import LEGACY
+from tests.support.postgres import NewDatabase, PostgresServer, databases_on
+from tests.support.server import ServerProcess
+from tests.support.tools import run_tool, tool_environment
+from tests.support.waiting import wait_for
+
+TWIST = (sys.executable, "-m", "twisted", "qabel-block")
+TWISTD = (
+    *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+    *("--nodaemon", "--pidfile=", "qabel-block"),
+)
+
+
+def _refused(runner: tuple[str, ...], dsn: str, tmp_path: Path, *options: str) -> str:
+    storage = ("--local-storage", str(tmp_path / "objects"), "--port", "0")
+    ended = subprocess.run(
+        [*runner, "--psql-dsn", dsn, *storage, *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=tool_environment(),
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (78, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("qabel-block: database: ")
+    return line
+
+
+@pytest.mark.parametrize("runner", [TWIST, TWISTD], ids=["twist", "twistd"])
+@pytest.mark.parametrize("revision", [None, LEGACY])
+def test_not_migrated(
+    runner: tuple[str, ...], revision: str | None, empty_dsn: str, tmp_path: Path
+) -> None:
+    """On an empty database, or a legacy one, the server ends with one line that
+    names the command."""
+    if revision:
+        upgrade(empty_dsn, revision)
+    line = _refused(runner, empty_dsn, tmp_path)
+    assert head() in line
+    assert line.endswith("run: qabel-block migrate")
+
+
+def test_newer(dsn: str, tmp_path: Path) -> None:
+    """If a newer version has migrated the database, the line says so."""
+    change(dsn, "UPDATE alembic_version SET version_num = '0123456789ab'")
+    line = _refused(TWIST, dsn, tmp_path)
+    assert "0123456789ab" in line
+    assert "newer" in line
+
+
+def test_several_processes(new_postgres_database: NewDatabase, tmp_path: Path) -> None:
+    """With several processes it is one line, too."""
+    line = _refused(TWIST, new_postgres_database(), tmp_path, "--processes", "2")
+    assert line.endswith("run: qabel-block migrate")
+
+
+def test_standalone_upgrades_itself(tmp_path: Path) -> None:
+    """A standalone server brings its own ledger to the newest schema."""
+    (tmp_path / "home").mkdir()
+    dsn = f"sqlite:///{tmp_path / 'home' / 'ledger.sqlite'}"
+    upgrade(dsn, LEGACY)
+    options = ("--standalone", str(tmp_path / "home"), "--dummy-auth", "T")
+    with ServerProcess(*options) as server:
+        wait_for(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)
+
+
+def test_down_at_the_start(own_postgres: PostgresServer, tmp_path: Path) -> None:
+    """A server that starts while the database is down learns later that it is not
+    migrated: `/readyz` says so in words, requests get 503, and once it is migrated
+    all is well."""
+    with databases_on(own_postgres.dsn) as new:
+        dsn = new()
+        own_postgres.stop()
+        try:
+            options = (
+                *("--psql-dsn", dsn, "--local-storage", str(tmp_path / "objects")),
+                *("--dummy-auth", "T", "--dummy-cache"),
+            )
+            with ServerProcess(*options) as server:
+                url = f"{server.url}/api/v0/files/p/a"
+                auth = {"Authorization": "Token T"}
+                assert httpx.get(f"{server.url}/readyz").status_code == 503
+                own_postgres.start()
+                ready = f"{server.url}/readyz"
+                wait_for(lambda: "qabel-block migrate" in httpx.get(ready).text)
+                assert httpx.get(ready).status_code == 503
+                refused = httpx.post(url, content=b"x", headers=auth)
+                assert refused.status_code == 503
+                assert "Retry-After" in refused.headers
+                assert run_tool("migrate", "--psql-dsn", dsn).status == 0
+                wait_for(lambda: httpx.get(ready).status_code == 200)
+                assert httpx.post(url, content=b"x", headers=auth).status_code == 204
+        finally:
+            own_postgres.start()
+
+
+def test_silent_database(tmp_path: Path) -> None:
+    """A database that takes connections and never answers doesn't keep the server
+    from starting."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d"
+        options = (
+            *("--psql-dsn", dsn, "--local-storage", str(tmp_path / "objects")),
+            *("--dummy-auth", "T", "--dummy-cache"),
+        )
+        with ServerProcess(*options) as server:
+            assert httpx.get(f"{server.url}/healthz").status_code == 200

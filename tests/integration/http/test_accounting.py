@@ -1,0 +1,79 @@
+"""What this server asks the accounting server, and when it fails (PROTOCOL 5)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import httpx
+
+from tests.integration.http.world import LARGE, World
+from tests.support.server import ServerProcess
+
+
+def test_one_call_for_simultaneous_requests(world: World) -> None:
+    """Eight simultaneous first requests with one token ask once."""
+    user = world.user()
+    world.accounting.delay = 0.5
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: user.quota(), range(8)))
+    finally:
+        world.accounting.delay = 0
+    assert answers == [{"quota": LARGE, "size": 0}] * 8
+    auth = f"Token {user.token}"
+    calls = [c for c in world.accounting.calls if c.body.get("auth") == auth]
+    assert len(calls) == 1
+
+
+def test_request_id_is_passed_on(world: World) -> None:
+    """The accounting server is told the request's ID."""
+    user = world.user()
+    user.client.get("/api/v0/quota/", headers={"X-Request-ID": "passed-on"})
+    auth = f"Token {user.token}"
+    (call,) = [c for c in world.accounting.calls if c.body.get("auth") == auth]
+    assert call.headers["x-request-id"] == "passed-on"
+    assert call.headers["apisecret"] == world.accounting.secret
+    assert call.headers["content-type"] == "application/json"
+
+
+def test_no_token_in_the_log(world: World) -> None:
+    """Neither tokens nor the secret ever show in the log."""
+    user = world.user()
+    user.quota()
+    user.upload("a", b"x")
+    stranger = uuid4().hex
+    headers = {"Authorization": f"Token {stranger}"}
+    user.client.get("/api/v0/quota/", headers=headers)
+    log = world.server.log()
+    assert user.token not in log
+    assert stranger not in log
+    assert world.accounting.secret not in log
+
+
+def test_accounting_server_down(world: World) -> None:
+    """While the accounting server is down, users it has told of go on, others
+    get 503 with Retry-After."""
+    known, unknown = world.user(), world.user()
+    known.upload("a", b"x")
+    world.accounting.status = 500
+    try:
+        assert known.upload("a", b"y").status_code == 204
+        assert known.download("a").content == b"y"
+        answer = unknown.client.get("/api/v0/quota/")
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert "accounting" in answer.json()["detail"]
+        assert unknown.token not in answer.text
+    finally:
+        world.accounting.status = None
+    assert unknown.quota()["size"] == 0
+
+
+def test_no_accounting_server_at_all() -> None:
+    """Nobody listens there: the server starts, is ready, and answers 503."""
+    options = ("--dummy", "--dummy-cache", "--accounting-host", "http://127.0.0.1:9")
+    with ServerProcess(*options) as server:
+        client = httpx.Client(base_url=server.url, timeout=60)
+        assert client.get("/healthz").status_code == 200
+        headers = {"Authorization": "Token x"}
+        answer = client.get("/api/v0/quota/", headers=headers)
+        assert answer.status_code == 503

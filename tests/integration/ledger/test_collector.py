@@ -1,0 +1,306 @@
+"""The collector, on a real ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent
+
+from qabel_block.errors import StorageFull, Unavailable
+from qabel_block.interfaces import IStorageBackend
+from qabel_block.ledger.ledger import Ledger
+from qabel_block.operations import collector as module
+from qabel_block.operations.collector import Collector
+from tests.integration.ledger.support import (
+    OWNER,
+    MovableTime,
+    P,
+    at_once,
+    logged,
+    name,
+    noted,
+    tracebacks,
+    upload,
+)
+from tests.support.database import query
+
+GRACE = 3600.0
+INTERVAL = 60.0
+
+
+class Blobs:
+    """A storage's part that collectors need, which can be told to fail.
+
+    :ivar deleted: the keys of each call.
+    :ivar failure: raised instead, if there is one.
+    :ivar gate: awaited before anything is deleted, if there is one.
+    """
+
+    def __init__(self) -> None:
+        self.deleted: list[list[str]] = []
+        self.failure: Exception | None = None
+        self.gate: Deferred[None] | None = None
+        self.calls = 0
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        self.calls += 1
+        if self.gate is not None:
+            await self.gate
+        if self.failure is not None:
+            raise self.failure
+        self.deleted.append(list(keys))
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted(key for keys in self.deleted for key in keys)
+
+
+@pytest.fixture
+def blobs() -> Blobs:
+    return Blobs()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_twisted.async_fixture
+async def ledger(ledger: Ledger) -> Ledger:
+    """A ledger with a prefix."""
+    await ledger.create_prefix(OWNER, P)
+    return ledger
+
+
+@pytest.fixture
+def collector(ledger: Ledger, blobs: Blobs, clock: Clock) -> Collector:
+    return collecting(ledger, blobs, clock)
+
+
+def collecting(ledger: Ledger, blobs: Blobs, clock: Clock) -> Collector:
+    return Collector(ledger, cast(IStorageBackend, blobs), clock, GRACE, INTERVAL)
+
+
+async def settled(collector: Collector) -> None:
+    """Wait for the round that has begun."""
+    await collector.collect(grace=10 * GRACE)
+
+
+async def garbage(ledger: Ledger, number: int) -> list[str]:
+    return sorted([(await noted(ledger, name("a"))).blob_key for _ in range(number)])
+
+
+@pytest_twisted.ensureDeferred
+async def test_old_and_young(
+    collector: Collector, ledger: Ledger, blobs: Blobs, now: MovableTime, dsn: str
+) -> None:
+    """Old garbage is deleted and forgotten; young garbage and objects stay."""
+    old = await garbage(ledger, 3)
+    await upload(ledger, name("b"))
+    now.seconds += GRACE
+    (young,) = await garbage(ledger, 1)
+    assert await collector.collect() == 3
+    assert blobs.keys == old
+    assert query(dsn, "SELECT blob_key FROM garbage") == [(young,)]
+    assert await collector.collect() == 0
+    assert await collector.collect(grace=0) == 1
+    assert blobs.keys == sorted([*old, young])
+
+
+@pytest_twisted.ensureDeferred
+async def test_batches(
+    collector: Collector,
+    ledger: Ledger,
+    blobs: Blobs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A round goes on, batch by batch, until there is no more."""
+    monkeypatch.setattr(module, "BATCH", 3)
+    keys = await garbage(ledger, 7)
+    assert await collector.collect(grace=0) == 7
+    assert [len(batch) for batch in blobs.deleted] == [3, 3, 1]
+    assert blobs.keys == keys
+
+
+@pytest_twisted.ensureDeferred
+async def test_rounds(
+    collector: Collector,
+    ledger: Ledger,
+    blobs: Blobs,
+    clock: Clock,
+    now: MovableTime,
+) -> None:
+    """Once started it collects at once and then at every interval, until it is
+    stopped."""
+    first = await garbage(ledger, 1)
+    now.seconds += GRACE
+    collector.start()
+    await settled(collector)
+    assert blobs.keys == first
+    second = await garbage(ledger, 1)
+    now.seconds += GRACE
+    clock.advance(INTERVAL - 1)
+    await settled(collector)
+    assert blobs.keys == first
+    clock.advance(1)
+    await settled(collector)
+    assert blobs.keys == sorted([*first, *second])
+    await collector.stop()
+    assert clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "failure", [Unavailable("storage", "it is down"), StorageFull("no room")]
+)
+async def test_storage_down(
+    collector: Collector,
+    ledger: Ledger,
+    blobs: Blobs,
+    clock: Clock,
+    now: MovableTime,
+    failure: Exception,
+) -> None:
+    """When storage fails that is one line in the log, the garbage stays noted, and
+    later rounds delete it."""
+    keys = await garbage(ledger, 2)
+    now.seconds += GRACE
+    blobs.failure = failure
+    with logged() as events:
+        collector.start()
+        await settled(collector)
+    assert tracebacks(events) == []
+    (line,) = [event for event in events if "collector" in event["log_namespace"]]
+    assert line["log_level"].name == "warn"
+    assert str(failure) in str(formatEvent(line))
+    assert blobs.deleted == []
+    blobs.failure = None
+    now.seconds += GRACE
+    clock.advance(INTERVAL)
+    await settled(collector)
+    assert blobs.keys == keys
+    await collector.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_mistakes_do_not_end_it(
+    collector: Collector,
+    ledger: Ledger,
+    blobs: Blobs,
+    clock: Clock,
+    now: MovableTime,
+) -> None:
+    """An error nobody thought of is logged with its traceback, and the next round
+    takes place."""
+    keys = await garbage(ledger, 1)
+    now.seconds += GRACE
+    blobs.failure = RuntimeError("a mistake")
+    with logged() as events:
+        collector.start()
+        await settled(collector)
+    assert len(tracebacks(events)) == 1
+    blobs.failure = None
+    now.seconds += GRACE
+    clock.advance(INTERVAL)
+    await settled(collector)
+    assert blobs.keys == keys
+    await collector.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_failure_is_passed_on(
+    collector: Collector, ledger: Ledger, blobs: Blobs
+) -> None:
+    """Who asks for a round is told that it failed."""
+    await garbage(ledger, 1)
+    blobs.failure = Unavailable("storage", "it is down")
+    with pytest.raises(Unavailable):
+        await collector.collect(grace=0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_round_at_a_time(
+    collector: Collector,
+    ledger: Ledger,
+    blobs: Blobs,
+    clock: Clock,
+    now: MovableTime,
+) -> None:
+    """No round begins while another is under way, however long that takes."""
+    await garbage(ledger, 1)
+    now.seconds += GRACE
+    blobs.gate = Deferred()
+    collector.start()
+    while not blobs.calls:
+        await ledger.storage_used(OWNER)
+    await garbage(ledger, 1)
+    second = Deferred.fromCoroutine(collector.collect(grace=0))
+    now.seconds += GRACE
+    clock.advance(5 * INTERVAL)
+    await ledger.storage_used(OWNER)
+    assert blobs.calls == 1
+    assert not second.called
+    blobs.gate.callback(None)
+    await second
+    assert len(blobs.keys) == 2
+    await collector.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_stop_waits(
+    collector: Collector,
+    ledger: Ledger,
+    blobs: Blobs,
+    now: MovableTime,
+    dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stopping waits for the batch under way, and no further batch begins."""
+    monkeypatch.setattr(module, "BATCH", 2)
+    await garbage(ledger, 3)
+    now.seconds += GRACE
+    blobs.gate = Deferred()
+    collector.start()
+    while not blobs.calls:
+        await ledger.storage_used(OWNER)
+    stopping = Deferred.fromCoroutine(collector.stop())
+    assert not stopping.called
+    blobs.gate.callback(None)
+    await stopping
+    assert len(blobs.keys) == 2
+    assert len(query(dsn, "SELECT blob_key FROM garbage")) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_stop_without_start(collector: Collector) -> None:
+    """What was never started can be stopped, and so can what is stopped."""
+    await collector.stop()
+    collector.start()
+    await collector.stop()
+    await collector.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_nodes(
+    ledger: Ledger,
+    other_ledger: Ledger,
+    blobs: Blobs,
+    clock: Clock,
+    now: MovableTime,
+    dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two nodes that collect at the same time delete each blob once."""
+    monkeypatch.setattr(module, "BATCH", 4)
+    keys = await garbage(ledger, 30)
+    now.seconds += GRACE
+    nodes = [collecting(node, blobs, clock) for node in (ledger, other_ledger)]
+    counts = await at_once(node.collect() for node in nodes)
+    assert sum(count for count in counts if isinstance(count, int)) == 30
+    assert blobs.keys == keys
+    assert query(dsn, "SELECT blob_key FROM garbage") == []

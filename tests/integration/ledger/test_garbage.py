@@ -1,0 +1,218 @@
+"""Garbage: what may be deleted, by whom, and what an upload that is late finds."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import psycopg2
+import pytest
+import pytest_twisted
+
+from qabel_block.errors import BlobCollected
+from qabel_block.ledger.ledger import Ledger
+from tests.integration.ledger.support import (
+    OWNER,
+    MovableTime,
+    P,
+    allow,
+    at_once,
+    change,
+    name,
+    noted,
+    upload,
+)
+from tests.support.database import query
+
+GRACE = 3600.0
+
+
+@pytest_twisted.async_fixture
+async def ledger(ledger: Ledger) -> Ledger:
+    """A ledger with a prefix."""
+    await ledger.create_prefix(OWNER, P)
+    return ledger
+
+
+@pytest_twisted.ensureDeferred
+async def test_old_garbage(ledger: Ledger, now: MovableTime) -> None:
+    """What was replaced, deleted or never committed may be deleted once it is as
+    old as the grace period, and not before."""
+    replaced = await upload(ledger, name("a"))
+    await upload(ledger, name("a"))
+    deleted = await upload(ledger, name("b"))
+    await ledger.delete(name("b"), allow)
+    given_up = await noted(ledger, name("c"))
+    now.seconds += GRACE - 1
+    assert await ledger.claim_garbage(GRACE, 10) == []
+    now.seconds += 1
+    assert set(await ledger.claim_garbage(GRACE, 10)) == {
+        blob.blob_key for blob in (replaced, deleted, given_up)
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_age_counts_from_the_replacement(
+    ledger: Ledger, now: MovableTime
+) -> None:
+    """A blob that was an object's for long is young garbage."""
+    blob = await upload(ledger, name("a"))
+    now.seconds += 10 * GRACE
+    await upload(ledger, name("a"))
+    assert await ledger.claim_garbage(GRACE, 10) == []
+    now.seconds += GRACE
+    assert await ledger.claim_garbage(GRACE, 10) == [blob.blob_key]
+
+
+@pytest_twisted.ensureDeferred
+async def test_oldest_first(ledger: Ledger) -> None:
+    """A limited claim takes what has been garbage for longest."""
+    keys = [(await noted(ledger, name("a"))).blob_key for _ in range(5)]
+    assert await ledger.claim_garbage(0, 2) == keys[:2]
+    assert await ledger.claim_garbage(0, 2) == keys[2:4]
+
+
+@pytest_twisted.ensureDeferred
+async def test_claimed_once(
+    ledger: Ledger, other_ledger: Ledger, now: MovableTime
+) -> None:
+    """Nobody else gets what is claimed, until the grace period is over again;
+    what is forgotten is never claimed again."""
+    lost = (await noted(ledger, name("a"))).blob_key
+    done = (await noted(ledger, name("b"))).blob_key
+    now.seconds += GRACE
+    assert await ledger.claim_garbage(GRACE, 10) == [lost, done]
+    assert await other_ledger.claim_garbage(GRACE, 10) == []
+    await ledger.forget_garbage([done])
+    now.seconds += GRACE
+    assert await other_ledger.claim_garbage(GRACE, 10) == [lost]
+
+
+@pytest_twisted.ensureDeferred
+async def test_forgetting(ledger: Ledger, dsn: str) -> None:
+    """Forgetting what isn't noted, or nothing, is fine."""
+    blob = await noted(ledger, name("a"))
+    await ledger.forget_garbage([])
+    await ledger.forget_garbage(["p/a~00000000000000000000000000"])
+    assert query(dsn, "SELECT blob_key FROM garbage") == [(blob.blob_key,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_counting(ledger: Ledger, now: MovableTime) -> None:
+    """What is noted is counted, up to a limit, and by its age."""
+    assert await ledger.garbage(0, 10) == 0
+    for number in range(3):
+        await noted(ledger, name(f"old-{number}"))
+    now.seconds += GRACE
+    await noted(ledger, name("young"))
+    assert await ledger.garbage(0, 10) == 4
+    assert await ledger.garbage(0, 2) == 2
+    assert await ledger.garbage(GRACE, 10) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_late_commit(ledger: Ledger, now: MovableTime) -> None:
+    """An upload whose blob was claimed in the meantime is not committed."""
+    blob = await noted(ledger, name("a"))
+    now.seconds += GRACE
+    assert await ledger.claim_garbage(GRACE, 10) == [blob.blob_key]
+    with pytest.raises(BlobCollected):
+        await ledger.commit_upload(name("a"), blob, allow, None)
+    assert await ledger.storage_used(OWNER) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_committed_or_claimed(ledger: Ledger, other_ledger: Ledger) -> None:
+    """Of commits and claims at once, each blob gets one or the other."""
+    names = [name(f"{number}") for number in range(20)]
+    blobs = [await noted(ledger, name) for name in names]
+    commits = [
+        ledger.commit_upload(name, blob, allow, None)
+        for name, blob in zip(names, blobs, strict=True)
+    ]
+    claims = [other_ledger.claim_garbage(0, 3) for _ in range(5)]
+    mixed = [part for pair in zip(commits[::4], claims, strict=True) for part in pair]
+    await at_once([*mixed, *(c for n, c in enumerate(commits) if n % 4)])
+    claimed = set(await other_ledger.claim_garbage(0, 50))
+    for name_, blob in zip(names, blobs, strict=True):
+        state = await ledger.state(name_)
+        assert state is not None
+        assert (state.current is None) == (blob.blob_key in claimed)
+
+
+@pytest_twisted.ensureDeferred
+async def test_pointed_at(ledger: Ledger, dsn: str) -> None:
+    """A note of a blob that an object points at is dropped, never claimed, and
+    doesn't take the place of real garbage."""
+    blobs = [await upload(ledger, name(f"{number}")) for number in range(4)]
+    change(
+        dsn,
+        *(
+            "INSERT INTO garbage (blob_key, since)"
+            f" VALUES ('{blob.blob_key}', '1999-01-01T00:00:00.000000+00:00')"
+            for blob in blobs
+        ),
+    )
+    real = await noted(ledger, name("0"))
+    assert await ledger.claim_garbage(0, 2) == [real.blob_key]
+    assert query(dsn, "SELECT blob_key FROM garbage") == [(real.blob_key,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_legacy_blob(ledger: Ledger, dsn: str) -> None:
+    """A blob of the legacy server, adopted in place, is garbage once its object is
+    replaced, and not before."""
+    key = f"{P}/blocks/a"
+    note = await ledger.note_blob(key)
+    change(
+        dsn,
+        "INSERT INTO objects (prefix, path, blob_key, size, etag, created)"
+        f" VALUES ('{P}', 'blocks/a', '{key}', 5, '\"1\"', '{note}')",
+        f"INSERT INTO users (user_id, size) VALUES ({OWNER}, 5)",
+    )
+    assert await ledger.claim_garbage(0, 10) == []
+    await upload(ledger, name("blocks/a"))
+    assert await ledger.storage_used(OWNER) == 10
+    assert await ledger.claim_garbage(0, 10) == [key]
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_blob_key(ledger: Ledger, dsn: str) -> None:
+    """A note that names no possible blob is dropped, and the rest claimed."""
+    for key in ("../etc/passwd", "p", "p/a~b", ""):
+        await ledger.note_blob(key)
+    real = await noted(ledger, name("a"))
+    assert await ledger.claim_garbage(0, 10) == [real.blob_key]
+    assert query(dsn, "SELECT blob_key FROM garbage") == [(real.blob_key,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_claims_at_once(
+    ledger: Ledger, other_ledger: Ledger, now: MovableTime
+) -> None:
+    """Nodes that claim at the same time share all garbage and overlap in none."""
+    keys = {(await noted(ledger, name("a"))).blob_key for _ in range(40)}
+    now.seconds += GRACE
+    outcomes = await at_once(
+        (ledger, other_ledger)[n % 2].claim_garbage(GRACE, 5) for n in range(12)
+    )
+    rest = await ledger.claim_garbage(GRACE, 50)
+    claims = [cast(list[str], claimed) for claimed in outcomes]
+    claimed = [key for keys in (*claims, rest) for key in keys]
+    assert len(claimed) == len(keys)
+    assert set(claimed) == keys
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_commit_under_way(ledger: Ledger, dsn: str) -> None:
+    """A claim passes by the note that a commit holds, without waiting for it."""
+    held = await noted(ledger, name("a"))
+    free = await noted(ledger, name("b"))
+    connection = psycopg2.connect(dsn)
+    try:
+        connection.cursor().execute(
+            "DELETE FROM garbage WHERE blob_key = %s", (held.blob_key,)
+        )
+        assert await ledger.claim_garbage(0, 10) == [free.blob_key]
+    finally:
+        connection.close()
