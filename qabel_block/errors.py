@@ -21,6 +21,10 @@ class UserDisabled(BlockError):
     """The account is not active; it may read and delete, but not store."""
 
 
+class NotPermitted(BlockError):
+    """The token may not do this, whatever its user may (PROTOCOL section 10)."""
+
+
 class NotOwner(BlockError):
     """The prefix does not exist or belongs to somebody else."""
 

@@ -17,7 +17,8 @@ from qabel_block.config.config import (
     TemporaryDirectory,
     TemporaryLedger,
 )
-from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
+from qabel_block.interfaces import IBlobListing, IStorageBackend
+from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase

@@ -3,7 +3,8 @@
 A request comes in over HTTP; an :class:`IAuthenticator` says who is asking;
 one domain operation (:mod:`qabel_block.operations.objects`) moves bytes to or from an
 :class:`IStorageBackend` and settles the change in the ledger
-(:mod:`qabel_block.ledger`), which stands on an :class:`IDatabase`. What may be
+(:mod:`qabel_block.ledger`), which stands on an
+:class:`~qabel_block.ledger.interfaces.IDatabase`. What may be
 forgotten lives in an :class:`ICache`; an :class:`INotifier` tells other devices,
 on whatever node they are, of a change.
 
@@ -14,17 +15,13 @@ time, the method raises :class:`~qabel_block.errors.Unavailable`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from zope.interface import Interface
 
 if TYPE_CHECKING:
-    from qabel_block.ledger.queries import Statement
     from qabel_block.model import Account, Digest, ListedBlob, Listing
-
-T = TypeVar("T")
-Row = tuple[Any, ...]
 
 
 class IBody(Interface):
@@ -284,65 +281,6 @@ class INotifier(Interface):
         """Find out whether messages arrive at the moment.
 
         :raises Unavailable: if not.
-        """
-
-    async def close() -> None:
-        """Release everything. Nothing else is called afterwards."""
-
-
-class ITransaction(Interface):
-    """An open transaction, at least at the level READ COMMITTED.
-
-    Each statement sees what was committed before it began.
-    """
-
-    async def fetch(statement: Statement, **parameters: object) -> list[Row]:
-        """Run a query and return all rows."""
-
-    async def execute(statement: Statement, **parameters: object) -> int:
-        """Run a change and return the number of rows it touched."""
-
-    async def finish(statement: Statement, **parameters: object) -> None:
-        """Run the last change of the transaction, and commit with it.
-
-        That saves a round trip. Nothing may follow.
-        """
-
-
-class IDatabase(Interface):
-    """A relational database with the ledger's schema.
-
-    All methods raise :class:`~qabel_block.errors.Unavailable` if it is down,
-    too slow, or not migrated.
-    """
-
-    async def fetch(statement: Statement, **parameters: object) -> list[Row]:
-        """Run one query outside a transaction; it is repeated if a
-        connection turns out to be stale."""
-
-    async def transact(
-        work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
-    ) -> T:
-        """Call ``work`` with an :class:`ITransaction` and commit.
-
-        ``work`` awaits nothing but its transaction, and may be called again
-        from the start if the connection breaks before the commit was sent.
-        If it raises, the transaction is rolled back and the error passed on.
-
-        :raises OutcomeUnknown: if the database was lost while it committed.
-        :raises Unavailable: for any other trouble: nothing was committed.
-
-        :param durable: ``False`` if a crash of the database may forget this
-            transaction for the sake of speed.
-        """
-
-    async def start() -> None:
-        """Make ready, without waiting for a database that is down."""
-
-    async def check() -> None:
-        """Find out whether the database answers and has the ledger's schema.
-
-        :raises Unavailable: if not, in words an operator understands.
         """
 
     async def close() -> None:

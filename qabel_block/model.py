@@ -9,15 +9,25 @@ from attrs import frozen
 from qabel_block.errors import UserDisabled
 
 
+class Permission(Enum):
+    """What a token may do of all that its user may (PROTOCOL section 10)."""
+
+    FULL = "full"
+    APPEND_ONLY = "append-only"
+    READ_ONLY = "read-only"
+
+
 @frozen
 class Account:
-    """What the accounting server says about a user (PROTOCOL section 5).
+    """A user, as known to whoever keeps the accounts (PROTOCOL sections 5 and 10).
 
     :ivar storage_quota: bytes the user may store.
     :ivar traffic_quota: bytes that may be downloaded a calendar month (UTC)
         from the user's prefixes.
     :ivar any_prefix: whether the user may write below every prefix, and takes
         one over by writing below it first (``--dummy-auth`` only).
+    :ivar permission: what the token of the request may do; ``FULL`` where there is
+        no token, as in a look for the owner of a prefix.
     """
 
     user_id: int
@@ -25,6 +35,7 @@ class Account:
     storage_quota: int
     traffic_quota: int
     any_prefix: bool = False
+    permission: Permission = Permission.FULL
 
     def require_active(self) -> None:
         """Allow uploads and new prefixes to active accounts only.

@@ -15,7 +15,8 @@ from qabel_block.cli.reports import Report
 from qabel_block.cli.runner import Interruption
 from qabel_block.errors import Unavailable
 from qabel_block.factories import make_database, make_listing, make_storage
-from qabel_block.interfaces import IBlobListing, IDatabase, IStorageBackend
+from qabel_block.interfaces import IBlobListing, IStorageBackend
+from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.maintenance import Maintenance
 from qabel_block.util.cancellation import shield

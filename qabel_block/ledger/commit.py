@@ -13,8 +13,8 @@ from collections.abc import Callable, Container, Sequence
 from attrs import asdict, define, evolve, frozen
 
 from qabel_block.errors import BlobCollected, NotOwner
-from qabel_block.interfaces import ITransaction
 from qabel_block.ledger import queries
+from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.write_states import read_write_states
 from qabel_block.model import Change, ObjectName, PendingBlob, StoredObject, WriteState
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from attrs import asdict
 
 from qabel_block.errors import NotOwner
-from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import queries
 from qabel_block.ledger.commit import Commit, Decision, commit_uploads, replace_legacy
+from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.queries import Statement
 from qabel_block.ledger.sql import timestamp
 from qabel_block.ledger.write_states import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
-from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import maintenance_queries as statements
+from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.queries import pointed_at
 from qabel_block.ledger.reconcile import (
     Rule,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qabel_block.errors import NotMigrated
-from qabel_block.interfaces import Row
+from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.migrate import head, revisions
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from attrs import asdict
 
-from qabel_block.interfaces import ITransaction, Row
 from qabel_block.ledger import maintenance_queries as statements
 from qabel_block.ledger import queries
+from qabel_block.ledger.interfaces import ITransaction, Row
 from qabel_block.ledger.queries import note_blobs
 from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import (

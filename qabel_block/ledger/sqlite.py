@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
-from qabel_block.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger import queries as ledger_queries
+from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import not_migrated, require_head
 from qabel_block.ledger.queries import Statement
@@ -52,7 +52,7 @@ class SqliteDatabase:
         self._queries = SqliteThread(reactor, path, "ledger-queries")
 
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
-        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
         return await self._queries.run(
             lambda connection: _run(connection, statement, parameters).fetchall()
         )
@@ -60,7 +60,7 @@ class SqliteDatabase:
     async def transact(
         self, work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
     ) -> T:
-        """See :class:`~qabel_block.interfaces.IDatabase`.
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`.
 
         The whole of ``work`` is done in a thread.
 
@@ -71,17 +71,17 @@ class SqliteDatabase:
         )
 
     async def start(self) -> None:
-        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
         head()  # reads files, once
         self._changes.start()
         self._queries.start()
 
     async def check(self) -> None:
-        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
         require_head(await self.fetch(ledger_queries.revision))
 
     async def close(self) -> None:
-        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
         await self._queries.close()
         await self._changes.close()
 
@@ -231,14 +231,14 @@ class SqliteTransaction:
         self._connection = connection
 
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
-        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        """See :class:`~qabel_block.ledger.interfaces.ITransaction`."""
         return _run(self._connection, statement, parameters).fetchall()
 
     async def execute(self, statement: Statement, **parameters: object) -> int:
-        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        """See :class:`~qabel_block.ledger.interfaces.ITransaction`."""
         return _run(self._connection, statement, parameters).rowcount
 
     async def finish(self, statement: Statement, **parameters: object) -> None:
-        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        """See :class:`~qabel_block.ledger.interfaces.ITransaction`."""
         # There are no round trips here: the commit comes by itself.
         _run(self._connection, statement, parameters)

@@ -15,8 +15,8 @@ from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
 from qabel_block.config.config import PostgresLedger, SqliteLedger, TemporaryLedger
 from qabel_block.errors import NotMigrated
-from qabel_block.interfaces import Row
 from qabel_block.ledger import queries
+from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.migrate_check import not_migrated, require_head
 from qabel_block.ledger.postgres.errors import unavailable
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from attrs import asdict
 
-from qabel_block.interfaces import ITransaction, Row
 from qabel_block.ledger import queries
+from qabel_block.ledger.interfaces import ITransaction, Row
 from qabel_block.model import ObjectName, StoredObject, WriteState
 
 

@@ -28,13 +28,8 @@ from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.site import BlockSite
 from qabel_block.http.transport.trusted_proxies import TrustedProxies
 from qabel_block.http.websocket import WebSocket, WebSockets
-from qabel_block.interfaces import (
-    IAuthenticator,
-    ICache,
-    IDatabase,
-    INotifier,
-    IStorageBackend,
-)
+from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
+from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted

@@ -13,6 +13,7 @@ from zope.interface.interface import InterfaceClass
 import qabel_block
 from qabel_block import interfaces
 from qabel_block.http.transport.body import RequestBody
+from qabel_block.ledger import interfaces as ledger_interfaces
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.push.hub import Hub
@@ -45,7 +46,8 @@ def _implementers() -> dict[str, set[type]]:
     found: dict[str, set[type]] = defaultdict(set)
     ours = {
         value
-        for value in vars(interfaces).values()
+        for module in (interfaces, ledger_interfaces)
+        for value in vars(module).values()
         if isinstance(value, InterfaceClass)
     }
     for module in pkgutil.walk_packages(qabel_block.__path__, "qabel_block."):

@@ -11,7 +11,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from twisted.python.failure import Failure
 from txpostgres.txpostgres import Connection, UnexpectedPollResult
 
-from qabel_block.interfaces import Row
+from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.sql import Statement
 
 

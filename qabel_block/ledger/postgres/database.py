@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
-from qabel_block.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger import queries
+from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import require_head
 from qabel_block.ledger.postgres.connection import PostgresConnection, QueryResult
@@ -77,7 +77,7 @@ class PostgresDatabase:
         self._pool = Pool(reactor, parameters, setup, connections, waited)
 
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
-        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
 
         async def use(session: PostgresConnection) -> list[Row]:
             return (await session.run(statement, parameters)).rows
@@ -87,7 +87,7 @@ class PostgresDatabase:
     async def transact(
         self, work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
     ) -> T:
-        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
 
         async def use(session: PostgresConnection) -> T:
             transaction = PostgresTransaction(session, durable)
@@ -102,15 +102,15 @@ class PostgresDatabase:
         return await shield(self._attempts(use, _CHANGE_ATTEMPTS))
 
     async def start(self) -> None:
-        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
         head()  # reads files, once
 
     async def check(self) -> None:
-        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
         require_head(await self.fetch(queries.revision))
 
     async def close(self) -> None:
-        """See :class:`~qabel_block.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
         self._pool.close()
 
     async def _attempts(
@@ -156,15 +156,15 @@ class PostgresTransaction:
         self._committed = False
 
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
-        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        """See :class:`~qabel_block.ledger.interfaces.ITransaction`."""
         return (await self._send(statement, parameters)).rows
 
     async def execute(self, statement: Statement, **parameters: object) -> int:
-        """See :class:`~qabel_block.interfaces.ITransaction`."""
+        """See :class:`~qabel_block.ledger.interfaces.ITransaction`."""
         return (await self._send(statement, parameters)).count
 
     async def finish(self, statement: Statement, **parameters: object) -> None:
-        """See :class:`~qabel_block.interfaces.ITransaction`.
+        """See :class:`~qabel_block.ledger.interfaces.ITransaction`.
 
         :raises Exception: as :meth:`commit`.
         """

@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from qabel_block.interfaces import IDatabase
+from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase

@@ -12,8 +12,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
 from qabel_block.errors import NotOwner, Unavailable
-from qabel_block.interfaces import IDatabase, ITransaction
 from qabel_block.ledger import queries as ledger_queries
+from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.migrate import head, upgrade
 from qabel_block.ledger.schema import prefixes, users
 from qabel_block.ledger.sql import Statement, statement

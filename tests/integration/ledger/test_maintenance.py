@@ -6,7 +6,7 @@ import pytest
 import pytest_twisted
 
 from qabel_block.errors import PreconditionFailed
-from qabel_block.interfaces import IDatabase
+from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.maintenance import Maintenance
 from qabel_block.model import (

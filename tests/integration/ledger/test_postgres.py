@@ -13,7 +13,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 
 from qabel_block.errors import Unavailable
-from qabel_block.interfaces import ITransaction
+from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.postgres.deadline import Deadline
 from qabel_block.ledger.postgres.dsn import postgres_parameters

@@ -13,8 +13,8 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
-from qabel_block.interfaces import ITransaction
 from qabel_block.ledger import queries
+from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from tests.integration.ledger.proxy import Proxy

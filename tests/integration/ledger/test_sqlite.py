@@ -14,8 +14,8 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 
 from qabel_block.errors import StorageFull, Unavailable
-from qabel_block.interfaces import ITransaction
 from qabel_block.ledger import queries as ledger_queries
+from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.sql import Statement
 from qabel_block.ledger.sqlite import SqliteDatabase

@@ -17,7 +17,7 @@ from qabel_block.config.config import (
 )
 from qabel_block.errors import Unavailable
 from qabel_block.http.transport.site import BlockSite
-from qabel_block.interfaces import Row
+from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.sampler import INTERVAL, Sampler
