@@ -46,7 +46,7 @@ class AccessRecord(logging.LogRecord):
     :param created: seconds since 1970.
     :param path: as it was asked for.
     :param status: what was answered, or
-        :data:`~qabel_block.http.transport.request.CLIENT_GONE`.
+        :data:`~qabel_block.http.transport.interfaces.CLIENT_GONE`.
     :param sent: bytes of the answer's body.
     :param seconds: from the request's head to the end of the answer.
     :param user_id: who asked, if that is known.

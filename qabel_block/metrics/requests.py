@@ -6,8 +6,11 @@ from typing import Any
 
 from twisted.web.http import RESPONSES
 
-from qabel_block.http.transport.channel import StreamingChannel
-from qabel_block.http.transport.request import CLIENT_GONE, StreamingRequest
+from qabel_block.http.transport.interfaces import (
+    CLIENT_GONE,
+    ChannelRequest,
+    SiteChannel,
+)
 from qabel_block.http.transport.site import BlockSite
 from qabel_block.metrics.buffered import BufferedCounter
 from qabel_block.metrics.definitions import Metrics
@@ -25,22 +28,22 @@ class MeasuredSite(BlockSite):
         super().__init__(*arguments)
         self._metrics = metrics
 
-    def opened(self, channel: StreamingChannel) -> None:
+    def opened(self, channel: SiteChannel) -> None:
         """See :meth:`BlockSite.opened`."""
         super().opened(channel)
         self._metrics.connections.set(len(self._channels))
 
-    def closed(self, channel: StreamingChannel) -> None:
+    def closed(self, channel: SiteChannel) -> None:
         """See :meth:`BlockSite.closed`."""
         super().closed(channel)
         self._metrics.connections.set(len(self._channels))
 
-    def began(self, request: StreamingRequest) -> None:
+    def began(self, request: ChannelRequest) -> None:
         """See :meth:`BlockSite.began`."""
         super().began(request)
         self._metrics.requests_in_progress.inc()
 
-    def ended(self, request: StreamingRequest) -> None:
+    def ended(self, request: ChannelRequest) -> None:
         """See :meth:`BlockSite.ended`."""
         super().ended(request)
         metrics, status = self._metrics, request.status
@@ -52,7 +55,7 @@ class MeasuredSite(BlockSite):
         if status == 413:
             metrics.too_large.inc()
 
-    def refused(self, channel: StreamingChannel, request_id: str, status: int) -> None:
+    def refused(self, channel: SiteChannel, request_id: str, status: int) -> None:
         """See :meth:`BlockSite.refused`."""
         super().refused(channel, request_id, status)
         self._answer(b"-", status).inc()
@@ -63,7 +66,7 @@ class MeasuredSite(BlockSite):
         return self._metrics.requests.labels(name, status)
 
 
-def _reason(request: StreamingRequest) -> str:
+def _reason(request: ChannelRequest) -> str:
     if request.status == CLIENT_GONE:
         return "Client gone"
     if request.refused is not None:

@@ -123,9 +123,9 @@ class BlockService(Service):
                 self._within(self._drain, parts.site.drain()),
             ]
         )
-        parts.site.abandon()
+        parts.site.abort_connections()
         # What was cut off notices, and counts what it has sent.
-        await self._within(CLOSE_SECONDS, parts.site.deserted())
+        await self._within(CLOSE_SECONDS, parts.site.wait_closed())
         for ending in (
             parts.traffic.stop(),
             parts.collector.stop(),
@@ -143,7 +143,7 @@ class BlockService(Service):
     def _abort_inflight(self) -> None:
         """Stop waiting for what is under way; the rest ends in good order."""
         log.warn("told again to stop: requests under way are cut off")
-        self._parts.site.abandon()
+        self._parts.site.abort_connections()
 
     async def _reload(self) -> None:
         self._parts.listeners.reload()

@@ -1,30 +1,13 @@
-"""The buffer between a connection that delivers and an upload that reads."""
+"""The buffer of a request's body between its connection and its reader."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from qabel_block.errors import ClientGone
+from qabel_block.http.transport.interfaces import BODY_BUFFER_BYTES, FlowControl
 from qabel_block.interfaces import IBody
-
-HIGH_WATER = 512 * 1024
-"""Bytes that may wait here before the client is paused."""
-
-
-class FlowControl(Protocol):
-    """What the buffer tells the connection. All of it may be repeated."""
-
-    def go_ahead(self) -> None:
-        """The body is wanted: send ``100 Continue`` if the client waits."""
-
-    def pause(self) -> None:
-        """Stop delivering soon; a little more may still come."""
-
-    def resume(self) -> None:
-        """Deliver again."""
 
 
 @implementer(IBody)
@@ -59,7 +42,7 @@ class RequestBody:
             return
         self._pieces.append(data)
         self._buffered += len(data)
-        if self._buffered >= HIGH_WATER:
+        if self._buffered >= BODY_BUFFER_BYTES:
             self._flow.pause()
         self._wake()
 

@@ -1,4 +1,4 @@
-"""Lets in so many connections, and so many of one address."""
+"""Limits concurrent connections, in total and per client address."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ IPV6_NETWORK = 64
 """One customer of a provider has at least so much (RFC 6177)."""
 
 QUIET_SECONDS = 60.0
-"""How long not to repeat in the log that connections are turned away."""
+"""How long not to repeat in the log that connections are rejected."""
 
-MOST_OUTSIDE = 200
-"""Connections that are told at a time why they were turned away."""
+MAX_REJECTING = 200
+"""Connections that are told at a time why they were rejected."""
 
 FULL = "Too many connections"
 FULL_OF_ONE = "Too many connections from your address"
 
 
 def origin(address: str) -> str | None:
-    """Return who counts as one: an IPv4 address, or an IPv6 network.
+    """Return the client to which an address belongs: an IPv4 address, or an IPv6
+    network.
 
     :return: ``None`` for whoever is on this machine, where nobody needs to be kept
         off and proxies speak for many.
@@ -41,7 +42,7 @@ def origin(address: str) -> str | None:
 
 
 class ConnectionLimiter:
-    """Counts who is in.
+    """Counts the connections of a server.
 
     :param most: connections at a time; 0 is any number.
     :param most_of_one: connections of one origin at a time; 0 is any number.
@@ -57,28 +58,28 @@ class ConnectionLimiter:
         self._most = most
         self._most_of_one = most_of_one
         self._now = now
-        self._inside = 0
+        self._open = 0
         self._of_one: Counter[str] = Counter()
-        self._outside = 0
-        self._turned_away = 0
+        self._rejecting = 0
+        self._rejected = 0
         self._quiet_until = 0.0
 
     def refusal(self) -> str | None:
-        """Return why nobody can come in now, if so."""
-        return FULL if self._most and self._inside >= self._most else None
+        """Return why no connection is accepted now, if so."""
+        return FULL if self._most and self._open >= self._most else None
 
     def client_refusal(self, who: str | None) -> str | None:
-        """Return why nobody of this origin can come in now, if so."""
+        """Return why no connection of this client is accepted now, if so."""
         if who is None or not self._most_of_one:
             return None
         return FULL_OF_ONE if self._of_one[who] >= self._most_of_one else None
 
     def enter(self) -> None:
         """Count a connection."""
-        self._inside += 1
+        self._open += 1
 
     def enter_client(self, who: str | None) -> None:
-        """Count a connection for its origin as well."""
+        """Count a connection for its client as well."""
         if who is not None:
             self._of_one[who] += 1
 
@@ -87,34 +88,83 @@ class ConnectionLimiter:
 
         :param who: for whom it was counted, if for anybody.
         """
-        self._inside -= 1
+        self._open -= 1
         if who is not None:
             self._of_one[who] -= 1
             if not self._of_one[who]:
                 del self._of_one[who]
 
     def reject(self, reason: str) -> bool:
-        """Take note of a connection that is not let in.
+        """Count a connection that is not accepted.
 
-        :return: whether there is time to tell it why; it has to be forgotten then.
+        :return: whether there is time to tell it why; ``forget`` has to be called then.
         """
         self._report(reason)
-        if self._outside >= MOST_OUTSIDE:
+        if self._rejecting >= MAX_REJECTING:
             return False
-        self._outside += 1
+        self._rejecting += 1
         return True
 
     def forget(self) -> None:
-        """Take note that a connection that was turned away is no more."""
-        self._outside -= 1
+        """Take note that a rejected connection is no more."""
+        self._rejecting -= 1
 
     def _report(self, reason: str) -> None:
-        self._turned_away += 1
+        self._rejected += 1
         if self._now() >= self._quiet_until:
             self._quiet_until = self._now() + QUIET_SECONDS
             log.warn(
                 "connections turned away: {count} ({reason})",
-                count=self._turned_away,
+                count=self._rejected,
                 reason=reason,
             )
-            self._turned_away = 0
+            self._rejected = 0
+
+
+class Admission:
+    """Counts one connection, and gives back what it has counted.
+
+    :param limiter: all connections' counters.
+    """
+
+    def __init__(self, limiter: ConnectionLimiter) -> None:
+        self._limiter = limiter
+        self._entered = False
+        self._rejecting = False
+        self._client: str | None = None
+
+    def enter(self) -> str | None:
+        """Count the connection; return why that can't be, if so."""
+        refusal = self._limiter.refusal()
+        if refusal is None:
+            self._limiter.enter()
+            self._entered = True
+        return refusal
+
+    def enter_client(self, who: str | None) -> str | None:
+        """Count the connection for its client; return why that can't be, if so."""
+        refusal = self._limiter.client_refusal(who)
+        if refusal is None:
+            self._limiter.enter_client(who)
+            self._client = who
+        return refusal
+
+    def reject(self, reason: str) -> bool:
+        """Count the connection as rejected; return whether there is time to tell it
+        why."""
+        self.leave()
+        self._rejecting = self._limiter.reject(reason)
+        return self._rejecting
+
+    def leave(self) -> None:
+        """Count the connection no more. May be repeated."""
+        if self._entered:
+            self._entered = False
+            self._limiter.leave(self._client)
+
+    def close(self) -> None:
+        """Count the connection no more, rejected or not. May be repeated."""
+        self.leave()
+        if self._rejecting:
+            self._rejecting = False
+            self._limiter.forget()

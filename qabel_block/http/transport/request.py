@@ -13,45 +13,33 @@ This module leans on ``queued`` of :class:`twisted.web.http.Request`, which keep
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from twisted.web.server import Request
 
 from qabel_block.http.transport.body import RequestBody
-from qabel_block.http.transport.channel import KEEP_ALIVE_SECONDS
+from qabel_block.http.transport.interfaces import (
+    CLIENT_GONE,
+    DISCARD_BYTES,
+    DISCARD_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    LARGE_READ_BYTES,
+    SMALL_READ_BYTES,
+    UNSENT_SECONDS,
+    ConnectionSite,
+    RequestChannel,
+)
 from qabel_block.http.transport.request_ids import choose_request_id
 from qabel_block.http.transport.trusted_proxies import UNKNOWN
-
-if TYPE_CHECKING:
-    from twisted.python.failure import Failure
-
-    from qabel_block.http.transport.site import BlockSite
-
-DISCARD_BYTES = 128 * 1024 * 1024
-DISCARD_SECONDS = 300.0
-"""How much of a refused body is read, and for how long, before the connection
-is cut."""
-
-UNSENT_SECONDS = 5.0
-"""How long to wait for the body of a client that asked with ``Expect`` and was
-refused: it has no reason to send one, but may have lost patience."""
-
-CLIENT_GONE = 499
-"""Taken note of as the status of a request whose client left before the answer
-began. It is nginx', and never sent."""
-
-SMALL_PIECE = 64 * 1024
-LARGE_PIECE = 512 * 1024
-"""Bytes taken from the socket at a time: a body costs half as much in large pieces,
-for which a small request would have to make room in vain."""
 
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
 class StreamingRequest(Request):
-    """A request on a :class:`~qabel_block.http.transport.channel.StreamingChannel`.
+    """A request on a :class:`~qabel_block.http.transport.channel.BlockChannel`.
 
     :ivar body: an :class:`~qabel_block.interfaces.IBody`.
     :ivar request_id: the client's ``X-Request-ID`` if it is sane, else a new
@@ -65,8 +53,8 @@ class StreamingRequest(Request):
     """
 
     defaultContentType = None
-    channel: Any
-    site: BlockSite
+    channel: Any  # a RequestChannel; None once the connection is lost
+    site: ConnectionSite  # type: ignore[assignment]
     body: RequestBody
     request_id: str
     content_length: int | None
@@ -89,12 +77,13 @@ class StreamingRequest(Request):
         self.queued = True
         self.content_length = length
         self.body = RequestBody(self)
-        if length is None or length > SMALL_PIECE:
-            self.channel.receive_at_most(LARGE_PIECE)
-        self.site = self.channel.site
+        channel: RequestChannel = self.channel
+        if length is None or length > SMALL_READ_BYTES:
+            channel.receive_at_most(LARGE_READ_BYTES)
+        self.site = channel.site
         self.arrived = self.site.reactor.seconds()
         self.request_id = choose_request_id(self.getHeader(b"X-Request-ID"))
-        peer = self.channel.peer
+        peer = channel.peer
         self.client = peer.address
         if peer.trusted:
             forwarded = self.requestHeaders.getRawHeaders(b"X-Forwarded-For")
@@ -151,8 +140,8 @@ class StreamingRequest(Request):
         """Take note that the body is complete. Called by the channel."""
         answered = self.finished
         self.queued = False
-        self.channel.receive_at_most(SMALL_PIECE)
-        self.channel.body_paused = False
+        self.channel.receive_at_most(SMALL_READ_BYTES)
+        self.channel.body_complete()
         self.body.end()  # which may be all that the answer has waited for
         if answered:
             self._cancel_discard_timer()
@@ -186,18 +175,18 @@ class StreamingRequest(Request):
             self.body.lose()
 
     def go_ahead(self) -> None:
-        """See :class:`~qabel_block.http.transport.body.FlowControl`."""
+        """See :class:`~qabel_block.http.transport.interfaces.FlowControl`."""
         if self._awaits_continue and not (self.startedWriting or self._disconnected):
             self._awaits_continue = False
             self.channel.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause(self) -> None:
-        """See :class:`~qabel_block.http.transport.body.FlowControl`."""
+        """See :class:`~qabel_block.http.transport.interfaces.FlowControl`."""
         if self.queued and not self._disconnected:
             self.channel.pause_body()
 
     def resume(self) -> None:
-        """See :class:`~qabel_block.http.transport.body.FlowControl`."""
+        """See :class:`~qabel_block.http.transport.interfaces.FlowControl`."""
         if self.queued and not self._disconnected:
             self.channel.resume_body()
 

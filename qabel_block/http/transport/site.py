@@ -9,10 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from qabel_block.http.transport.channel import (
+from qabel_block.http.transport.channel import BlockChannel
+from qabel_block.http.transport.interfaces import (
     IDLE_SECONDS,
-    GuardedChannel,
-    StreamingChannel,
+    ChannelRequest,
+    SiteChannel,
 )
 from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.request import StreamingRequest
@@ -21,7 +22,7 @@ from qabel_block.log.access import AccessRecord, WriteAccess, write_to_twisted
 
 
 class BlockSite(Site):
-    """Serves one resource over :class:`StreamingChannel` connections.
+    """Serves one resource over :class:`BlockChannel` connections.
 
     :param resource: a leaf; it finds its way from ``request.postpath``.
     :param reactor: for time and timeouts.
@@ -31,7 +32,7 @@ class BlockSite(Site):
     :ivar connection_limiter: what lets connections in; by default, all of them.
     """
 
-    protocol = GuardedChannel  # type: ignore[assignment]
+    protocol = BlockChannel  # type: ignore[assignment]
     requestFactory = StreamingRequest
     reactor: Any
 
@@ -51,36 +52,36 @@ class BlockSite(Site):
         self.connection_limiter = ConnectionLimiter()
         self._write_access = write_access
         self._counted = counted
-        self._channels: set[StreamingChannel] = set()
+        self._channels: set[SiteChannel] = set()
         self._waiting: list[Deferred[None]] = []
 
     def acceptableProtocols(self) -> list[bytes]:
         """Called for TLS: this is the only protocol here (RFC 7301)."""
         return [b"http/1.1"]
 
-    def opened(self, channel: StreamingChannel) -> None:
+    def opened(self, channel: SiteChannel) -> None:
         """Take note of a new connection."""
         self._channels.add(channel)
         self._counted(len(self._channels))
 
-    def closed(self, channel: StreamingChannel) -> None:
+    def closed(self, channel: SiteChannel) -> None:
         """Take note that a connection is no more."""
         self._channels.discard(channel)
         self._counted(len(self._channels))
         if not self._channels:
             waiting, self._waiting = self._waiting, []
-            for deserted in waiting:
-                deserted.callback(None)
+            for closed in waiting:
+                closed.callback(None)
 
-    def began(self, request: StreamingRequest) -> None:
+    def began(self, request: ChannelRequest) -> None:
         """Take note of a request whose head is complete."""
 
-    def ended(self, request: StreamingRequest) -> None:
+    def ended(self, request: ChannelRequest) -> None:
         """Take note that a request is answered, or its client gone. Called once for
         each that has begun."""
         self._log(request)
 
-    def refused(self, channel: StreamingChannel, request_id: str, status: int) -> None:
+    def refused(self, channel: SiteChannel, request_id: str, status: int) -> None:
         """Take note of what was refused before it was a request."""
         now = self.reactor.seconds()
         client = channel.peer.address
@@ -93,17 +94,17 @@ class BlockSite(Site):
         none is left. No new ones are expected."""
         self.draining = True
         for channel in tuple(self._channels):
-            channel.retire()
-        await self.deserted()
+            channel.close_when_idle()
+        await self.wait_closed()
 
-    async def deserted(self) -> None:
+    async def wait_closed(self) -> None:
         """Return when no connection is left."""
         if self._channels:
-            deserted: Deferred[None] = Deferred()
-            self._waiting.append(deserted)
-            await deserted
+            closed: Deferred[None] = Deferred()
+            self._waiting.append(closed)
+            await closed
 
-    def abandon(self) -> None:
+    def abort_connections(self) -> None:
         """Cut the connections that are left."""
         for channel in tuple(self._channels):
             channel.forceAbortClient()
@@ -112,7 +113,7 @@ class BlockSite(Site):
         """Called by Twisted when an answer is complete."""
         self.ended(request)
 
-    def _log(self, request: StreamingRequest) -> None:
+    def _log(self, request: ChannelRequest) -> None:
         now = self.reactor.seconds()
         self._write_access(
             AccessRecord(

@@ -65,7 +65,7 @@ def test_a_session(user: User) -> None:
 def test_keep_alive(user: User) -> None:
     """A kept connection says for how long, less than the real limit, and at
     least 60 s."""
-    from qabel_block.http.transport.channel import IDLE_SECONDS
+    from qabel_block.http.transport.interfaces import IDLE_SECONDS
 
     with user.wire() as wire:
         wire.head("GET", "/healthz")

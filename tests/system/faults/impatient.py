@@ -9,7 +9,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-from qabel_block.http.transport import channel
+from qabel_block.http.transport.slow_clients import SlowClientWatch
 
 
 def command(seconds: float) -> tuple[str, ...]:
@@ -20,6 +20,6 @@ def command(seconds: float) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     seconds, module, *arguments = sys.argv[1:]
-    channel.HEAD_SECONDS = channel.BODY_SECONDS = float(seconds)
+    SlowClientWatch.head_seconds = SlowClientWatch.body_seconds = float(seconds)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

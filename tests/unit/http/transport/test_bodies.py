@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from qabel_block.errors import ClientGone
-from qabel_block.http.transport.body import HIGH_WATER
-from qabel_block.http.transport.channel import IDLE_SECONDS
-from qabel_block.http.transport.request import (
+from qabel_block.http.transport.interfaces import (
+    BODY_BUFFER_BYTES,
     DISCARD_BYTES,
     DISCARD_SECONDS,
+    IDLE_SECONDS,
     UNSENT_SECONDS,
 )
 from tests.unit.http.transport.conversation import Conversation, answer
@@ -60,11 +60,11 @@ def test_back_pressure() -> None:
     """While nobody reads, the client is paused at a bound; then it goes on."""
     talk = Conversation()
     talk.send(sized(10 * len(MIB)))
-    talk.send(MIB[: HIGH_WATER - 1])
+    talk.send(MIB[: BODY_BUFFER_BYTES - 1])
     assert not talk.paused
     talk.send(b"x")
     assert talk.paused
-    assert talk.read() == [MIB[:HIGH_WATER]]
+    assert talk.read() == [MIB[:BODY_BUFFER_BYTES]]
     assert not talk.paused
 
 

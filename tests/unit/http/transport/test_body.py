@@ -7,7 +7,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from qabel_block.errors import ClientGone
-from qabel_block.http.transport.body import HIGH_WATER, RequestBody
+from qabel_block.http.transport.body import RequestBody
+from qabel_block.http.transport.interfaces import BODY_BUFFER_BYTES
 
 
 @define
@@ -67,11 +68,11 @@ def test_full_buffer_pauses() -> None:
     """A full buffer pauses the connection until it is read."""
     flow = Flow()
     body = RequestBody(flow)
-    body.feed(b"x" * (HIGH_WATER - 1))
+    body.feed(b"x" * (BODY_BUFFER_BYTES - 1))
     assert flow.said == []
     body.feed(b"x")
     assert flow.said == ["pause"]
-    assert len(_now(_read(body))) == HIGH_WATER
+    assert len(_now(_read(body))) == BODY_BUFFER_BYTES
     assert flow.said == ["pause", "resume"]
 
 
@@ -102,7 +103,7 @@ def test_discarding() -> None:
     """Once nobody wants it, nothing is kept and nothing paused."""
     flow = Flow()
     body = RequestBody(flow)
-    body.feed(b"x" * HIGH_WATER)
+    body.feed(b"x" * BODY_BUFFER_BYTES)
     body.discard()
-    body.feed(b"x" * HIGH_WATER)
+    body.feed(b"x" * BODY_BUFFER_BYTES)
     assert flow.said == ["pause", "resume"]

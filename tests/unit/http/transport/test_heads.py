@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from qabel_block.http.transport.channel import IDLE_SECONDS, KEEP_ALIVE_SECONDS
+from qabel_block.http.transport.interfaces import IDLE_SECONDS, KEEP_ALIVE_SECONDS
 from tests.unit.http.transport.conversation import Conversation, answer
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n"
@@ -143,7 +143,7 @@ def test_drain() -> None:
     for each in (talk, silent):
         each.site.draining = True
         for channel in tuple(each.site._channels):
-            channel.retire()
+            channel.close_when_idle()
     answer(talk.requests[0])
     assert b"Connection: close\r\n" in talk.received()
     assert talk.over

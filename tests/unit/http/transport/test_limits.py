@@ -7,7 +7,7 @@ import pytest
 from qabel_block.http.transport.limits import (
     FULL,
     FULL_OF_ONE,
-    MOST_OUTSIDE,
+    MAX_REJECTING,
     ConnectionLimiter,
     origin,
 )
@@ -77,7 +77,7 @@ def test_no_limit() -> None:
 def test_turned_away() -> None:
     """So many are told why they don't come in, and no more at a time."""
     connection_limiter = ConnectionLimiter(most=1)
-    assert all(connection_limiter.reject(FULL) for _ in range(MOST_OUTSIDE))
+    assert all(connection_limiter.reject(FULL) for _ in range(MAX_REJECTING))
     assert not connection_limiter.reject(FULL)
     connection_limiter.forget()
     assert connection_limiter.reject(FULL)

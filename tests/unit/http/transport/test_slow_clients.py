@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qabel_block.http.transport.body import HIGH_WATER
-from qabel_block.http.transport.channel import (
+from qabel_block.http.transport.interfaces import (
+    BODY_BUFFER_BYTES,
     BODY_BYTES,
     BODY_SECONDS,
     HEAD_SECONDS,
@@ -115,7 +115,7 @@ def test_body_that_we_do_not_take() -> None:
     """A client that we make wait is not cut off; when it may go on it has the whole
     time again."""
     talk = Conversation()
-    talk.send(SIZED + b"x" * HIGH_WATER)
+    talk.send(SIZED + b"x" * BODY_BUFFER_BYTES)
     assert talk.paused
     talk.clock.advance(10 * BODY_SECONDS)
     assert not talk.over

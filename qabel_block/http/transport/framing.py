@@ -1,0 +1,40 @@
+"""Which messages are refused because others may read them in another way.
+
+What a proxy in front might take for two requests, or for one of another length, is
+no request here (RFC 9112 section 11.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+"""More digits would be a number that nothing here can hold."""
+
+_LINE_END = re.compile(rb"[\r\n\0]")
+
+
+def is_ambiguous_line(line: bytes) -> bool:
+    """Return whether a line of a head can be read in more than one way.
+
+    A line feed or a carriage return alone ends a line for some (RFC 9112 section
+    2.2), and a line that is folded is two for others (section 5.2).
+    """
+    return line[:1] in (b" ", b"\t") or _LINE_END.search(line) is not None
+
+
+def is_ambiguous_length(header: bytes, value: bytes) -> bool:
+    """Return whether a header leaves open where the body ends (RFC 9112 section 6).
+
+    :param header: its name, as Twisted spells it.
+    """
+    if header == b"Content-Length":
+        return _LENGTH.fullmatch(value) is None
+    return header == b"Transfer-Encoding" and value.lower() != b"chunked"
+
+
+def is_host_missing_or_repeated(hosts: Sequence[bytes], version: bytes) -> bool:
+    """Return whether ``Host`` is not there exactly once (RFC 9112 section 3.2);
+    only HTTP/1.0 may leave it out."""
+    return len(hosts) > 1 or (not hosts and version == b"HTTP/1.1")
