@@ -200,6 +200,19 @@ class TrafficCount:
 
 
 @frozen
+class Installation:
+    """The identity of one ledger and its storage.
+
+    :ivar id: a UUID4; the same in both.
+    :ivar confirmed: whether some storage is known to have had this id. If not, the
+        ledger made the id up and nothing depends on it yet.
+    """
+
+    id: str
+    confirmed: bool
+
+
+@frozen
 class UserUsage:
     """What a user costs.
 

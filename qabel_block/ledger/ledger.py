@@ -16,6 +16,7 @@ from attrs import asdict
 from qabel_block.errors import NotOwner
 from qabel_block.ledger import queries
 from qabel_block.ledger.commit import Commit, Decision, commit_uploads, replace_legacy
+from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.queries import Statement
 from qabel_block.ledger.sql import timestamp
@@ -61,10 +62,15 @@ class Ledger:
     ) -> None:
         self._database = database
         self._now = now
+        self._installation = InstallationRecord(database, now)
         self._write_states = BatchQueue(self._ask_write_states, now, schedule)
         self._finds = BatchQueue(self._ask_finds, now, schedule)
         self._notes = BatchQueue(self._note_blobs, now, schedule)
         self._commits = BatchQueue(self._commit_uploads, now, schedule)
+
+    async def installation(self) -> str:
+        """Return the id of this installation; at first use it gets one."""
+        return (await self._installation.read()).id
 
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""

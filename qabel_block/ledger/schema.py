@@ -15,6 +15,9 @@
 ``unfinished``
     what the tools have begun, or must do: ``adopt`` as long as there may be blobs
     of the legacy server that are no objects yet.
+``installation``
+    one row: the id that ledger and storage share, and since when a storage is known
+    to have it, if one is.
 
 The first three are the legacy server's (PROTOCOL section 8). The revisions
 below ``migrations/`` are what makes the tables; here they are described for the
@@ -99,6 +102,14 @@ unfinished = Table(
     metadata,
     Column("task", String(36), primary_key=True),
     Column("since", TIMESTAMP, nullable=False),
+)
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("only_row", Integer, primary_key=True, autoincrement=False),
+    Column("id", String(36), nullable=False),
+    Column("confirmed", TIMESTAMP),
 )
 
 alembic_version = Table(
