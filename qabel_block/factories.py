@@ -22,6 +22,7 @@ from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
+from qabel_block.ledger.startup_check import check_postgres, check_sqlite
 from qabel_block.storage.local.listing import LocalListing
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
@@ -110,3 +111,17 @@ def make_database(
             upgrade(f"sqlite:///{path}")
 
     return SqliteDatabase(reactor, str(path)), prepare
+
+
+def check_schema(chosen: PostgresLedger | SqliteLedger | TemporaryLedger) -> None:
+    """Find out whether the database says that its schema is another version's.
+
+    One that is upgraded when the server starts is not asked. Blocks, for a few
+    seconds at the most if the database's name can be resolved.
+
+    :raises NotMigrated: in words for the operator.
+    """
+    if isinstance(chosen, PostgresLedger):
+        check_postgres(chosen.dsn)
+    elif isinstance(chosen, SqliteLedger) and not chosen.migrate:
+        check_sqlite(chosen.path)

@@ -16,12 +16,10 @@ time, the method raises :class:`~qabel_block.errors.Unavailable`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from zope.interface import Interface
 
-if TYPE_CHECKING:
-    from qabel_block.model import Account, Digest, ListedBlob, Listing
+from qabel_block.model import Account, Digest, ListedBlob, Listing
 
 
 class IBody(Interface):

@@ -58,6 +58,17 @@ class ObjectName:
 
 
 @frozen
+class ChangeEvent:
+    """A change of an object that is durable.
+
+    :ivar etag: the new version's, ``None`` if the object was deleted.
+    """
+
+    name: ObjectName
+    etag: str | None
+
+
+@frozen
 class StoredObject:
     """One version of an object, as the ledger has it.
 

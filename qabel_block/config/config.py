@@ -6,6 +6,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from qabel_block.log.setup import LogConfig
+
 
 @frozen
 class LocalDirectory:
@@ -100,30 +102,6 @@ class MetricsAddress:
 
 
 @frozen
-class LogConfig:
-    """How to log (the manual's logging options).
-
-    :ivar level: ``debug``, ``info``, ``warning``, ``error``, or ``none`` to
-        leave logging to ``twist`` or ``twistd``.
-    :ivar file: the current log file; rotated ones get a suffix.
-    :ivar stderr: whether to log there; ``None`` if the operator did not say.
-    :ivar dict_config: a JSON file for :func:`logging.config.dictConfig`.
-    :ivar explicit: whether any logging option was given.
-    """
-
-    level: str = "info"
-    file: Path | None = None
-    max_size: int = 100_000_000
-    backups: int = 10
-    rotate_mode: str = "size"
-    rotate_when: str = "midnight"
-    rotate_interval: int = 1
-    stderr: bool | None = None
-    dict_config: Path | None = None
-    explicit: bool = False
-
-
-@frozen
 class Config:
     """Everything that the composition root needs to know.
 
@@ -157,5 +135,5 @@ class Config:
     max_connections: int = 10_000
     max_connections_per_address: int = 1_000
     drain: float = 30.0
-    log: LogConfig = LogConfig()
+    log: LogConfig = field(factory=LogConfig)
     trusted_proxies: tuple[str, ...] = ()

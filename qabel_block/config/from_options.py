@@ -12,7 +12,6 @@ from qabel_block.config.config import (
     DummyUser,
     InProcess,
     LocalDirectory,
-    LogConfig,
     MetricsAddress,
     PostgresLedger,
     RedisServer,
@@ -23,6 +22,7 @@ from qabel_block.config.config import (
 )
 from qabel_block.config.options import Options
 from qabel_block.config.values import SQLITE
+from qabel_block.log.setup import LogConfig
 
 BACKLOG = 1024
 """Connections that may wait for a moment in which the server is busy; the kernel

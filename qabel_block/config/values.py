@@ -9,8 +9,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from psycopg2 import Error as PostgresError
-from psycopg2.extensions import parse_dsn
+from qabel_block.ledger.postgres.dsn import postgres_parameters
 
 SQLITE = "sqlite:///"
 _YES = frozenset({"1", "true", "yes", "on"})
@@ -137,9 +136,10 @@ def database(value: str) -> str:
         return value
     if "://" in value and not value.startswith(("postgresql://", "postgres://")):
         raise ValueError("neither a PostgreSQL DSN or URL nor sqlite:///FILE")
+    text(value)
     try:
-        parse_dsn(text(value))
-    except PostgresError:
+        postgres_parameters(value)
+    except ValueError:
         raise ValueError("not a DSN or URL that PostgreSQL understands") from None
     return value
 

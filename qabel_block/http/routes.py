@@ -26,10 +26,10 @@ from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account, ObjectName
 from qabel_block.names import PATH_LIMIT, PATH_PATTERN, PREFIX_PATTERN
 from qabel_block.operations.objects import Operations
+from qabel_block.operations.readiness import Readiness
 from qabel_block.operations.upload import Upload, Uploads
 from qabel_block.push.hub import is_quiet
 from qabel_block.rules.digests import expected_digests
-from qabel_block.server.readiness import Readiness
 from qabel_block.util.cancellation import shield
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from zope.interface import Interface
 
-if TYPE_CHECKING:
-    from qabel_block.ledger.sql import Statement
+from qabel_block.ledger.sql import Statement
 
 T = TypeVar("T")
 Row = tuple[Any, ...]

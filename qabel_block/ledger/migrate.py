@@ -13,14 +13,13 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-import psycopg2
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
-from qabel_block.ledger.postgres.dsn import sqlite_file
+from qabel_block.ledger.postgres.dsn import connect, sqlite_file
 
 DSN = "dsn"
 """The attribute of Alembic's configuration that names the database."""
@@ -107,7 +106,7 @@ def _engine(dsn: str) -> Engine:
     if path is None:
         return create_engine(
             "postgresql+psycopg2://",
-            creator=lambda: psycopg2.connect(dsn),
+            creator=lambda: connect(dsn),
             poolclass=NullPool,
         )
     engine = create_engine(

@@ -10,12 +10,13 @@ import logging
 import logging.config
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from attrs import frozen
 from twisted.logger import LogLevel
 from twisted.python import usage
 
-from qabel_block.config.config import LogConfig
 from qabel_block.log.access import NAME, WriteAccess, write_to_python, write_to_twisted
 from qabel_block.log.formats import ColouredFormatter, JsonFormatter
 from qabel_block.log.handlers import (
@@ -37,6 +38,30 @@ NOISY_LOGGERS = {
 }
 """Libraries that say too much below a level: Alembic all that it loads, urllib3
 each connection above those it keeps, all whole requests, credentials included."""
+
+
+@frozen
+class LogConfig:
+    """How to log (the manual's logging options).
+
+    :ivar level: ``debug``, ``info``, ``warning``, ``error``, or ``none`` to
+        leave logging to ``twist`` or ``twistd``.
+    :ivar file: the current log file; rotated ones get a suffix.
+    :ivar stderr: whether to log there; ``None`` if the operator did not say.
+    :ivar dict_config: a JSON file for :func:`logging.config.dictConfig`.
+    :ivar explicit: whether any logging option was given.
+    """
+
+    level: str = "info"
+    file: Path | None = None
+    max_size: int = 100_000_000
+    backups: int = 10
+    rotate_mode: str = "size"
+    rotate_when: str = "midnight"
+    rotate_interval: int = 1
+    stderr: bool | None = None
+    dict_config: Path | None = None
+    explicit: bool = False
 
 
 def claim_log(runner: Any, level: str, explicit: bool) -> None:

@@ -11,7 +11,7 @@ from qabel_block.errors import Unavailable
 from qabel_block.interfaces import INotifier
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.metrics.definitions import DEPENDENCIES, Metrics
-from qabel_block.server.readiness import Readiness
+from qabel_block.operations.readiness import Readiness
 
 log = Logger()
 

@@ -13,10 +13,9 @@ from twisted.logger import Logger
 from qabel_block.errors import NotOwner, ObjectNotFound, QuotaReached
 from qabel_block.interfaces import IAuthenticator, IBlobReader, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.model import Account, ObjectName, ReadState, WriteState
+from qabel_block.model import Account, ChangeEvent, ObjectName, ReadState, WriteState
 from qabel_block.operations.traffic import TrafficMeter
 from qabel_block.operations.usage import UsageEvent
-from qabel_block.push.events import ChangeEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.quota import month_of, traffic_exhausted
 from qabel_block.util.keyed_lock import KeyedLock

@@ -24,11 +24,10 @@ from qabel_block.errors import (
 )
 from qabel_block.interfaces import IBlobWriter, IBody, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.model import Account, ObjectName, PendingBlob, WriteState
+from qabel_block.model import Account, ChangeEvent, ObjectName, PendingBlob, WriteState
 from qabel_block.names import Versions, blob_key
 from qabel_block.operations.objects import check_owner
 from qabel_block.operations.usage import UsageEvent
-from qabel_block.push.events import ChangeEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
 from qabel_block.rules.quota import storage_allowance

@@ -1,34 +1,22 @@
-"""What subscribers are told: one JSON object for each change."""
+"""What subscribers are told: one JSON object for each change (PROTOCOL section 4)."""
 
 from __future__ import annotations
 
 import json
 
-from attrs import frozen
-
-from qabel_block.model import ObjectName
+from qabel_block.model import ChangeEvent
 
 
-@frozen
-class ChangeEvent:
-    """A change that is durable.
-
-    :ivar etag: the new version's, ``None`` if the object was deleted.
-    """
-
-    name: ObjectName
-    etag: str | None
-
-    def message(self) -> str:
-        """Return the event as it is sent. Its path includes the prefix."""
-        event = {
-            "operation": "DELETE" if self.etag is None else "POST",
-            "prefix": self.name.prefix,
-            "path": str(self.name),
-        }
-        if self.etag is not None:
-            event["etag"] = self.etag
-        return json.dumps(event)
+def format_event(event: ChangeEvent) -> str:
+    """Return an event as it is sent. Its path includes the prefix."""
+    fields = {
+        "operation": "DELETE" if event.etag is None else "POST",
+        "prefix": event.name.prefix,
+        "path": str(event.name),
+    }
+    if event.etag is not None:
+        fields["etag"] = event.etag
+    return json.dumps(fields)
 
 
 def path_of(message: str) -> str:

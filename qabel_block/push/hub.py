@@ -11,7 +11,8 @@ from zope.interface import implementer
 
 from qabel_block.errors import fresh
 from qabel_block.interfaces import IListener, INotifier
-from qabel_block.push.events import ChangeEvent, path_of
+from qabel_block.model import ChangeEvent
+from qabel_block.push.events import format_event, path_of
 
 log = Logger()
 
@@ -73,7 +74,7 @@ class Hub:
         if is_quiet(event.name.path):
             return
         try:
-            self._notifier.publish(event.name.prefix, event.message())
+            self._notifier.publish(event.name.prefix, format_event(event))
         except Exception:
             log.failure("an event could not be published")
 

@@ -41,13 +41,13 @@ from qabel_block.metrics.sampler import Sampler
 from qabel_block.names import Versions
 from qabel_block.operations.collector import Collector
 from qabel_block.operations.objects import Operations
+from qabel_block.operations.readiness import Readiness
 from qabel_block.operations.traffic import TrafficMeter
 from qabel_block.operations.upload import Uploads
 from qabel_block.operations.usage import no_usage_log, standard_output, usage_log
 from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
-from qabel_block.server.readiness import Readiness
 from qabel_block.server.rlimits import raise_nofile_limit
 from qabel_block.storage.local.layout import file_of
 from qabel_block.storage.timeouts import TimeLimitedStorage

@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.protocol import Factory
 
 from qabel_block.config.config import Config
-from qabel_block.ledger.startup_check import check_schema
+from qabel_block.factories import check_schema
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.metrics.definitions import Metrics

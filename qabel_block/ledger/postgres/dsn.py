@@ -54,6 +54,14 @@ def postgres_parameters(dsn: str) -> dict[str, str]:
     return parameters
 
 
+def connect(dsn: str) -> Any:
+    """Return a connection that blocks, for migrations.
+
+    :raises psycopg2.Error: if there can be none.
+    """
+    return psycopg2.connect(dsn)
+
+
 async def with_addresses(
     reactor: IReactorPluggableNameResolver, parameters: dict[str, str]
 ) -> dict[str, str]:

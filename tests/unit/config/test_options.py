@@ -13,7 +13,6 @@ from qabel_block.config.config import (
     DummyUser,
     InProcess,
     LocalDirectory,
-    LogConfig,
     MetricsAddress,
     PostgresLedger,
     RedisServer,
@@ -24,6 +23,7 @@ from qabel_block.config.config import (
 )
 from qabel_block.config.from_options import configure
 from qabel_block.config.options import OPTIONS, USAGE_ERROR, Options
+from qabel_block.log.setup import LogConfig
 
 SECRET = "pa55word"
 

@@ -21,9 +21,9 @@ from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.sampler import INTERVAL, Sampler
+from qabel_block.operations.readiness import Readiness
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.server.composition import compose
-from qabel_block.server.readiness import Readiness
 from qabel_block.storage.timeouts import TimeLimitedStorage
 from qabel_block.util.threads import ThreadPool
 

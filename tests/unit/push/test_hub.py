@@ -13,8 +13,8 @@ from zope.interface import implementer
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IListener, INotifier
-from qabel_block.model import ObjectName
-from qabel_block.push.events import ChangeEvent
+from qabel_block.model import ChangeEvent, ObjectName
+from qabel_block.push.events import format_event
 from qabel_block.push.hub import GOING_AWAY, TRY_AGAIN_LATER, Hub
 
 
@@ -86,7 +86,7 @@ def _add(hub: Hub, subscribers: Sequence[Subscriber]) -> list[object]:
 def _deliver(hub: Hub, *paths: str, prefix: str = "p") -> None:
     for path in paths:
         event = ChangeEvent(ObjectName(prefix, path), '"e"')
-        hub.deliver(prefix, event.message())
+        hub.deliver(prefix, format_event(event))
 
 
 def test_one_join_for_all() -> None:
@@ -178,13 +178,13 @@ def test_messages() -> None:
     """An event is one JSON object, whose path includes the prefix; a deletion
     has no ETag."""
     name = ObjectName("p", "a/b")
-    assert json.loads(ChangeEvent(name, '"x"').message()) == {
+    assert json.loads(format_event(ChangeEvent(name, '"x"'))) == {
         "operation": "POST",
         "prefix": "p",
         "path": "p/a/b",
         "etag": '"x"',
     }
-    assert json.loads(ChangeEvent(name, None).message()) == {
+    assert json.loads(format_event(ChangeEvent(name, None))) == {
         "operation": "DELETE",
         "prefix": "p",
         "path": "p/a/b",

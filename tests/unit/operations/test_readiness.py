@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from qabel_block.errors import Unavailable
-from qabel_block.server.readiness import LIMIT, Readiness
+from qabel_block.operations.readiness import LIMIT, Readiness
 
 
 async def _works() -> None:
