@@ -19,15 +19,9 @@ from twisted.python import usage
 
 from qabel_block.log.access import NAME, WriteAccess, write_to_python, write_to_twisted
 from qabel_block.log.formats import ColouredFormatter, JsonFormatter
-from qabel_block.log.handlers import (
-    BatchHandler,
-    Sink,
-    SizedFileSink,
-    StreamSink,
-    TimedFileSink,
-    write_in_turns,
-)
+from qabel_block.log.handlers import BatchHandler, write_in_background
 from qabel_block.log.observer import PythonLogObserver
+from qabel_block.log.sinks import DescriptorSink, Sink, SizedFileSink, TimedFileSink
 
 NOISY_LOGGERS = {
     "alembic": logging.WARNING,
@@ -104,7 +98,7 @@ def access_log(ours: bool, reactor: Any) -> WriteAccess:
     """
     if not ours:
         return write_to_twisted
-    write_in_turns(reactor)
+    write_in_background(reactor)
     return write_to_python(logging.getLogger(NAME))
 
 
@@ -132,7 +126,7 @@ def _handlers(config: LogConfig) -> Iterator[logging.Handler]:
         assert sys.__stderr__ is not None  # what twist does not hide
         terminal = sys.__stderr__.isatty()
         formatter = ColouredFormatter() if terminal else JsonFormatter()
-        yield _handler(StreamSink(sys.__stderr__), formatter)
+        yield _handler(DescriptorSink(sys.__stderr__.fileno()), formatter)
 
 
 def _file_sink(config: LogConfig) -> Sink:

@@ -248,6 +248,10 @@ class Metrics:
             "Those of them that should have been deleted by now.",
             mode="livemostrecent",
         )
+        self.log_lines_dropped = self._counter(
+            "block_log_lines_dropped",
+            "Lines of the log that were dropped because it could not be written.",
+        )
         self._seen(
             "block_build_info", "The version of the server.", "version", mode="livemax"
         ).labels(__version__).set(1)

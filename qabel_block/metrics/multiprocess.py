@@ -8,10 +8,12 @@ that one has ended, so sums never fall and there are never more files.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,6 +30,8 @@ from prometheus_client.registry import Collector
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable from which prometheus_client takes the directory."""
+
+_PREFIX = "qabel-block-metrics-"
 
 
 def share_through(directory: str, slot: int) -> None:
@@ -59,6 +63,7 @@ class MultiprocessMetrics:
         self.directory = ""
         self.registry = CollectorRegistry()
         self._pids: dict[int, int] = {}
+        self._lock: int | None = None
         self._started = Counter(
             "block_workers_started",
             "Workers that were started, those that replace others included.",
@@ -70,13 +75,22 @@ class MultiprocessMetrics:
         self.registry.register(_Processes(self._pids))
 
     def start(self) -> None:
-        """Make the directory."""
-        self.directory = tempfile.mkdtemp(prefix="qabel-block-metrics-")
+        """Make the directory, and remove those of servers that were killed."""
+        _remove_abandoned()
+        while not self.directory:
+            directory = tempfile.mkdtemp(prefix=_PREFIX)
+            self._lock = _locked(directory)
+            # Another server may have taken it for an abandoned one meanwhile.
+            if self._lock is not None or os.path.isdir(directory):
+                self.directory = directory
         MultiProcessCollector(self.registry, self.directory)
 
     def stop(self) -> None:
         """Remove it."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def began(self, slot: int, pid: int) -> None:
         """Take note that a process is the worker of a slot now."""
@@ -88,6 +102,31 @@ class MultiprocessMetrics:
         under way. What it has counted stays."""
         del self._pids[slot]
         mark_process_dead(slot, self.directory)
+
+
+def _locked(directory: str) -> int | None:
+    """Lock a directory until the descriptor is closed, by whatever end of this
+    process; return ``None`` if another process has locked it or it is not ours."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _remove_abandoned() -> None:
+    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        descriptor = _locked(str(directory))
+        if descriptor is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+            os.close(descriptor)
 
 
 class _Processes(Collector):

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import INotifier
 from qabel_block.ledger.ledger import Ledger
+from qabel_block.log.handlers import dropped_lines
 from qabel_block.metrics.definitions import DEPENDENCIES, Metrics
 from qabel_block.operations.readiness import Readiness
 
@@ -43,6 +44,7 @@ class Sampler:
         self._readiness = readiness
         self._ledger = ledger
         self._notifier = notifier
+        self._dropped = 0
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._try_to_look()))
         self._loop.clock = clock
 
@@ -58,6 +60,9 @@ class Sampler:
     async def look(self) -> None:
         """Look once."""
         metrics = self._metrics
+        dropped = dropped_lines()
+        metrics.log_lines_dropped.inc(dropped - self._dropped)
+        self._dropped = dropped
         metrics.pubsub_connections.set(self._notifier.connections())
         failures = await self._readiness.failures()
         for dependency in DEPENDENCIES:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TextIO
 
 from attrs import frozen
 
@@ -29,13 +26,13 @@ def no_usage_log(_event: UsageEvent) -> None:
     """Keep nothing."""
 
 
-def usage_log(stream: TextIO) -> Callable[[UsageEvent], None]:
-    """Write each event as one line of JSON.
+def usage_log(write: Callable[[list[str]], None]) -> Callable[[UsageEvent], None]:
+    """Return what writes each event as one line of JSON.
 
-    A reader that goes away disturbs nobody but itself.
+    :param write: takes lines, each with its end; neither waits nor raises.
     """
 
-    def write(event: UsageEvent) -> None:
+    def record(event: UsageEvent) -> None:
         line = {
             "user": event.user_id,
             "prefix": event.prefix,
@@ -43,14 +40,6 @@ def usage_log(stream: TextIO) -> Callable[[UsageEvent], None]:
             "freed": event.freed,
             "downloaded": event.downloaded,
         }
-        with suppress(OSError, ValueError):
-            stream.write(json.dumps(line) + "\n")
-            stream.flush()
+        write([json.dumps(line) + "\n"])
 
-    return write
-
-
-def standard_output() -> TextIO:
-    """Return the process' standard output, which ``twist`` hides behind its log."""
-    assert sys.__stdout__ is not None
-    return sys.__stdout__
+    return record

@@ -73,7 +73,8 @@ class WorkerProcess(ProcessProtocol):
         self.gone.set()
 
     def _write(self, command: bytes) -> None:
-        if not self.gone.is_set:
+        # Without its pipe it ends by itself, or has ended and is not reaped yet.
+        with suppress(KeyError):
             self.transport.writeToChild(COMMANDS, command)
 
     def _limit_to(self, seconds: float) -> None:

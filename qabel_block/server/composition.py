@@ -7,6 +7,8 @@ anywhere but the arguments that are given here.
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +35,8 @@ from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
+from qabel_block.log.sinks import DescriptorSink
+from qabel_block.log.writer import LineWriter, write_in_threads
 from qabel_block.metrics.buffered import BufferedMetrics
 from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.instrument import Instrumentation
@@ -44,7 +48,7 @@ from qabel_block.operations.objects import Operations
 from qabel_block.operations.readiness import Readiness
 from qabel_block.operations.traffic import TrafficMeter
 from qabel_block.operations.upload import Uploads
-from qabel_block.operations.usage import no_usage_log, standard_output, usage_log
+from qabel_block.operations.usage import UsageEvent, no_usage_log, usage_log
 from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
@@ -112,7 +116,7 @@ def compose(
     authenticator = _authenticator(config, reactor, cache, instrumentation)
     now = reactor.seconds
     record_usage = instrumentation.usage(
-        usage_log(standard_output()) if config.usage_log else no_usage_log
+        _usage_log(reactor) if config.usage_log else no_usage_log
     )
     ledger = instrumentation.kind(Ledger)(
         database, now, lambda function: reactor.callLater(0, function)
@@ -189,6 +193,14 @@ def _accel_redirect(config: Config) -> AccelRedirect | None:
     if prefix is None:
         return None
     return AccelRedirect(lambda key: "/".join((prefix, *file_of(key))))
+
+
+def _usage_log(reactor: Any) -> Callable[[UsageEvent], None]:
+    assert sys.__stdout__ is not None  # what twist hides behind its log
+    sink = DescriptorSink(sys.__stdout__.fileno())
+    writer = LineWriter(sink, lambda count: json.dumps({"dropped": count}) + "\n")
+    write_in_threads([writer], reactor)
+    return usage_log(writer.write)
 
 
 def _uncounted(_connections: int) -> None:

@@ -9,6 +9,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.logger import Logger
 
+from qabel_block.log.handlers import reopen_logs
 from qabel_block.server.signals import handle_signals
 from qabel_block.server.systemd import SystemdNotifier
 
@@ -69,6 +70,7 @@ class SignalLifecycle:
 
     async def _reload(self, commands: LifecycleCommands) -> None:
         self._notifier.reloading()
+        reopen_logs()
         await commands.reload()
         self._notifier.ready()
 

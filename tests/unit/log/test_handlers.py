@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import logging
+import os
+import select
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from attrs import define, field
 from qabel_block.log.formats import TextFormatter
 from qabel_block.log.handlers import (
     BatchHandler,
-    SizedFileSink,
-    StreamSink,
-    TimedFileSink,
-    write_in_turns,
+    dropped_lines,
+    reopen_logs,
+    write_in_background,
 )
+from qabel_block.log.sinks import DescriptorSink, SizedFileSink, TimedFileSink
+from qabel_block.log.writer import MAX_WAITING
 from tests.unit.log.test_formats import access
 
 
@@ -26,21 +28,29 @@ class Turns:
     """A reactor of which the test decides when the next turn is."""
 
     waiting: list[Callable[[], None]] = field(factory=list)
-    begin: Callable[[], None] = field(init=False)
-    end: Callable[[], None] = field(init=False)
+    beginning: list[Callable[[], None]] = field(factory=list)
+    ending: list[Callable[[], None]] = field(factory=list)
 
     def callLater(self, seconds: float, function: Callable[[], None]) -> None:
         assert seconds == 0
         self.waiting.append(function)
 
     def callWhenRunning(self, function: Callable[[], None]) -> None:
-        self.begin = function
+        self.beginning.append(function)
 
     def addSystemEventTrigger(
         self, phase: str, event: str, function: Callable[[], None]
     ) -> None:
         assert (phase, event) == ("after", "shutdown")
-        self.end = function
+        self.ending.append(function)
+
+    def begin(self) -> None:
+        for function in self.beginning:
+            function()
+
+    def end(self) -> None:
+        for function in self.ending:
+            function()
 
     def turn(self) -> None:
         waiting, self.waiting = self.waiting, []
@@ -48,109 +58,222 @@ class Turns:
             function()
 
 
-class _Broken(io.StringIO):
+@define
+class Written:
+    """A sink that keeps what is written."""
+
+    text: str = ""
+
+    def write(self, lines: list[str]) -> None:
+        self.text += "".join(lines)
+
+    def reopen(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Full(Written):
     """A disk that is full."""
 
-    def write(self, text: str) -> int:
+    def write(self, lines: list[str]) -> None:
         raise OSError("no space left")
 
 
 @pytest.fixture
-def stream() -> io.StringIO:
-    return io.StringIO()
+def sink() -> Written:
+    return Written()
 
 
 @pytest.fixture
-def handler(stream: io.StringIO) -> Iterator[BatchHandler]:
-    """The only handler there is, of a log at level INFO."""
+def only_handler() -> Iterator[Callable[[BatchHandler], BatchHandler]]:
+    """Makes a handler the only one there is, of a log at level INFO."""
     root = logging.getLogger()
     before, level = root.handlers, root.level
-    handler = BatchHandler(StreamSink(stream))
-    handler.setFormatter(TextFormatter())
-    root.handlers = [handler]
-    root.setLevel("INFO")
-    yield handler
+
+    def install(handler: BatchHandler) -> BatchHandler:
+        handler.setFormatter(TextFormatter())
+        root.handlers = [handler]
+        root.setLevel("INFO")
+        return handler
+
+    yield install
+    for handler in root.handlers:
+        handler.close()
     root.handlers = before
     root.setLevel(level)
+
+
+@pytest.fixture
+def handler(
+    only_handler: Callable[[BatchHandler], BatchHandler], sink: Written
+) -> BatchHandler:
+    return only_handler(BatchHandler(sink))
 
 
 def _ask(path: str) -> None:
     logging.getLogger("qabel_block.access").handle(access(path))
 
 
-def test_at_once(handler: BatchHandler, stream: io.StringIO) -> None:
-    """Before the reactor runs, nothing waits."""
-    write_in_turns(Turns())
+def _written(handler: BatchHandler, sink: Written) -> str:
+    """Return what has been written once the thread has nothing more to write."""
+    handler.writer.stop()
+    handler.writer.start()
+    return sink.text
+
+
+def test_at_once(handler: BatchHandler, sink: Written) -> None:
+    """Before the reactor runs, nothing waits, and there is no thread that a fork
+    would lose."""
+    write_in_background(Turns())
     _ask("/a")
-    assert "/a" in stream.getvalue()
+    assert "/a" in sink.text
 
 
-def test_in_turns(handler: BatchHandler, stream: io.StringIO) -> None:
+def test_in_turns(handler: BatchHandler, sink: Written) -> None:
     """Requests of one turn are written together, in order, in the next."""
     turns = Turns()
-    write_in_turns(turns)
+    write_in_background(turns)
     turns.begin()
     for path in ("/a", "/b", "/c"):
         _ask(path)
-    assert stream.getvalue() == ""
+    assert _written(handler, sink) == ""
     assert len(turns.waiting) == 1
     turns.turn()
-    assert [line.split()[5] for line in stream.getvalue().splitlines()] == [
+    assert [line.split()[5] for line in _written(handler, sink).splitlines()] == [
         *("/a", "/b", "/c")
     ]
     _ask("/d")
     turns.turn()
-    assert "/d" in stream.getvalue()
+    assert "/d" in _written(handler, sink)
 
 
-def test_events_do_not_wait(handler: BatchHandler, stream: io.StringIO) -> None:
+def test_events_do_not_wait(handler: BatchHandler, sink: Written) -> None:
     """Everything else is written at once, after what has waited before it."""
     turns = Turns()
-    write_in_turns(turns)
+    write_in_background(turns)
     turns.begin()
     _ask("/a")
     logging.getLogger("test").error("trouble")
-    lines = stream.getvalue().splitlines()
+    lines = _written(handler, sink).splitlines()
     assert "/a" in lines[0]
     assert "trouble" in lines[1]
     turns.turn()
-    assert len(stream.getvalue().splitlines()) == 2
+    assert len(_written(handler, sink).splitlines()) == 2
 
 
-def test_nothing_is_lost_at_the_end(handler: BatchHandler, stream: io.StringIO) -> None:
+def test_nothing_is_lost_at_the_end(handler: BatchHandler, sink: Written) -> None:
     """What waits when the reactor ends is written then, and what comes after that
     at once."""
     turns = Turns()
-    write_in_turns(turns)
+    write_in_background(turns)
     turns.begin()
     _ask("/a")
     turns.end()
-    assert "/a" in stream.getvalue()
+    assert "/a" in sink.text
     _ask("/b")
-    assert "/b" in stream.getvalue()
+    assert "/b" in sink.text
 
 
-def test_exit_without_an_end(handler: BatchHandler, stream: io.StringIO) -> None:
+def test_exit_without_an_end(handler: BatchHandler, sink: Written) -> None:
     """What Python does at its exit writes what waits."""
     turns = Turns()
-    write_in_turns(turns)
+    write_in_background(turns)
     turns.begin()
     _ask("/a")
     logging.shutdown()
-    assert "/a" in stream.getvalue()
+    assert "/a" in sink.text
 
 
 def test_full_disk(
-    handler: BatchHandler, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    only_handler: Callable[[BatchHandler], BatchHandler],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A log that can't be written raises nothing and says so once."""
-    broken = BatchHandler(StreamSink(_Broken()))
-    logging.getLogger().handlers = [broken]
+    only_handler(BatchHandler(_Full()))
     for _ in range(10):
         _ask("/a")
         logging.getLogger("test").error("trouble")
     (line,) = capfd.readouterr().err.splitlines()
     assert line == "qabel-block: the log is not written: OSError"
+
+
+def test_record_that_cannot_be_formatted(handler: BatchHandler, sink: Written) -> None:
+    """It is named in the log, without a traceback."""
+    record = logging.LogRecord("test", logging.ERROR, "", 0, "%d", ("no",), None)
+    handler.handle(record)
+    assert "a record of test can't be formatted: TypeError" in sink.text
+    assert "Traceback" not in sink.text
+
+
+def test_pipe_that_nobody_reads(
+    only_handler: Callable[[BatchHandler], BatchHandler],
+) -> None:
+    """Nobody waits for it: lines wait up to a bound, others are dropped and counted,
+    and once somebody reads, their number is written where they are missing."""
+    reading, writing = os.pipe()
+    handler = only_handler(BatchHandler(DescriptorSink(writing)))
+    turns = Turns()
+    write_in_background(turns)
+    turns.begin()
+    line = "x" * 1000
+    for _ in range(2 * MAX_WAITING // len(line)):
+        logging.getLogger("test").error(line)
+    missing = dropped_lines()
+    assert missing > MAX_WAITING // len(line) // 2
+    received = b""
+    wanted = b"%d lines of the log were dropped" % missing
+    while wanted not in received:
+        assert select.select([reading], [], [], 30)[0]
+        received += os.read(reading, 2**16)
+    assert received.count(line.encode()) == 2 * MAX_WAITING // len(line) - missing
+    logging.getLogger("test").error("read again")
+    turns.end()
+    assert b"read again" in os.read(reading, 2**16)
+    handler.close()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_end_with_a_pipe_that_nobody_reads(
+    only_handler: Callable[[BatchHandler], BatchHandler],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The end of the process does not wait for it for ever."""
+    monkeypatch.setattr("qabel_block.log.writer.STOP_SECONDS", 0.1)
+    reading, writing = os.pipe()
+    only_handler(BatchHandler(DescriptorSink(writing)))
+    turns = Turns()
+    write_in_background(turns)
+    turns.begin()
+    for _ in range(100):
+        logging.getLogger("test").error("x" * 1000)
+    turns.end()
+    logging.getLogger("test").error("too late")
+    os.close(reading)  # which ends the thread's wait
+    logging.shutdown()
+
+
+def test_renamed_file(
+    only_handler: Callable[[BatchHandler], BatchHandler], tmp_path: Path
+) -> None:
+    """After logrotate has renamed a file, lines go into a new one, which is there
+    after SIGHUP even if nothing is logged."""
+    for sink in (
+        SizedFileSink(str(tmp_path / "sized"), 10**6, 1),
+        TimedFileSink(str(tmp_path / "timed"), "D", 1, 1),
+    ):
+        only_handler(BatchHandler(sink))
+        file = Path(sink._file.baseFilename)
+        _ask("/a")
+        file.rename(f"{file}-old")
+        _ask("/b")
+        assert "/b" in file.read_text()
+        assert "/b" not in Path(f"{file}-old").read_text()
+        file.unlink()
+        reopen_logs()
+        assert file.read_text() == ""
 
 
 def _lines(*texts: str) -> list[str]:
