@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from qabel_block.http.headers import field
 from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.operations.download import Selection
 
 _JUDGED_OTHERWISE = ("If-Match", "If-Modified-Since", "If-Unmodified-Since")
 """nginx holds these against a date of the file, or an ETag that it does not know."""
@@ -29,21 +30,18 @@ class AccelRedirect:
     def __init__(self, locate: Callable[[str], str]) -> None:
         self._locate = locate
 
-    def suits(self, request: StreamingRequest, etag: str) -> bool:
-        """Say whether nginx would send what has been decided on, all of the object
-        or a part.
-
-        :param etag: the object's quoted ETag.
-        """
+    def suits(self, request: StreamingRequest, selection: Selection) -> bool:
+        """Say whether nginx would send what is selected, all of the object or a
+        part."""
         if any(field(request, name) is not None for name in _JUDGED_OTHERWISE):
             return False
         asked, on_condition = field(request, "Range"), field(request, "If-Range")
         if asked is None:
             return True
         return (
-            request.code == 206
+            selection.part is not None
             and _PLAIN_RANGE.fullmatch(asked) is not None
-            and on_condition in (None, etag)
+            and on_condition in (None, selection.stored.etag)
         )
 
     def announce(self, request: StreamingRequest, blob_key: str) -> None:

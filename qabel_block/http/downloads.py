@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from qabel_block.errors import BlobNotFound
 from qabel_block.http.accel_redirect import AccelRedirect
-from qabel_block.http.body_producer import send_blob
+from qabel_block.http.body_producer import BodyProducer
 from qabel_block.http.headers import conditions, field
 from qabel_block.http.transport.request import StreamingRequest
-from qabel_block.interfaces import IBlobReader
-from qabel_block.model import ObjectName, ReadState
-from qabel_block.operations.objects import Operations
-from qabel_block.rules.conditions import if_range_holds
+from qabel_block.model import ObjectName
+from qabel_block.operations.download import Download, Downloads, Selection
 from qabel_block.rules.digests import format_digest
-from qabel_block.rules.ranges import select_range
 
 
-@frozen
-class _Part:
-    """What of an object is to be sent: ``length`` bytes from ``start``."""
-
-    start: int
-    length: int
-
-
-class Downloads:
-    """Sends objects.
+class DownloadAnswers:
+    """Sends objects to clients over HTTP.
 
     :param clock: limits how long a client may stall.
     :param accel_redirect: what nginx sends instead, if there is one in front.
@@ -35,92 +22,86 @@ class Downloads:
 
     def __init__(
         self,
-        operations: Operations,
+        downloads: Downloads,
         clock: IReactorTime,
         accel_redirect: AccelRedirect | None = None,
     ) -> None:
-        self._operations = operations
+        self._downloads = downloads
         self._clock = clock
         self._accel_redirect = accel_redirect
 
     async def answer(self, request: StreamingRequest, name: ObjectName) -> None:
         """Send an object, a part of it, or only its head.
 
-        :raises ObjectNotFound: if there is none.
-        :raises QuotaReached: if the owner's traffic is used up.
-        :raises PreconditionFailed: if ``If-Match`` does not hold.
-        :raises RangeNotSatisfiable: if the range lies outside the object.
-        :raises Unavailable: if ledger or storage fail. Bytes may have been
+        :raises BlockError: what :meth:`Downloads.send` raises. Bytes may have been
             sent by then.
         """
         request.setHeader(b"Accept-Ranges", b"bytes")  # whatever the answer
-        try:
-            await self._answer(request, name)
-        except BlobNotFound:
-            # Replaced or deleted, and collected, between the look and the read.
-            await self._answer(request, name)
+        request.setHeader(b"Cache-Control", b"no-cache")
+        download = Download(
+            name,
+            conditions(request),
+            request.method == b"HEAD",
+            field(request, "Range"),
+            field(request, "If-Range"),
+            request.request_id,
+        )
+        recipient = HTTPRecipient(request, self._clock, self._accel_redirect)
+        await self._downloads.send(download, recipient)
 
-    async def _answer(self, request: StreamingRequest, name: ObjectName) -> None:
-        found = await self._operations.find(name, request.request_id)
-        part = _decide(request, found)
-        if part is None or request.method == b"HEAD" or part.length == 0:
-            return
-        if self._accel_redirect and self._accel_redirect.suits(
-            request, found.stored.etag
-        ):
-            # nginx does not tell how much of it the client took.
-            self._operations.count_traffic(found.owner_id, part.length)
-            self._operations.record_download(found.owner_id, name.prefix, part.length)
-            self._accel_redirect.announce(request, found.stored.blob_key)
-            return
-        reader = await self._operations.open(found, part.start, part.length)
-        await self._send(request, reader, part.length, name.prefix, found.owner_id)
 
-    async def _send(
+class HTTPRecipient:
+    """The client of one request, as the recipient of a download."""
+
+    def __init__(
         self,
         request: StreamingRequest,
-        reader: IBlobReader,
-        length: int,
-        prefix: str,
-        owner_id: int,
+        clock: IReactorTime,
+        accel_redirect: AccelRedirect | None = None,
     ) -> None:
-        sent = 0
+        self._request = request
+        self._accel_redirect = accel_redirect
+        self._producer = BodyProducer(request, clock)
 
-        def count(size: int) -> None:
-            nonlocal sent
-            sent += size
-            self._operations.count_traffic(owner_id, size)
+    def reads_itself(self, selection: Selection) -> bool:
+        """See :meth:`Recipient.reads_itself`: nginx may."""
+        return self._accel_redirect is not None and self._accel_redirect.suits(
+            self._request, selection
+        )
 
-        try:
-            await send_blob(request, reader, length, self._clock, count)
-        finally:
-            if sent:
-                self._operations.record_download(owner_id, prefix, sent)
+    def begin(self, selection: Selection, delegated: bool) -> None:
+        """See :meth:`Recipient.begin`: set the answer's head."""
+        set_head(self._request, selection)
+        if delegated:
+            assert self._accel_redirect is not None
+            self._accel_redirect.announce(self._request, selection.stored.blob_key)
+
+    async def ready(self) -> None:
+        """See :meth:`Recipient.ready`."""
+        await self._producer.ready()
+
+    def write(self, data: bytes) -> None:
+        """See :meth:`Recipient.write`."""
+        self._producer.write(data)
+
+    def end(self) -> None:
+        """See :meth:`Recipient.end`."""
+        self._producer.unregister()
 
 
-def _decide(request: StreamingRequest, found: ReadState) -> _Part | None:
-    """Set the answer's head; return what is to be sent, ``None`` for 304."""
-    stored = found.stored
-    request.setResponseCode(200)
-    request.responseHeaders.removeHeader(b"Content-Range")
-    unmodified = conditions(request).check_read(stored.etag)
+def set_head(request: StreamingRequest, selection: Selection) -> None:
+    """Set the status and the headers of an answer that sends this."""
+    stored = selection.stored
     request.setHeader(b"ETag", stored.etag.encode("ascii"))
-    request.setHeader(b"Cache-Control", b"no-cache")
-    if unmodified:
+    if selection.unmodified:
         request.setResponseCode(304)
-        return None
-    part = _Part(0, stored.size)
-    if request.method == b"GET" and if_range_holds(
-        field(request, "If-Range"), stored.etag
-    ):
-        selected = select_range(field(request, "Range"), stored.size)
-        if selected is not None:
-            part = _Part(selected.start, selected.length)
-            request.setResponseCode(206)
-            request.setHeader(b"Content-Range", selected.content_range.encode("ascii"))
-    request.setHeader(b"Content-Length", b"%d" % part.length)
+        return
+    if selection.part is not None:
+        request.setResponseCode(206)
+        content_range = selection.part.content_range
+        request.setHeader(b"Content-Range", content_range.encode("ascii"))
+    request.setHeader(b"Content-Length", b"%d" % selection.length)
     request.setHeader(b"Content-Type", b"application/octet-stream")
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
     if stored.sha256 is not None:
         request.setHeader(b"Repr-Digest", format_digest(stored.sha256).encode("ascii"))
-    return part

@@ -17,7 +17,7 @@ from werkzeug.routing import BaseConverter
 
 from qabel_block.errors import BadRequest, MethodRefused, NoAuthorization
 from qabel_block.http.description.document import BODY
-from qabel_block.http.downloads import Downloads
+from qabel_block.http.downloads import DownloadAnswers
 from qabel_block.http.headers import conditions, field, json_answer, json_body
 from qabel_block.http.problems import answer_failure
 from qabel_block.http.transport.request import StreamingRequest
@@ -83,7 +83,7 @@ class BlockAPI:
         authenticator: IAuthenticator,
         operations: Operations,
         uploads: Uploads,
-        downloads: Downloads,
+        downloads: DownloadAnswers,
         sockets: WebSockets,
     ) -> None:
         self._sockets = sockets

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from qabel_block.accounts.memory import RecentAccounts
-from qabel_block.http.downloads import Downloads
 from qabel_block.http.transport.site import BlockSite
 from qabel_block.http.websocket import WebSocket
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
@@ -28,6 +27,7 @@ from qabel_block.metrics.transfers import (
     MeasuredUploads,
     measured_usage,
 )
+from qabel_block.operations.download import Downloads
 from qabel_block.operations.upload import Uploads
 from qabel_block.operations.usage import UsageEvent
 from qabel_block.util.threads import ThreadPool

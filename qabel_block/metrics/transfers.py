@@ -14,8 +14,6 @@ from qabel_block.errors import (
     StorageFull,
     Unavailable,
 )
-from qabel_block.http.downloads import Downloads
-from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.interfaces import IBody
 from qabel_block.metrics.definitions import (
     ABORTED,
@@ -26,7 +24,7 @@ from qabel_block.metrics.definitions import (
     UPLOAD,
     Metrics,
 )
-from qabel_block.model import ObjectName
+from qabel_block.operations.download import Download, Downloads, Recipient
 from qabel_block.operations.upload import Upload, Uploads
 from qabel_block.operations.usage import UsageEvent
 
@@ -107,10 +105,10 @@ class MeasuredDownloads(Downloads):
         super().__init__(*arguments)
         self._transfers = _Transfers(metrics, DOWNLOAD)
 
-    async def answer(self, request: StreamingRequest, name: ObjectName) -> None:
-        """See :meth:`Downloads.answer`."""
-        if request.method == b"HEAD":
-            await super().answer(request, name)
+    async def send(self, download: Download, recipient: Recipient) -> None:
+        """See :meth:`Downloads.send`."""
+        if download.head_only:
+            await super().send(download, recipient)
             return
         with self._transfers.one():
-            await super().answer(request, name)
+            await super().send(download, recipient)

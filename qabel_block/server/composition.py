@@ -24,7 +24,7 @@ from qabel_block.caches.redis import RedisCache
 from qabel_block.config.config import Config, DummyUser, InProcess
 from qabel_block.factories import make_database, make_storage
 from qabel_block.http.accel_redirect import AccelRedirect
-from qabel_block.http.downloads import Downloads
+from qabel_block.http.downloads import DownloadAnswers
 from qabel_block.http.routes import BlockAPI
 from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.site import BlockSite
@@ -44,6 +44,7 @@ from qabel_block.metrics.measured import MeasuredInstrumentation
 from qabel_block.metrics.sampler import Sampler
 from qabel_block.names import Versions
 from qabel_block.operations.collector import Collector
+from qabel_block.operations.download import Downloads
 from qabel_block.operations.objects import Operations
 from qabel_block.operations.readiness import Readiness
 from qabel_block.operations.traffic import TrafficMeter
@@ -124,8 +125,9 @@ def compose(
     traffic = TrafficMeter(ledger.add_traffic, reactor)
     hub = Hub(notifier)
     gate = KeyedLock(reactor)
-    operations = Operations(
-        ledger, storage, authenticator, traffic, gate, hub.publish, now, record_usage
+    operations = Operations(ledger, gate, hub.publish, record_usage)
+    downloads = instrumentation.kind(Downloads)(
+        ledger, storage, authenticator, traffic, now, record_usage
     )
     uploads = instrumentation.kind(Uploads)(
         ledger,
@@ -152,7 +154,7 @@ def compose(
         authenticator,
         operations,
         uploads,
-        instrumentation.kind(Downloads)(operations, reactor, _accel_redirect(config)),
+        DownloadAnswers(downloads, reactor, _accel_redirect(config)),
         sockets,
     )
     counted = inherited.gate.count if inherited and inherited.gate else _uncounted
