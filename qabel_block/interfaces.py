@@ -201,6 +201,12 @@ class IAuthenticator(Interface):
         :raises Unavailable: if nobody can tell at the moment.
         """
 
+    async def check() -> None:
+        """Find out whether users can be asked for now.
+
+        :raises Unavailable: if not.
+        """
+
     async def close() -> None:
         """Release everything. Nothing else is called afterwards."""
 

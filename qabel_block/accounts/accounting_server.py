@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from treq.client import HTTPClient
@@ -83,6 +84,16 @@ CONNECTIONS = 16
 ANSWER_LIMIT = 64 * 1024
 """Bytes of an answer that are read; a good one has a hundred."""
 
+NOBODY = -1
+"""A user ID that no user has."""
+
+CHECK_SECONDS = 4.0
+"""Seconds within which the server must answer to count as working."""
+
+CHECKED_SECONDS = 0.5
+"""How long the outcome of a check stands for another one: whoever asks ``/readyz``
+over and over does not cost the accounting server more than that."""
+
 _UNKNOWN = frozenset({400, 404})
 
 
@@ -107,35 +118,61 @@ class AccountingAuthenticator:
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = CONNECTIONS
         self._connections = DeferredSemaphore(CONNECTIONS)
+        self._checked_until = -math.inf
+        self._trouble: str | None = None
         self._http = HTTPClient(Agent(reactor, connectTimeout=timeout, pool=self._pool))
 
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         """See :meth:`IAuthenticator.authenticate`."""
-        return await self._ask({"auth": authorization}, request_id)
+        return await self._ask({"auth": authorization}, request_id, self._timeout)
 
     async def account(self, user_id: int, request_id: str) -> Account:
         """See :meth:`IAuthenticator.account`."""
-        return await self._ask({"user_id": user_id}, request_id)
+        return await self._ask({"user_id": user_id}, request_id, self._timeout)
+
+    async def check(self) -> None:
+        """See :meth:`IAuthenticator.check`.
+
+        Asks for a user that can't be, unless somebody just did.
+        """
+        if self._reactor.seconds() >= self._checked_until:
+            self._trouble = None
+            try:
+                await self._ask({"user_id": NOBODY}, "readiness", CHECK_SECONDS)
+            except UnknownUser:
+                pass
+            except Unavailable as error:
+                self._trouble = error.reason
+            self._checked_until = self._reactor.seconds() + CHECKED_SECONDS
+        if self._trouble is not None:
+            raise Unavailable("accounting", self._trouble)
 
     async def close(self) -> None:
         """See :meth:`IAuthenticator.close`."""
         await self._pool.closeCachedConnections()
 
-    async def _ask(self, question: dict[str, object], request_id: str) -> Account:
+    async def _ask(
+        self,
+        question: dict[str, object],
+        request_id: str,
+        seconds: float,
+    ) -> Account:
         asking = self._connections.run(
             lambda: Deferred.fromCoroutine(self._call(question, request_id))
         )
         try:
-            status, body = await asking.addTimeout(self._timeout, self._reactor)
+            status, body = await asking.addTimeout(seconds, self._reactor)
         except Exception as error:
             # Not the error's text: it may quote what was sent.
             raise Unavailable(
                 "accounting", f"it does not answer ({type(error).__name__})"
             ) from None
+        if status == 403:
+            raise Unavailable("accounting", "it refuses the APISECRET (403)")
+        if status != 200 and status not in _UNKNOWN:
+            raise Unavailable("accounting", f"it answers {status}")
         if status in _UNKNOWN:
             raise UnknownUser
-        if status != 200:
-            raise Unavailable("accounting", f"it answers {status}")
         return read_account(body)
 
     async def _call(

@@ -81,6 +81,10 @@ class CachingAuthenticator:
             _user_key(user_id), lambda: self._inner.account(user_id, request_id)
         )
 
+    async def check(self) -> None:
+        """See :meth:`IAuthenticator.check`: asks past the cache."""
+        await self._inner.check()
+
     async def close(self) -> None:
         """See :meth:`IAuthenticator.close`."""
         await self._inner.close()

@@ -34,5 +34,8 @@ class DummyAuthenticator:
         """See :meth:`IAuthenticator.account`."""
         return Account(user_id, True, STORAGE_QUOTA, TRAFFIC_QUOTA, any_prefix=True)
 
+    async def check(self) -> None:
+        """See :meth:`IAuthenticator.check`."""
+
     async def close(self) -> None:
         """See :meth:`IAuthenticator.close`."""

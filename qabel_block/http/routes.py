@@ -106,10 +106,12 @@ class BlockAPI:
     @app.route("/readyz", methods=["GET"])
     @uncancellable
     async def readyz(self, request: StreamingRequest) -> bytes:
-        """Tell whether requests can be served, and if not, what is missing."""
-        failures = await self._readiness.failures()
-        status = 503 if failures else 200
-        return json_answer(request, status, {"ready": not failures, **failures})
+        """Tell whether uploads and downloads work, and what does not."""
+        report = await self._readiness.report()
+        if not report.ready:
+            return json_answer(request, 503, {"ready": False, **report.missing})
+        degraded = {"degraded": report.degraded} if report.degraded else {}
+        return json_answer(request, 200, {"ready": True, **degraded})
 
     @app.route("/api/v0/openapi.json", methods=["GET"])
     def describe(self, request: StreamingRequest) -> bytes:

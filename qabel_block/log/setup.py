@@ -28,10 +28,12 @@ NOISY_LOGGERS = {
     "boto3": logging.INFO,
     "botocore": logging.INFO,
     "s3transfer": logging.INFO,
+    "twisted.internet.endpoints": logging.WARNING,
     "urllib3": logging.ERROR,
 }
 """Libraries that say too much below a level: Alembic all that it loads, urllib3
-each connection above those it keeps, all whole requests, credentials included."""
+each connection above those it keeps, Twisted each connection that a client makes,
+all whole requests, credentials included."""
 
 
 @frozen

@@ -39,6 +39,10 @@ class MeasuredAuthenticator:
         """See :meth:`IAuthenticator.account`."""
         return await self._answer(self._inner.account(user_id, request_id))
 
+    async def check(self) -> None:
+        """See :meth:`IAuthenticator.check`. It is nobody's wait."""
+        await self._inner.check()
+
     async def close(self) -> None:
         """See :meth:`IAuthenticator.close`."""
         await self._inner.close()

@@ -45,7 +45,7 @@ request; left by its client; broken off because something does not work."""
 
 KNOWN, UNKNOWN = "known", "unknown"
 
-DEPENDENCIES = ("database", "cache", "push", "storage")
+DEPENDENCIES = ("database", "storage", "cache", "push", "accounts")
 
 LEDGER_OPERATIONS = (
     "add_traffic",

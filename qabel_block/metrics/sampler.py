@@ -64,10 +64,10 @@ class Sampler:
         metrics.log_lines_dropped.inc(dropped - self._dropped)
         self._dropped = dropped
         metrics.pubsub_connections.set(self._notifier.connections())
-        failures = await self._readiness.failures()
+        missing = (await self._readiness.report()).missing
         for dependency in DEPENDENCIES:
-            metrics.dependency_up.labels(dependency).set(dependency not in failures)
-        if "database" not in failures:
+            metrics.dependency_up.labels(dependency).set(dependency not in missing)
+        if "database" not in missing:
             waiting = await self._ledger.garbage(0, COUNTED)
             overdue = await self._ledger.garbage(OVERDUE_SECONDS, COUNTED)
             metrics.garbage_waiting.set(waiting)

@@ -1,13 +1,15 @@
-"""Asks the dependencies whether requests can be served now."""
+"""Asks the dependencies whether requests can be served now (``/readyz``)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from qabel_block.errors import Unavailable
@@ -16,51 +18,139 @@ from qabel_block.util.cancellation import shield
 log = Logger()
 
 LIMIT = 5.0
-"""Seconds within which a dependency must answer to count as ready."""
+"""Seconds within which a dependency must answer to count as working."""
+
+INTERVAL = 10.0
+"""Seconds between two checks that nobody has asked for."""
 
 Check = Callable[[], Coroutine[Deferred[Any], Any, None]]
 
 
-class Readiness:
-    """Checks several dependencies at a time.
+@frozen
+class Dependency:
+    """Something outside of this process that requests need.
 
-    Those who ask while it is being found out share the answer: however often
-    somebody asks, a dependency is asked by one at a time.
-
-    :param checks: for each dependency its name and what raises
-        :class:`~qabel_block.errors.Unavailable` if it does not work.
+    :ivar check: raises :class:`~qabel_block.errors.Unavailable` if it does not
+        work.
+    :ivar required: whether no upload or download works without it.
+    :ivar foreign: whether a check is a request to somebody else's server.
     """
 
-    def __init__(self, checks: Mapping[str, Check], clock: IReactorTime) -> None:
-        self._checks = checks
+    check: Check
+    required: bool = True
+    foreign: bool = False
+
+
+@frozen
+class ReadinessReport:
+    """Which dependencies do not work, and what was observed, by their names.
+
+    :ivar failed: those without which uploads and downloads fail.
+    :ivar degraded: the others.
+    """
+
+    failed: Mapping[str, str] = field(factory=dict)
+    degraded: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether uploads and downloads work."""
+        return not self.failed
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """All that do not work."""
+        return {**self.failed, **self.degraded}
+
+
+class Readiness:
+    """Checks the dependencies, and logs once when one fails or works again.
+
+    Concurrent callers share a check: each dependency is asked by one at a time.
+
+    :param dependencies: by the names that ``/readyz`` has for them.
+    """
+
+    def __init__(
+        self, dependencies: Mapping[str, Dependency], clock: IReactorTime
+    ) -> None:
+        self._dependencies = dependencies
         self._clock = clock
-        self._waiting: list[Deferred[dict[str, str]]] = []
+        self._waiting: dict[str, list[Deferred[str]]] = {}
+        self._failing: set[str] = set()
+        self._logging = False
+        self._loop = LoopingCall(self._watch)
+        self._loop.clock = clock
 
-    async def failures(self) -> dict[str, str]:
-        """Return for each dependency that does not work what was observed."""
-        outcome: Deferred[dict[str, str]] = Deferred()
-        self._waiting.append(outcome)
-        if len(self._waiting) == 1:
-            Deferred.fromCoroutine(self._find_out())
-        return await outcome
+    def start(self) -> None:
+        """Begin to log changes; until now a dependency may not have been connected
+        to yet."""
+        self._logging = True
 
-    async def _find_out(self) -> None:
-        running = {
-            name: shield(check()).addTimeout(LIMIT, self._clock)
-            for name, check in self._checks.items()
+    def watch(self) -> None:
+        """Check at intervals, so that changes are logged when nobody asks."""
+        self._loop.start(INTERVAL)
+
+    def stop(self) -> None:
+        """End what ``watch`` began."""
+        if self._loop.running:
+            self._loop.stop()
+
+    async def report(self, foreign: bool = True) -> ReadinessReport:
+        """Check the dependencies.
+
+        :param foreign: whether those of which a check costs somebody else.
+        """
+        asked = {
+            name: self._reason(name)
+            for name, dependency in self._dependencies.items()
+            if foreign or not dependency.foreign
         }
-        failures = {}
-        for name, outcome in running.items():
-            reason = await outcome.addCallbacks(lambda _: "", _reason)
+        failed: dict[str, str] = {}
+        degraded: dict[str, str] = {}
+        for name, asking in asked.items():
+            reason = await asking
             if reason:
-                failures[name] = reason
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
+                required = self._dependencies[name].required
+                (failed if required else degraded)[name] = reason
+        return ReadinessReport(failed, degraded)
+
+    def _watch(self) -> Deferred[ReadinessReport]:
+        return Deferred.fromCoroutine(self.report(foreign=False))
+
+    def _reason(self, name: str) -> Deferred[str]:
+        """Check one, or join a check that is under way.
+
+        :return: what was observed; empty if it works.
+        """
+        outcome: Deferred[str] = Deferred()
+        waiting = self._waiting.setdefault(name, [])
+        waiting.append(outcome)
+        if len(waiting) == 1:
+            checking = shield(self._dependencies[name].check())
+            checking.addTimeout(LIMIT, self._clock)
+            reason: Deferred[str] = checking.addCallbacks(lambda _: "", _observed)
+            reason.addCallback(self._found, name)
+        return outcome
+
+    def _found(self, reason: str, name: str) -> None:
+        self._log_change(name, reason)
+        for one in self._waiting.pop(name):
             if not one.called:  # cancelled
-                one.callback(failures)
+                one.callback(reason)
+
+    def _log_change(self, name: str, reason: str) -> None:
+        if not self._logging or bool(reason) == (name in self._failing):
+            return
+        if reason:
+            self._failing.add(name)
+            log.warn("{name} does not work: {reason}", name=name, reason=reason)
+        else:
+            self._failing.discard(name)
+            log.info("{name} works again", name=name)
 
 
-def _reason(failure: Any) -> str:
+def _observed(failure: Any) -> str:
     if failure.check(Unavailable):
         return str(failure.value.reason)
     if failure.check(TimedOut):

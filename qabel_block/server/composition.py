@@ -46,7 +46,7 @@ from qabel_block.names import Versions
 from qabel_block.operations.collector import Collector
 from qabel_block.operations.download import Downloads
 from qabel_block.operations.objects import Operations
-from qabel_block.operations.readiness import Readiness
+from qabel_block.operations.readiness import Dependency, Readiness
 from qabel_block.operations.traffic import TrafficMeter
 from qabel_block.operations.upload import Uploads
 from qabel_block.operations.usage import UsageEvent, no_usage_log, usage_log
@@ -141,10 +141,11 @@ def compose(
     )
     readiness = Readiness(
         {
-            "database": database.check,
-            "cache": cache.check,
-            "push": notifier.check,
-            "storage": storage.check,
+            "database": Dependency(database.check),
+            "storage": Dependency(storage.check),
+            "cache": Dependency(cache.check, required=False),
+            "push": Dependency(notifier.check, required=False),
+            "accounts": Dependency(authenticator.check, required=False, foreign=True),
         },
         reactor,
     )

@@ -106,15 +106,25 @@ class BlockService(Service):
         await parts.storage.start()
         if self.running:
             parts.collector.start()
-        while not self._accepting and await parts.readiness.failures():
+        while not self._accepting and await self._missing():
             await deferLater(self._reactor, 0.05)
-        if self.running and parts.sampler is not None:
-            parts.sampler.start()
+        if self.running:
+            parts.readiness.start()
+            # Whoever samples metrics checks all dependencies.
+            begin = parts.sampler.start if parts.sampler else parts.readiness.watch
+            begin()
+
+    async def _missing(self) -> bool:
+        """Say whether something is missing, but perhaps the accounting server: the
+        server does not ask it at each of its starts."""
+        report = await self._parts.readiness.report(foreign=False)
+        return bool(report.missing)
 
     async def _stop(self) -> None:
         parts = self._parts
         if parts.sampler is not None:
             parts.sampler.stop()
+        parts.readiness.stop()
         await parts.listeners.stop()
         log.info("stopping; requests under way have {seconds} s", seconds=self._drain)
         await gatherResults(

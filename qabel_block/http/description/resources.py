@@ -235,12 +235,12 @@ PATHS: Json = {
         (),
         get={
             "operationId": "ready",
-            "summary": "Ask database, cache, push and storage whether they work",
+            "summary": "Tell whether uploads and downloads work, and what does not",
             "security": [],
             "responses": {
                 **refusals(),
-                "200": json_answer("All of them do.", "Readiness"),
-                "503": json_answer("Some don't, and why.", "Readiness"),
+                "200": json_answer("They work.", "Ready"),
+                "503": json_answer("They don't, and why.", "NotReady"),
             },
         },
     ),

@@ -36,8 +36,22 @@ SCHEMAS: Json = {
         }
     ),
     "Alive": _object({"alive": {"const": True}}),
-    "Readiness": {
-        **_object({"ready": {"type": "boolean"}}),
+    "Ready": {
+        **_object(
+            {"ready": {"const": True}},
+            {
+                "degraded": {
+                    "type": "object",
+                    "propertyNames": {"enum": ["cache", "push", "accounts"]},
+                    "additionalProperties": {"type": "string"},
+                    "description": "What was observed of what does not work but is"
+                    " needed by no upload or download of a known user, by its name.",
+                }
+            },
+        ),
+    },
+    "NotReady": {
+        **_object({"ready": {"const": False}}),
         "additionalProperties": {
             "type": "string",
             "description": "What was observed, by the name of what is missing.",

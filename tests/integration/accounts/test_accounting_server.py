@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from qabel_block.accounts import accounting_server
 from qabel_block.accounts.accounting_server import AccountingAuthenticator
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.model import Account
@@ -165,3 +166,43 @@ async def test_recovery(
         await client.account(7, "r")
     accounting.hang_up = False
     assert (await client.account(7, "r")).user_id == 7
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("seconds", "calls"), [(3600, 1), (0, 3)])
+async def test_check(
+    client: AccountingAuthenticator,
+    accounting: AccountingDouble,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    calls: int,
+) -> None:
+    """Whether users can be asked for is found out by asking for one that can't be,
+    though not over and over."""
+    monkeypatch.setattr(accounting_server, "CHECKED_SECONDS", seconds)
+    for _ in range(3):
+        await client.check()
+    assert [call.body for call in accounting.calls] == [{"user_id": -1}] * calls
+
+
+@pytest_twisted.ensureDeferred
+async def test_check_of_a_refused_secret(accounting: AccountingDouble) -> None:
+    """A secret that is refused is found out, and the error does not have it."""
+    client = AccountingAuthenticator(reactor, accounting.url, "wrong-s3cret")
+    with pytest.raises(Unavailable, match="APISECRET") as caught:
+        await client.check()
+    assert "s3cret" not in str(caught.value)
+    await client.close()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("fault", ["hang_up", "status", "body"])
+async def test_check_of_a_server_that_fails(
+    client: AccountingAuthenticator, accounting: AccountingDouble, fault: str
+) -> None:
+    """A server that fails is found out."""
+    values = {"hang_up": True, "status": 500, "body": b"nonsense"}
+    accounting.status = 200
+    setattr(accounting, fault, values[fault])
+    with pytest.raises(Unavailable):
+        await client.check()

@@ -121,3 +121,9 @@ async def test_by_user_id(subject: Subject) -> None:
     user_id = subject.account.user_id
     for _ in range(2):
         assert await subject.authenticator.account(user_id, "r") == subject.account
+
+
+@pytest_twisted.ensureDeferred
+async def test_check(subject: Subject) -> None:
+    """While users can be asked for, a check finds that out."""
+    await subject.authenticator.check()

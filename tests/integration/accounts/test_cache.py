@@ -46,6 +46,9 @@ class Asked:
         self.asked.append(user_id)
         return Account(user_id, True, self.quota, 2)
 
+    async def check(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

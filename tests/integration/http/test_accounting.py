@@ -6,6 +6,7 @@ from uuid import uuid4
 import httpx
 
 from tests.integration.http.world import LARGE, World
+from tests.support.accounting import AccountingDouble
 from tests.support.server import ServerProcess
 
 
@@ -69,11 +70,33 @@ def test_accounting_server_down(world: World) -> None:
 
 
 def test_no_accounting_server_at_all() -> None:
-    """Nobody listens there: the server starts, is ready, and answers 503."""
+    """Nobody listens there: the server starts, is ready but for new users, and
+    answers 503."""
     options = ("--dummy", "--dummy-cache", "--accounting-host", "http://127.0.0.1:9")
     with ServerProcess(*options) as server:
         client = httpx.Client(base_url=server.url, timeout=60)
         assert client.get("/healthz").status_code == 200
+        answer = client.get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json()["degraded"].keys() == {"accounts"}
         headers = {"Authorization": "Token x"}
         answer = client.get("/api/v0/quota/", headers=headers)
         assert answer.status_code == 503
+
+
+def test_wrong_secret() -> None:
+    """An accounting server that refuses our secret leaves the server ready, and is
+    named; neither the answer nor the log has the secret."""
+    with AccountingDouble() as accounting:
+        options = (
+            *("--dummy", "--dummy-cache"),
+            *("--accounting-host", accounting.url, "--apisecret", "wr0ng-secret"),
+        )
+        with ServerProcess(*options) as server:
+            answer = httpx.get(f"{server.url}/readyz")
+            assert answer.status_code == 200
+            assert answer.json() == {
+                "ready": True,
+                "degraded": {"accounts": "it refuses the APISECRET (403)"},
+            }
+            assert "wr0ng-secret" not in server.log()

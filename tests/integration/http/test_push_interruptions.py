@@ -36,8 +36,8 @@ def world_of_its_own(
     return World(server, accounting, setting)
 
 
-def _is_ready(user: User) -> Callable[[], bool]:
-    return lambda: user.client.get("/readyz").status_code == 200
+def _all_works(user: User) -> Callable[[], bool]:
+    return lambda: user.client.get("/readyz").json() == {"ready": True}
 
 
 def test_redis_restarts(world_of_its_own: World, own_valkey: ValkeyServer) -> None:
@@ -47,15 +47,19 @@ def test_redis_restarts(world_of_its_own: World, own_valkey: ValkeyServer) -> No
     world = world_of_its_own
     with world.server:
         user, other = world.user(), world.user()
-        wait_for(_is_ready(user))
+        wait_for(_all_works(user))
         with listen(user) as socket:
             user.upload("a", b"x")
             assert event(socket)["path"] == f"{user.prefix}/a"
             own_valkey.stop()
             assert user.upload("b", b"x").status_code == 204
             answer = user.client.get("/readyz")
-            assert answer.status_code == 503
-            assert {"push", "cache"} <= set(answer.json())
+            assert answer.status_code == 200
+            reason = "Redis can't be reached"
+            assert answer.json() == {
+                "ready": True,
+                "degraded": {"cache": reason, "push": reason},
+            }
             with pytest.raises(InvalidStatus) as caught:
                 listen(other)
             assert caught.value.response.status_code == 503
@@ -65,7 +69,7 @@ def test_redis_restarts(world_of_its_own: World, own_valkey: ValkeyServer) -> No
                 socket.recv(timeout=60)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1013
-        wait_for(_is_ready(user))
+        wait_for(_all_works(user))
         with listen(user) as socket:
             user.upload("c", b"x")
             assert event(socket)["path"] == f"{user.prefix}/c"
@@ -84,7 +88,7 @@ def test_one_connection(world_of_its_own: World, own_valkey: ValkeyServer) -> No
 
     with world.server:
         users = [world.user() for _ in range(3)]
-        wait_for(_is_ready(users[0]))
+        wait_for(_all_works(users[0]))
         with listen(users[0]):
             with ExitStack() as sockets:
                 for user in users:
@@ -103,7 +107,7 @@ def test_server_stops(world_of_its_own: World) -> None:
     world = world_of_its_own
     with world.server:
         user = world.user()
-        wait_for(_is_ready(user))
+        wait_for(_all_works(user))
         with listen(user) as socket:
             assert world.server.stop() == 0
             with pytest.raises(ConnectionClosed) as closed:

@@ -95,7 +95,8 @@ def _listen(user: User, path: str = "") -> int:
 def _readyz(cast: Cast) -> int:
     answer = cast.known.client.get("/readyz")
     cast.missing.clear()
-    cast.missing.update(answer.json().keys() - {"ready"})
+    cast.missing.update(answer.json().keys() - {"ready", "degraded"})
+    cast.missing.update(answer.json().get("degraded", ()))
     return answer.status_code
 
 

@@ -32,6 +32,9 @@ class Accounts:
     async def account(self, user_id: int, request_id: str) -> Account:
         return await self._answer(user_id)
 
+    async def check(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -21,7 +20,7 @@ from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.sampler import INTERVAL, Sampler
-from qabel_block.operations.readiness import Readiness
+from qabel_block.operations.readiness import Check, Dependency, Readiness
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.server.composition import compose
 from qabel_block.storage.timeouts import TimeLimitedStorage
@@ -43,7 +42,7 @@ class _Checks:
     def __init__(self) -> None:
         self.down: set[str] = set()
 
-    def of(self, name: str) -> Callable[[], object]:
+    def of(self, name: str) -> Check:
         async def check() -> None:
             if name in self.down:
                 raise Unavailable(name, "it is down")
@@ -60,9 +59,9 @@ def test_looks() -> None:
         _Checks(),
         _Database(),
     )
-    names = ("database", "cache", "push", "storage")
+    names = ("database", "storage", "cache", "push", "accounts")
     readiness = Readiness(
-        {name: checks.of(name) for name in names},  # type: ignore[misc]
+        {name: Dependency(checks.of(name), name == "database") for name in names},
         clock,
     )
     ledger = Ledger(database, clock.seconds)  # type: ignore[arg-type]
@@ -73,16 +72,16 @@ def test_looks() -> None:
 
     database.notes = 5
     sampler.start()
-    assert [up(name) for name in names] == [1, 1, 1, 1]
+    assert [up(name) for name in names] == [1, 1, 1, 1, 1]
     assert registry.get_sample_value("block_garbage_waiting") == 5
-    checks.down = {"database", "storage"}
+    checks.down = {"database", "accounts"}
     database.notes = 0
     clock.advance(INTERVAL)
-    assert [up(name) for name in names] == [0, 1, 1, 0]
+    assert [up(name) for name in names] == [0, 1, 1, 1, 0]
     assert registry.get_sample_value("block_garbage_waiting") == 5
     checks.down = set()
     clock.advance(INTERVAL)
-    assert [up(name) for name in names] == [1, 1, 1, 1]
+    assert [up(name) for name in names] == [1, 1, 1, 1, 1]
     assert registry.get_sample_value("block_garbage_waiting") == 0
     sampler.stop()
     checks.down = set(names)
