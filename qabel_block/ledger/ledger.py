@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import wraps
+from time import monotonic
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from attrs import asdict
 
@@ -37,6 +40,30 @@ from qabel_block.model import (
 from qabel_block.names import parse_blob_key
 from qabel_block.util.batching import BatchQueue, Schedule, immediately
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OperationRecorder = Callable[[str, float], None]
+"""Takes the name of an operation and the seconds that it took."""
+
+
+def _recorded(
+    operation: Callable[Concatenate[Ledger, P], Awaitable[T]],
+) -> Callable[Concatenate[Ledger, P], Coroutine[Any, Any, T]]:
+    name = operation.__name__
+
+    @wraps(operation)
+    async def timed(self: Ledger, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._record is None:
+            return await operation(self, *args, **kwargs)
+        began = monotonic()
+        try:
+            return await operation(self, *args, **kwargs)
+        finally:
+            self._record(name, monotonic() - began)
+
+    return timed  # type: ignore[return-value]
+
 
 class Ledger:
     """The domain's operations on a database.
@@ -52,6 +79,8 @@ class Ledger:
 
     :param now: seconds since 1970.
     :param schedule: what to wait for, so that more is asked together.
+    :param record: told of each operation its name and the seconds it took, those
+        of waiting and repeating included, also if it failed.
     """
 
     def __init__(
@@ -59,29 +88,35 @@ class Ledger:
         database: IDatabase,
         now: Callable[[], float],
         schedule: Schedule = immediately,
+        record: OperationRecorder | None = None,
     ) -> None:
         self._database = database
         self._now = now
+        self._record = record
         self._installation = InstallationRecord(database, now)
         self._write_states = BatchQueue(self._ask_write_states, now, schedule)
         self._finds = BatchQueue(self._ask_finds, now, schedule)
         self._notes = BatchQueue(self._note_blobs, now, schedule)
         self._commits = BatchQueue(self._commit_uploads, now, schedule)
 
+    @_recorded
     async def installation(self) -> str:
         """Return the id of this installation; at first use it gets one."""
         return (await self._installation.read()).id
 
+    @_recorded
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""
         rows = await self._database.fetch(queries.storage_used, user_id=user_id)
         return rows[0][0] if rows else 0
 
+    @_recorded
     async def prefixes(self, user_id: int) -> list[str]:
         """Return a user's prefixes, oldest first."""
         rows = await self._database.fetch(queries.prefixes_of, user_id=user_id)
         return [name for (name,) in rows]
 
+    @_recorded
     async def create_prefix(self, user_id: int, name: str) -> None:
         """Give a new prefix to a user.
 
@@ -97,6 +132,7 @@ class Ledger:
 
         await self._database.transact(work)
 
+    @_recorded
     async def state(self, name: ObjectName) -> WriteState | None:
         """Return what decides about a change, without a promise that it lasts.
 
@@ -104,6 +140,7 @@ class Ledger:
         """
         return await self._write_states.ask(name)
 
+    @_recorded
     async def find(self, name: ObjectName, month: str) -> ReadState | None:
         """Look an object up for reading.
 
@@ -112,6 +149,7 @@ class Ledger:
         """
         return await self._finds.ask((name, month))
 
+    @_recorded
     async def note_blob(self, key: str) -> str:
         """Note a blob that is about to get its final name as garbage.
 
@@ -122,6 +160,7 @@ class Ledger:
         """
         return await self._notes.ask(key)
 
+    @_recorded
     async def commit_upload(
         self,
         name: ObjectName,
@@ -143,6 +182,7 @@ class Ledger:
         """
         return await self._commits.ask(Commit(name, blob, decide, claim_for))
 
+    @_recorded
     async def delete(self, name: ObjectName, decide: Decision) -> Change | None:
         """Delete an object, if ``decide`` lets it. Its blob becomes garbage.
 
@@ -170,6 +210,7 @@ class Ledger:
 
         return await self._database.transact(work)
 
+    @_recorded
     async def add_traffic(self, counts: Sequence[TrafficCount]) -> None:
         """Add to what owners' downloads have cost."""
         sums: Counter[tuple[int, str]] = Counter()
@@ -182,6 +223,7 @@ class Ledger:
         if records:
             await self._change(queries.add_traffic, counts=json.dumps(records))
 
+    @_recorded
     async def claim_garbage(self, grace: float, limit: int) -> list[str]:
         """Return blobs that may be deleted now, and that no other node deletes.
 
@@ -214,10 +256,12 @@ class Ledger:
 
         return await self._database.transact(work)
 
+    @_recorded
     async def forget_garbage(self, keys: Sequence[str]) -> None:
         """Drop the notes of blobs that are deleted."""
         await self._change(queries.forget_notes, notes=_key_records(keys))
 
+    @_recorded
     async def garbage(self, age: float, limit: int) -> int:
         """Return how many blobs are noted as garbage.
 

@@ -58,8 +58,8 @@ LEDGER_OPERATIONS = (
     "garbage",
     "note_blob",
     "prefixes",
+    "state",
     "storage_used",
-    "target",
 )
 
 

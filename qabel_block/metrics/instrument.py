@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
-from qabel_block.operations.usage import UsageEvent
+from qabel_block.ledger.ledger import OperationRecorder
+from qabel_block.operations.usage import TransferRecorder, UsageEvent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +29,22 @@ class Instrumentation:
     def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
         """Return what makes a part that has no interface, given its class."""
         return kind
+
+    def thread_wait(self) -> Callable[[float], None] | None:
+        """Return who is told how long a call waited for a thread."""
+        return None
+
+    def ledger(self) -> OperationRecorder | None:
+        """Return who is told of the ledger's operations."""
+        return None
+
+    def uploads(self) -> TransferRecorder:
+        """Return what records uploads."""
+        return nullcontext
+
+    def downloads(self) -> TransferRecorder:
+        """Return what records downloads. Requests for a head are none."""
+        return nullcontext
 
     def storage(self, storage: IStorageBackend) -> IStorageBackend:
         """Return the storage."""

@@ -10,27 +10,23 @@ from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.http.transport.site import BlockSite
 from qabel_block.http.websocket import WebSocket
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
-from qabel_block.ledger.ledger import Ledger
+from qabel_block.ledger.ledger import OperationRecorder
 from qabel_block.metrics.accounts import (
     MeasuredAuthenticator,
     MeasuredCache,
     MeasuredRecentAccounts,
 )
-from qabel_block.metrics.definitions import Metrics
+from qabel_block.metrics.definitions import DOWNLOAD, UPLOAD, Metrics
 from qabel_block.metrics.instrument import Instrumentation
-from qabel_block.metrics.ledger import MeasuredLedger
+from qabel_block.metrics.ledger import ledger_recorder
 from qabel_block.metrics.push import MeasuredNotifier, MeasuredSocket
 from qabel_block.metrics.requests import MeasuredSite
-from qabel_block.metrics.storage import MeasuredStorage, MeasuredThreads, watch_s3
+from qabel_block.metrics.storage import MeasuredStorage, watch_s3
 from qabel_block.metrics.transfers import (
-    MeasuredDownloads,
-    MeasuredUploads,
+    MeasuredTransfers,
     measured_usage,
 )
-from qabel_block.operations.download import Downloads
-from qabel_block.operations.upload import Uploads
-from qabel_block.operations.usage import UsageEvent
-from qabel_block.util.threads import ThreadPool
+from qabel_block.operations.usage import TransferRecorder, UsageEvent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,17 +43,29 @@ class MeasuredInstrumentation(Instrumentation):
         self._now = now
         self._kinds: dict[object, Callable[..., Any]] = {
             BlockSite: partial(MeasuredSite, metrics),
-            Downloads: partial(MeasuredDownloads, metrics),
-            Ledger: partial(MeasuredLedger, metrics, now),
             RecentAccounts: partial(MeasuredRecentAccounts, metrics),
             WebSocket: partial(MeasuredSocket, metrics, now),
-            ThreadPool: partial(MeasuredThreads, metrics, now),
-            Uploads: partial(MeasuredUploads, metrics),
         }
 
     def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
         """See :meth:`Instrumentation.kind`."""
         return self._kinds[kind]
+
+    def thread_wait(self) -> Callable[[float], None]:
+        """See :meth:`Instrumentation.thread_wait`."""
+        return self._metrics.thread_wait.observe
+
+    def ledger(self) -> OperationRecorder:
+        """See :meth:`Instrumentation.ledger`."""
+        return ledger_recorder(self._metrics)
+
+    def uploads(self) -> TransferRecorder:
+        """See :meth:`Instrumentation.uploads`."""
+        return MeasuredTransfers(self._metrics, UPLOAD)
+
+    def downloads(self) -> TransferRecorder:
+        """See :meth:`Instrumentation.downloads`."""
+        return MeasuredTransfers(self._metrics, DOWNLOAD)
 
     def storage(self, storage: IStorageBackend) -> IStorageBackend:
         """See :meth:`Instrumentation.storage`."""

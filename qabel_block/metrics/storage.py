@@ -1,41 +1,16 @@
-"""Measures storage: its calls, its threads, and the calls of S3."""
+"""Measures storage: its calls, and the calls of S3."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from zope.interface import implementer
 
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
 from qabel_block.metrics.definitions import Metrics
-from qabel_block.util.threads import ThreadPool
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class MeasuredThreads(ThreadPool):
-    """A pool of threads, of which somebody knows whether it is large enough."""
-
-    def __init__(
-        self, metrics: Metrics, now: Callable[[], float], *arguments: Any
-    ) -> None:
-        super().__init__(*arguments)
-        self._waited = metrics.thread_wait
-        self._now = now
-
-    async def run(
-        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """See :meth:`ThreadPool.run`."""
-        asked = self._now()
-
-        def call() -> T:
-            self._waited.observe(self._now() - asked)
-            return function(*args, **kwargs)
-
-        return await super().run(call)
 
 
 _BEGAN = "qabel_block_began"

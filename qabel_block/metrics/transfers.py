@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from qabel_block.errors import (
     BlobCollected,
@@ -14,18 +13,13 @@ from qabel_block.errors import (
     StorageFull,
     Unavailable,
 )
-from qabel_block.interfaces import IBody
 from qabel_block.metrics.definitions import (
     ABORTED,
     DONE,
-    DOWNLOAD,
     FAILED,
     REFUSED,
-    UPLOAD,
     Metrics,
 )
-from qabel_block.operations.download import Download, Downloads, Recipient
-from qabel_block.operations.upload import Upload, Uploads
 from qabel_block.operations.usage import UsageEvent
 
 
@@ -53,8 +47,8 @@ def measured_usage(
 _FAILURES = (Unavailable, StorageFull, BlobCollected, BlobNotFound)
 
 
-class _Transfers:
-    """Those of one direction."""
+class MeasuredTransfers:
+    """Counts the transfers of one direction: those under way, and how they ended."""
 
     def __init__(self, metrics: Metrics, direction: str) -> None:
         self._in_progress = metrics.transfers_in_progress.labels(direction)
@@ -64,8 +58,8 @@ class _Transfers:
         }
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Enter when a transfer begins."""
+    def __call__(self) -> Iterator[None]:
+        """Record one transfer."""
         outcome = FAILED
         self._in_progress.inc()
         try:
@@ -83,32 +77,3 @@ def _outcome(error: BlockError) -> str:
     if isinstance(error, ClientGone):
         return ABORTED
     return FAILED if isinstance(error, _FAILURES) else REFUSED
-
-
-class MeasuredUploads(Uploads):
-    """Takes uploads, and counts them."""
-
-    def __init__(self, metrics: Metrics, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._transfers = _Transfers(metrics, UPLOAD)
-
-    async def store(self, upload: Upload, body: IBody) -> str:
-        """See :meth:`Uploads.store`."""
-        with self._transfers.one():
-            return await super().store(upload, body)
-
-
-class MeasuredDownloads(Downloads):
-    """Sends objects, and counts that. Requests for a head are no downloads."""
-
-    def __init__(self, metrics: Metrics, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._transfers = _Transfers(metrics, DOWNLOAD)
-
-    async def send(self, download: Download, recipient: Recipient) -> None:
-        """See :meth:`Downloads.send`."""
-        if download.head_only:
-            await super().send(download, recipient)
-            return
-        with self._transfers.one():
-            await super().send(download, recipient)

@@ -7,6 +7,7 @@ up can't: a download sends that one to its end.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Protocol
 
 from attrs import frozen
@@ -17,7 +18,7 @@ from qabel_block.interfaces import IAuthenticator, IBlobReader, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import ObjectName, ReadState, StoredObject
 from qabel_block.operations.traffic import TrafficMeter
-from qabel_block.operations.usage import UsageEvent
+from qabel_block.operations.usage import TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions, if_range_holds
 from qabel_block.rules.quota import month_of, traffic_exhausted
 from qabel_block.rules.ranges import ByteRange, select_range
@@ -119,6 +120,8 @@ class Downloads:
 
     :param now: seconds since 1970.
     :param record_usage: told what was downloaded.
+    :param record: entered for the time of each download that sends a body; learns
+        from the error how it ended.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class Downloads:
         traffic: TrafficMeter,
         now: Callable[[], float],
         record_usage: Callable[[UsageEvent], None],
+        record: TransferRecorder = nullcontext,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
@@ -136,6 +140,7 @@ class Downloads:
         self._traffic = traffic
         self._now = now
         self._record_usage = record_usage
+        self._record = record
 
     async def send(self, download: Download, recipient: Recipient) -> None:
         """Send an object, a part of it, or only its head, whoever asks.
@@ -150,6 +155,10 @@ class Downloads:
         :raises Unavailable: if ledger or storage fail. Bytes may have been
             written by then.
         """
+        with nullcontext() if download.head_only else self._record():
+            await self._send(download, recipient)
+
+    async def _send(self, download: Download, recipient: Recipient) -> None:
         selection, reader = await self._open(download, recipient)
         sent = 0
 

@@ -8,6 +8,7 @@ commits it, where nothing can change between check and change.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from hashlib import sha256
 
 from attrs import frozen
@@ -27,7 +28,7 @@ from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Account, ChangeEvent, ObjectName, PendingBlob, WriteState
 from qabel_block.names import Versions, blob_key
 from qabel_block.operations.objects import check_owner
-from qabel_block.operations.usage import UsageEvent
+from qabel_block.operations.usage import TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
 from qabel_block.rules.quota import storage_allowance
@@ -93,6 +94,8 @@ class Uploads:
     :param max_body_size: bytes.
     :param publish: tells other devices of a change that is durable.
     :param record_usage: told what was stored and freed.
+    :param record: entered for the time of each upload; learns from the error how
+        it ended.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Uploads:
         max_body_size: int,
         publish: Callable[[ChangeEvent], None],
         record_usage: Callable[[UsageEvent], None],
+        record: TransferRecorder = nullcontext,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
@@ -114,6 +118,7 @@ class Uploads:
         self._max_body_size = max_body_size
         self._publish = publish
         self._record_usage = record_usage
+        self._record = record
 
     async def store(self, upload: Upload, body: IBody) -> str:
         """Store a body as the next version of an object; return its ETag.
@@ -132,6 +137,10 @@ class Uploads:
         :raises StorageFull: if there is no room for the body.
         :raises Unavailable: if the ledger or storage fails.
         """
+        with self._record():
+            return await self._store(upload, body)
+
+    async def _store(self, upload: Upload, body: IBody) -> str:
         upload.account.require_active()
         state = await self._target(upload)
         check_owner(upload.account, state.owner_id)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from attrs import frozen
+
+TransferRecorder = Callable[[], AbstractContextManager[None]]
+"""Records one transfer: its context is entered when that begins, and left, with the
+error if there was one, when it has ended."""
 
 
 @frozen

@@ -105,7 +105,9 @@ def compose(
         if metrics is None
         else MeasuredInstrumentation(metrics, time.monotonic)
     )
-    threads = instrumentation.kind(ThreadPool)(reactor, config.transfers, "transfers")
+    threads = ThreadPool(
+        reactor, config.transfers, "transfers", instrumentation.thread_wait()
+    )
     storage = instrumentation.storage(
         _storage(config, reactor, threads, instrumentation)
     )
@@ -119,25 +121,35 @@ def compose(
     record_usage = instrumentation.usage(
         _usage_log(reactor) if config.usage_log else no_usage_log
     )
-    ledger = instrumentation.kind(Ledger)(
-        database, now, lambda function: reactor.callLater(0, function)
+    ledger = Ledger(
+        database,
+        now,
+        lambda function: reactor.callLater(0, function),
+        instrumentation.ledger(),
     )
     traffic = TrafficMeter(ledger.add_traffic, reactor)
     hub = Hub(notifier)
-    gate = KeyedLock(reactor)
-    operations = Operations(ledger, gate, hub.publish, record_usage)
-    downloads = instrumentation.kind(Downloads)(
-        ledger, storage, authenticator, traffic, now, record_usage
+    locks = KeyedLock(reactor)
+    operations = Operations(ledger, locks, hub.publish, record_usage)
+    downloads = Downloads(
+        ledger,
+        storage,
+        authenticator,
+        traffic,
+        now,
+        record_usage,
+        instrumentation.downloads(),
     )
-    uploads = instrumentation.kind(Uploads)(
+    uploads = Uploads(
         ledger,
         storage,
         Versions(now),
-        gate,
+        locks,
         threads,
         config.max_body_size,
         hub.publish,
         record_usage,
+        instrumentation.uploads(),
     )
     readiness = Readiness(
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
@@ -21,10 +22,18 @@ class ThreadPool:
     :param reactor: where results are delivered.
     :param limit: the largest number of threads.
     :param name: what the threads are called in a stack dump.
+    :param waited: told the seconds that each call has waited for a thread.
     """
 
-    def __init__(self, reactor: Any, limit: int, name: str) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        limit: int,
+        name: str,
+        waited: Callable[[float], None] | None = None,
+    ) -> None:
         self._reactor = reactor
+        self._waited = waited
         self._pool = threadpool.ThreadPool(minthreads=0, maxthreads=limit, name=name)
 
     def start(self) -> None:
@@ -39,7 +48,19 @@ class ThreadPool:
         self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call ``function`` in a thread and return what it returns."""
+        if self._waited is not None:
+            function = _timed(function, self._waited)
         result: T = await deferToThreadPool(
             self._reactor, self._pool, function, *args, **kwargs
         )
         return result
+
+
+def _timed(function: Callable[P, T], waited: Callable[[float], None]) -> Callable[P, T]:
+    asked = monotonic()
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        waited(monotonic() - asked)
+        return function(*args, **kwargs)
+
+    return call
