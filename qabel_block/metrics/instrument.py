@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, ParamSpec, TypeVar
 
+from qabel_block.http.transport.interfaces import SiteRecorder
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.ledger import OperationRecorder
 from qabel_block.operations.usage import TransferRecorder, UsageEvent
@@ -29,6 +30,10 @@ class Instrumentation:
     def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
         """Return what makes a part that has no interface, given its class."""
         return kind
+
+    def requests(self) -> SiteRecorder | None:
+        """Return who is told of connections and requests."""
+        return None
 
     def thread_wait(self) -> Callable[[float], None] | None:
         """Return who is told how long a call waited for a thread."""

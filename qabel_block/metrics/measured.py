@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from qabel_block.accounts.memory import RecentAccounts
-from qabel_block.http.transport.site import BlockSite
+from qabel_block.http.transport.interfaces import SiteRecorder
 from qabel_block.http.websocket import WebSocket
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.ledger import OperationRecorder
@@ -20,7 +20,7 @@ from qabel_block.metrics.definitions import DOWNLOAD, UPLOAD, Metrics
 from qabel_block.metrics.instrument import Instrumentation
 from qabel_block.metrics.ledger import ledger_recorder
 from qabel_block.metrics.push import MeasuredNotifier, MeasuredSocket
-from qabel_block.metrics.requests import MeasuredSite
+from qabel_block.metrics.requests import MeasuredRequests
 from qabel_block.metrics.storage import MeasuredStorage, watch_s3
 from qabel_block.metrics.transfers import (
     MeasuredTransfers,
@@ -42,7 +42,6 @@ class MeasuredInstrumentation(Instrumentation):
         self._metrics = metrics
         self._now = now
         self._kinds: dict[object, Callable[..., Any]] = {
-            BlockSite: partial(MeasuredSite, metrics),
             RecentAccounts: partial(MeasuredRecentAccounts, metrics),
             WebSocket: partial(MeasuredSocket, metrics, now),
         }
@@ -50,6 +49,10 @@ class MeasuredInstrumentation(Instrumentation):
     def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
         """See :meth:`Instrumentation.kind`."""
         return self._kinds[kind]
+
+    def requests(self) -> SiteRecorder:
+        """See :meth:`Instrumentation.requests`."""
+        return MeasuredRequests(self._metrics)
 
     def thread_wait(self) -> Callable[[float], None]:
         """See :meth:`Instrumentation.thread_wait`."""

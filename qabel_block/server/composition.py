@@ -175,8 +175,13 @@ def compose(
     if metrics is not None:
         sampler = Sampler(metrics, readiness, ledger, notifier, reactor)
     proxies = TrustedProxies(config.trusted_proxies)
-    site = instrumentation.kind(BlockSite)(
-        api.app.resource(), reactor, write_access, counted, proxies
+    site = BlockSite(
+        api.app.resource(),
+        reactor,
+        write_access,
+        counted,
+        proxies,
+        instrumentation.requests(),
     )
     site.connection_limiter = ConnectionLimiter(
         raise_nofile_limit(config.max_connections),

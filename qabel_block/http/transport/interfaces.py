@@ -97,6 +97,23 @@ class ChannelRequest(Protocol):
     def status(self) -> int: ...
 
 
+class SiteRecorder(Protocol):
+    """Takes what there is to measure about connections and requests."""
+
+    def connections(self, count: int) -> None:
+        """Take how many connections there are, whenever that changes."""
+
+    def began(self) -> None:
+        """Take note of a request whose head is complete."""
+
+    def ended(self, request: ChannelRequest, seconds: float) -> None:
+        """Take a request that is answered or whose client is gone, and the time
+        since its head was complete."""
+
+    def refused(self, status: int) -> None:
+        """Take the answer to what was refused before it was a request."""
+
+
 class ConnectionSite(Protocol):
     """What channels and requests ask of the site they belong to.
 

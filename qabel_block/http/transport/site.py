@@ -14,6 +14,7 @@ from qabel_block.http.transport.interfaces import (
     IDLE_SECONDS,
     ChannelRequest,
     SiteChannel,
+    SiteRecorder,
 )
 from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.request import StreamingRequest
@@ -29,6 +30,7 @@ class BlockSite(Site):
     :param write_access: takes note of each request.
     :param counted: told how many connections there are whenever that changes.
     :param proxies: those that are believed whom they speak for; by default none.
+    :param recorder: measures connections and requests.
     :ivar connection_limiter: what lets connections in; by default, all of them.
     """
 
@@ -46,12 +48,14 @@ class BlockSite(Site):
         write_access: WriteAccess = write_to_twisted,
         counted: Callable[[int], None] = lambda _: None,
         proxies: TrustedProxies | None = None,
+        recorder: SiteRecorder | None = None,
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
         self.proxies = TrustedProxies() if proxies is None else proxies
         self.connection_limiter = ConnectionLimiter()
         self._write_access = write_access
         self._counted = counted
+        self._recorder = recorder
         self._channels: set[SiteChannel] = set()
         self._waiting: list[Deferred[None]] = []
 
@@ -62,27 +66,35 @@ class BlockSite(Site):
     def opened(self, channel: SiteChannel) -> None:
         """Take note of a new connection."""
         self._channels.add(channel)
-        self._counted(len(self._channels))
+        self._count()
 
     def closed(self, channel: SiteChannel) -> None:
         """Take note that a connection is no more."""
         self._channels.discard(channel)
-        self._counted(len(self._channels))
+        self._count()
         if not self._channels:
             waiting, self._waiting = self._waiting, []
             for closed in waiting:
                 closed.callback(None)
 
     def began(self, request: ChannelRequest) -> None:
-        """Take note of a request whose head is complete."""
+        """Record a request whose head is complete."""
+        if self._recorder is not None:
+            self._recorder.began()
 
     def ended(self, request: ChannelRequest) -> None:
         """Take note that a request is answered, or its client gone. Called once for
         each that has begun."""
-        self._log(request)
+        now = self.reactor.seconds()
+        seconds = now - request.arrived
+        if self._recorder is not None:
+            self._recorder.ended(request, seconds)
+        self._log(request, now, seconds)
 
     def refused(self, channel: SiteChannel, request_id: str, status: int) -> None:
         """Take note of what was refused before it was a request."""
+        if self._recorder is not None:
+            self._recorder.refused(status)
         now = self.reactor.seconds()
         client = channel.peer.address
         self._write_access(
@@ -113,8 +125,13 @@ class BlockSite(Site):
         """Called by Twisted when an answer is complete."""
         self.ended(request)
 
-    def _log(self, request: ChannelRequest) -> None:
-        now = self.reactor.seconds()
+    def _count(self) -> None:
+        count = len(self._channels)
+        self._counted(count)
+        if self._recorder is not None:
+            self._recorder.connections(count)
+
+    def _log(self, request: ChannelRequest, now: float, seconds: float) -> None:
         self._write_access(
             AccessRecord(
                 now,
@@ -122,7 +139,7 @@ class BlockSite(Site):
                 request.path.decode("latin-1"),
                 request.status,
                 request.sentLength,
-                now - request.arrived,
+                seconds,
                 request.user_id,
                 request.request_id,
                 request.client,

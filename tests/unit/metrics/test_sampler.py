@@ -109,6 +109,5 @@ def test_nothing_is_measured_unless_wanted(tmp_path: Path) -> None:
     for part, kind in (
         (measured.storage, TimeLimitedStorage),
         (measured.notifier, MemoryNotifier),
-        (measured.site, BlockSite),
     ):
         assert type(part) is not kind
