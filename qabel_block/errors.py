@@ -110,6 +110,10 @@ class NotMigrated(Unavailable):
         super().__init__("database", reason)
 
 
+class RowLocked(Unavailable):
+    """Another transaction holds a lock on a row for too long."""
+
+
 class OutcomeUnknown(Unavailable):
     """A dependency was lost in the middle of a change: it may have been made."""
 

@@ -1,14 +1,14 @@
-"""Commits uploads: many in one transaction, each decided by itself.
+"""Commits uploads and deletions: many in one transaction, each decided by itself.
 
-Waiting for the disk costs the same for one as for many. So uploads that are
+Waiting for the disk costs the same for one as for many. So changes that are
 ready at the same time share a transaction; one that is refused does not
-disturb the others.
+disturb the others, and neither does one whose owner somebody else has locked.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import asdict, define, evolve, frozen
 
@@ -39,126 +39,160 @@ class Commit:
     claim_for: int | None
 
 
-@define
-class _Write:
-    """The blob that an object will be, and by how much its owner grows."""
+@frozen
+class Deletion:
+    """An object that is to be deleted, if ``decide`` lets it."""
 
-    blob: PendingBlob
-    owner_id: int
+    name: ObjectName
+    decide: Decision
+
+
+Outcome = Change | Exception | None
+"""What a change did, or the error that refuses it; ``None`` for the deletion of
+what is not there."""
+
+
+class OwnerLocked(Exception):
+    """Somebody else changes what this owner stores, or holds the owner's row.
+
+    :ivar owner_id: which one.
+    """
+
+    def __init__(self, owner_id: int) -> None:
+        super().__init__(owner_id)
+        self.owner_id = owner_id
+
+
+@define
+class Write:
+    """What becomes of an object, and by how much its owner grows.
+
+    :ivar blob: ``None`` if it is deleted.
+    :ivar before: its state before the transaction.
+    """
+
+    blob: PendingBlob | None
+    before: WriteState
     grown: int
 
 
-async def commit_uploads(
-    transaction: ITransaction, commits: Sequence[Commit], now: str
-) -> list[Change | Exception]:
-    """Decide about uploads one after the other, and make the allowed ones.
+@frozen
+class LockedStates:
+    """What decides about some changes, and can't change until the transaction ends.
 
-    :param now: the time stamp of the change.
-    :return: for each upload what it changed, or the error that refuses it.
+    :ivar states: for each its object's state, ``None`` where there is no prefix.
+    :ivar noted: numbers of the uploads whose blobs are still noted as they were.
+    :ivar owners_locked: numbers of the changes whose owners somebody else has locked;
+        their states may change at any time.
     """
-    states, noted = await _lock(transaction, commits)
-    claims = await _claim(transaction, commits, states, now)
+
+    states: Sequence[WriteState | None]
+    noted: frozenset[int]
+    owners_locked: frozenset[int] = frozenset()
+
+
+async def commit_changes(
+    transaction: ITransaction,
+    changes: Sequence[Commit | Deletion],
+    now: str,
+    wait: bool = False,
+) -> list[Outcome]:
+    """Decide about changes one after the other, and make the allowed ones.
+
+    :param now: the time stamp of the changes.
+    :param wait: whether to wait for owners whom somebody else has locked, up to
+        :data:`~qabel_block.ledger.queries.LOCK_WAIT_MILLISECONDS`. Otherwise
+        :class:`OwnerLocked` is the outcome for theirs.
+    """
+    locked = await _lock(transaction, changes, wait)
+    claims = await _claim(transaction, changes, locked.states, now)
     if claims:
-        states, noted = await _lock(transaction, commits)
-    outcomes, puts = settle(commits, states, noted)
-    used = {name.prefix for name in puts}
+        locked = await _lock(transaction, changes, wait)
+    outcomes, writes = settle(changes, locked)
+    used = {name.prefix for name in writes}
     for prefix, is_new in claims.items():
         if is_new and prefix not in used:
             await transaction.execute(queries.drop_prefix, prefix=prefix)
+    await _note_legacy(transaction, writes, now)
+    puts = {name: write for name, write in writes.items() if write.blob}
+    deleted = {
+        name: write
+        for name, write in writes.items()
+        if not write.blob and write.before.current
+    }
+    if deleted:
+        await transaction.execute(
+            queries.delete_objects, uploads=_records(deleted), now=now
+        )
     if puts:
-        names = [commit.name for commit in commits]
-        await replace_legacy(transaction, names, states, puts.keys(), now)
         await transaction.finish(queries.put_objects, uploads=_records(puts), now=now)
     return outcomes
 
 
-async def replace_legacy(
-    transaction: ITransaction,
-    names: Sequence[ObjectName],
-    states: Sequence[WriteState | None],
-    changed: Container[ObjectName],
-    now: str,
-) -> None:
-    """Make blobs of the legacy server garbage that nobody has adopted yet.
-
-    Otherwise they would come back as objects that were overwritten or deleted.
-
-    :param states: for each name its target before the change.
-    :param changed: those of the names that were changed.
-    """
-    keys = {
-        str(name)
-        for name, state in zip(names, states, strict=True)
-        if state is not None and state.adopting and name in changed
-    }
-    if keys:
-        notes = json.dumps([{"blob_key": key} for key in sorted(keys)])
-        await transaction.execute(queries.note_blobs, notes=notes, now=now)
-
-
 def settle(
-    commits: Sequence[Commit], states: Sequence[WriteState | None], noted: set[int]
-) -> tuple[list[Change | Exception], dict[ObjectName, _Write]]:
-    """Decide about each upload, after those before it.
+    changes: Sequence[Commit | Deletion], locked: LockedStates
+) -> tuple[list[Outcome], dict[ObjectName, Write]]:
+    """Decide about each change, after those before it.
 
-    If there are several of one name, all but the last are replaced before
+    If there are several uploads of one name, all but the last are replaced before
     anybody could see them; their notes stay, and so they are garbage.
-
-    :param states: for each upload its target before all of them.
-    :param noted: which uploads' blobs are still noted as they were.
     """
-    outcomes: list[Change | Exception] = []
-    puts: dict[ObjectName, _Write] = {}
+    outcomes: list[Outcome] = []
+    writes: dict[ObjectName, Write] = {}
     grown: dict[int, int] = {}
-    for n, (commit, state) in enumerate(zip(commits, states, strict=True)):
+    for n, (change, before) in enumerate(zip(changes, locked.states, strict=True)):
         try:
-            if state is None:
-                raise NotOwner(commit.name.prefix)
-            before = puts.get(commit.name)
+            if before is None:
+                raise NotOwner(change.name.prefix)
+            if n in locked.owners_locked:
+                raise OwnerLocked(before.owner_id)
+            write = writes.get(change.name)
             state = evolve(
-                state,
-                used=state.used + grown.get(state.owner_id, 0),
-                current=_stored(before.blob) if before else state.current,
+                before,
+                used=before.used + grown.get(before.owner_id, 0),
+                current=_stored(write.blob) if write else before.current,
             )
-            commit.decide(state)
-            if n not in noted:
-                raise BlobCollected(commit.blob.blob_key)
+            change.decide(state)
+            blob = change.blob if isinstance(change, Commit) else None
+            if blob and n not in locked.noted:
+                raise BlobCollected(blob.blob_key)
         except Exception as error:
             outcomes.append(error)
             continue
-        change = Change(state.owner_id, commit.blob.size - (state.size or 0))
-        outcomes.append(change)
-        grown[change.owner_id] = grown.get(change.owner_id, 0) + change.grown
-        in_all = change.grown + (before.grown if before else 0)
-        puts[commit.name] = _Write(commit.blob, change.owner_id, in_all)
-    return outcomes, puts
+        growth = (blob.size if blob else 0) - (state.size or 0)
+        done = blob or state.current
+        outcomes.append(Change(state.owner_id, growth) if done else None)
+        grown[state.owner_id] = grown.get(state.owner_id, 0) + growth
+        in_all = growth + (write.grown if write else 0)
+        writes[change.name] = Write(blob, before, in_all)
+    return outcomes, writes
 
 
 async def _lock(
-    transaction: ITransaction, commits: Sequence[Commit]
-) -> tuple[list[WriteState | None], set[int]]:
-    """Return what decides about uploads, and let it change only here until the
-    transaction ends.
-
-    :return: the targets, and for which uploads the note is still there.
-    """
+    transaction: ITransaction, changes: Sequence[Commit | Deletion], wait: bool
+) -> LockedStates:
     records = [
-        {
-            "n": n,
-            **asdict(commit.name),
-            "blob_key": commit.blob.blob_key,
-            "noted": commit.blob.noted,
-        }
-        for n, commit in enumerate(commits)
+        {"n": n, **asdict(change.name), **_note(change)}
+        for n, change in enumerate(changes)
     ]
-    rows = await transaction.fetch(queries.lock_uploads, names=json.dumps(records))
-    states = read_write_states(len(commits), [row[:-1] for row in rows])
-    return states, {row[0] for row in rows if row[-1]}
+    statement = queries.lock_changes if wait else queries.lock_free_changes
+    rows = await transaction.fetch(statement, names=json.dumps(records))
+    return LockedStates(
+        read_write_states(len(changes), [row[:-2] for row in rows]),
+        noted=frozenset(row[0] for row in rows if row[-2]),
+        owners_locked=frozenset(row[0] for row in rows if not row[-1]),
+    )
+
+
+def _note(change: Commit | Deletion) -> dict[str, str]:
+    if isinstance(change, Deletion):
+        return {}
+    return {"blob_key": change.blob.blob_key, "noted": change.blob.noted}
 
 
 async def _claim(
     transaction: ITransaction,
-    commits: Sequence[Commit],
+    changes: Sequence[Commit | Deletion],
     states: Sequence[WriteState | None],
     now: str,
 ) -> dict[str, bool]:
@@ -167,9 +201,9 @@ async def _claim(
     :return: for each whether it was made here, or meanwhile by somebody else.
     """
     claims = {
-        commit.name.prefix: commit.claim_for
-        for commit, state in zip(commits, states, strict=True)
-        if state is None and commit.claim_for is not None
+        change.name.prefix: change.claim_for
+        for change, state in zip(changes, states, strict=True)
+        if state is None and isinstance(change, Commit) and change.claim_for is not None
     }
     return {
         prefix: await transaction.execute(
@@ -180,19 +214,34 @@ async def _claim(
     }
 
 
-def _stored(blob: PendingBlob) -> StoredObject:
+async def _note_legacy(
+    transaction: ITransaction, writes: dict[ObjectName, Write], now: str
+) -> None:
+    """Make blobs of the legacy server garbage that nobody has adopted yet.
+
+    Otherwise they would come back as objects that were overwritten or deleted.
+    """
+    keys = sorted(str(name) for name, write in writes.items() if write.before.adopting)
+    if keys:
+        notes = json.dumps([{"blob_key": key} for key in keys])
+        await transaction.execute(queries.note_blobs, notes=notes, now=now)
+
+
+def _stored(blob: PendingBlob | None) -> StoredObject | None:
+    if blob is None:
+        return None
     return StoredObject(blob.blob_key, blob.size, blob.etag, blob.sha256)
 
 
-def _records(puts: dict[ObjectName, _Write]) -> str:
+def _records(writes: dict[ObjectName, Write]) -> str:
     return json.dumps(
         [
             {
                 **asdict(name),
-                **asdict(put.blob),
-                "owner_id": put.owner_id,
-                "grown": put.grown,
+                **(asdict(write.blob) if write.blob else {}),
+                "owner_id": write.before.owner_id,
+                "grown": write.grown,
             }
-            for name, put in puts.items()
+            for name, write in writes.items()
         ]
     )

@@ -18,16 +18,19 @@ from attrs import asdict
 
 from qabel_block.errors import NotOwner
 from qabel_block.ledger import queries
-from qabel_block.ledger.commit import Commit, Decision, commit_uploads, replace_legacy
+from qabel_block.ledger.change_queue import ChangeQueue
+from qabel_block.ledger.commit import (
+    Commit,
+    Decision,
+    Deletion,
+    Outcome,
+    commit_changes,
+)
 from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.queries import Statement
 from qabel_block.ledger.sql import timestamp
-from qabel_block.ledger.write_states import (
-    lock_write_states,
-    numbered,
-    read_write_states,
-)
+from qabel_block.ledger.write_states import numbered, read_write_states
 from qabel_block.model import (
     Change,
     ObjectName,
@@ -97,7 +100,7 @@ class Ledger:
         self._write_states = BatchQueue(self._ask_write_states, now, schedule)
         self._finds = BatchQueue(self._ask_finds, now, schedule)
         self._notes = BatchQueue(self._note_blobs, now, schedule)
-        self._commits = BatchQueue(self._commit_uploads, now, schedule)
+        self._changes = ChangeQueue(self._commit_changes, now, schedule)
 
     @_recorded
     async def installation(self) -> str:
@@ -170,7 +173,7 @@ class Ledger:
     ) -> Change:
         """Make a blob the object of this name, if ``decide`` lets it.
 
-        The blob that it replaces becomes garbage. Uploads that come at the same
+        The blob that it replaces becomes garbage. Changes that come at the same
         time share a transaction, in which they are decided one after the other.
 
         :param claim_for: the user who gets the prefix if it does not exist.
@@ -180,7 +183,9 @@ class Ledger:
         :raises Exception: what ``decide`` raised. After any of these nothing
             has changed.
         """
-        return await self._commits.ask(Commit(name, blob, decide, claim_for))
+        change = await self._changes.ask(Commit(name, blob, decide, claim_for))
+        assert isinstance(change, Change)
+        return change
 
     @_recorded
     async def delete(self, name: ObjectName, decide: Decision) -> Change | None:
@@ -192,23 +197,9 @@ class Ledger:
         :raises Exception: what ``decide`` raised. After either nothing has
             changed.
         """
-        now = self._timestamp()
-
-        async def work(transaction: ITransaction) -> Change | None:
-            (state,) = await lock_write_states(transaction, [name])
-            if state is None:
-                raise NotOwner(name.prefix)
-            decide(state)
-            if state.current is None:
-                await replace_legacy(transaction, [name], [state], [name], now)
-                return None
-            change = Change(state.owner_id, -state.current.size)
-            await transaction.finish(
-                queries.delete_object, **asdict(name), **asdict(change), now=now
-            )
-            return change
-
-        return await self._database.transact(work)
+        change = await self._changes.ask(Deletion(name, decide))
+        assert not isinstance(change, Exception)
+        return change
 
     @_recorded
     async def add_traffic(self, counts: Sequence[TrafficCount]) -> None:
@@ -301,13 +292,13 @@ class Ledger:
         )
         return [noted] * len(keys)
 
-    async def _commit_uploads(
-        self, commits: Sequence[Commit]
-    ) -> list[Change | Exception]:
+    async def _commit_changes(
+        self, changes: Sequence[Commit | Deletion], wait: bool
+    ) -> list[Outcome]:
         now = self._timestamp()
 
-        async def work(transaction: ITransaction) -> list[Change | Exception]:
-            return await commit_uploads(transaction, commits, now)
+        async def work(transaction: ITransaction) -> list[Outcome]:
+            return await commit_changes(transaction, changes, now, wait)
 
         return await self._database.transact(work)
 

@@ -28,7 +28,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import Select
 
-from qabel_block.ledger.queries import grow_owners
 from qabel_block.ledger.schema import (
     garbage,
     objects,
@@ -250,16 +249,3 @@ owner or ``NULL``), in order."""
 
 count_objects = statement(select(func.count()).select_from(objects))
 """Rows: (how many objects)."""
-
-
-def _forget_objects(dialect: Dialect) -> ClauseElement:
-    names = dialect.records("uploads", prefix=Text(), path=Text())
-    return delete(objects).where(
-        tuple_(objects.c.prefix, objects.c.path).in_(
-            select(names.c.prefix, names.c.path)
-        )
-    )
-
-
-drop_objects = statement(_forget_objects, grow_owners)
-"""``uploads``: records of (prefix, path, owner_id, grown)."""

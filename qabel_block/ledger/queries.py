@@ -27,8 +27,10 @@ from sqlalchemy import (
     literal_column,
     select,
     true,
+    tuple_,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from qabel_block.ledger.schema import (
     TIMESTAMP,
@@ -44,10 +46,11 @@ from qabel_block.ledger.sql import Dialect, Statement, statement
 
 __all__ = ["Statement"]
 
+LOCK_WAIT_MILLISECONDS = 1000
+"""How long one attempt waits for owners whom somebody else has locked."""
+
 _ZERO: ColumnElement[int] = literal_column("0")
-_this_object = and_(
-    objects.c.prefix == bindparam("prefix"), objects.c.path == bindparam("path")
-)
+_LOCKED_OWNERS: ColumnElement[str] = literal_column("'qabel_block.locked_owners'")
 _now = bindparam("now", type_=garbage.c.since.type)
 _adopting = exists(
     select(unfinished.c.task).where(unfinished.c.task == literal_column("'adopt'"))
@@ -79,22 +82,76 @@ def _named(table: FromClause) -> ColumnElement[bool]:
     return and_(objects.c.prefix == table.c.prefix, objects.c.path == table.c.path)
 
 
-def _lock_owners(dialect: Dialect) -> ClauseElement:
+def _add_owners(dialect: Dialect) -> ClauseElement:
     names = _names(dialect)
     # In this order everywhere, so that two nodes can't wait for each other.
     owners = (
         select(prefixes.c.user_id, _ZERO)
-        .select_from(names.join(prefixes, prefixes.c.name == names.c.prefix))
-        .where(true())
+        .select_from(
+            names.join(prefixes, prefixes.c.name == names.c.prefix).outerjoin(
+                users, users.c.user_id == prefixes.c.user_id
+            )
+        )
+        .where(users.c.user_id.is_(None))
         .distinct()
         .order_by(prefixes.c.user_id)
     )
     insert = dialect.insert(users).from_select(["user_id", "size"], owners)
-    # A row that exists is locked whether or not it is then updated.
-    return insert.on_conflict_do_update(
-        index_elements=["user_id"],
-        set_={"size": insert.excluded.size},
-        where=users.c.size.is_(None),
+    return insert.on_conflict_do_nothing(index_elements=["user_id"])
+
+
+def _lock_owners(dialect: Dialect) -> ClauseElement | None:
+    return _lock(dialect, skip_locked=False)
+
+
+def _lock_free_owners(dialect: Dialect) -> ClauseElement | None:
+    return _lock(dialect, skip_locked=True)
+
+
+def _lock(dialect: Dialect, skip_locked: bool) -> ClauseElement | None:
+    """Lock owners' rows, and keep in a setting of the transaction whose they are.
+
+    Only so can a later statement tell: a row that it could lock itself may have been
+    freed after its snapshot was taken.
+    """
+    if not dialect.locks_rows:
+        return None
+    names = _names(dialect)
+    of_names = select(prefixes.c.user_id).join(names, prefixes.c.name == names.c.prefix)
+    locked = (
+        select(users.c.user_id)
+        .where(users.c.user_id.in_(of_names))
+        .order_by(users.c.user_id)
+        .with_for_update(skip_locked=skip_locked)
+        .subquery()
+    )
+    user_ids = func.string_agg(cast(locked.c.user_id, Text), literal_column("','"))
+    return select(
+        func.set_config(
+            _LOCKED_OWNERS,
+            func.coalesce(user_ids, literal_column("''")),
+            literal_column("true"),
+        )
+    )
+
+
+def _is_locked(dialect: Dialect) -> ColumnElement[bool]:
+    """Whether the transaction has locked the row in ``users``."""
+    if not dialect.locks_rows:
+        return true()
+    user_ids = func.string_to_array(
+        func.current_setting(_LOCKED_OWNERS), literal_column("','")
+    )
+    array = cast(select(user_ids).scalar_subquery(), ARRAY(Integer))
+    return users.c.user_id == func.any(array)
+
+
+def _limit_lock_wait(dialect: Dialect) -> ClauseElement | None:
+    if not dialect.locks_rows:
+        return None
+    limit: ColumnElement[str] = literal_column(f"'{LOCK_WAIT_MILLISECONDS}'")
+    return select(
+        func.set_config(literal_column("'lock_timeout'"), limit, literal_column("true"))
     )
 
 
@@ -116,10 +173,12 @@ def _targets_of(names: FromClause) -> Select[Any]:
     )
 
 
-def _upload_targets(dialect: Dialect) -> ClauseElement:
+def _change_targets(dialect: Dialect) -> ClauseElement:
     names = _noted_names(dialect)
     noted = select(_ZERO).select_from(garbage).where(_still_noted(names))
-    return _targets_of(names).add_columns(noted.exists().correlate(names))
+    return _targets_of(names).add_columns(
+        noted.exists().correlate(names), _is_locked(dialect)
+    )
 
 
 def _find(dialect: Dialect) -> ClauseElement:
@@ -198,10 +257,6 @@ def _note_replaced(dialect: Dialect) -> ClauseElement:
     return _noted_now(dialect, replaced)
 
 
-def _note_deleted(dialect: Dialect) -> ClauseElement:
-    return _noted_now(dialect, select(objects.c.blob_key, _now).where(_this_object))
-
-
 def _put_objects(dialect: Dialect) -> ClauseElement:
     uploads = _uploads(dialect)
     changed = ("blob_key", "size", "etag", "sha256")
@@ -231,7 +286,16 @@ def grow_owners(dialect: Dialect) -> ClauseElement:
     return (
         update(users)
         .where(users.c.user_id == sums.c.owner_id)
-        .values(size=users.c.size + sums.c.grown)
+        .values(size=func.coalesce(users.c.size, _ZERO) + sums.c.grown)
+    )
+
+
+def _delete_objects(dialect: Dialect) -> ClauseElement:
+    names = _uploads(dialect)
+    return delete(objects).where(
+        tuple_(objects.c.prefix, objects.c.path).in_(
+            select(names.c.prefix, names.c.path)
+        )
     )
 
 
@@ -291,12 +355,6 @@ def _is_noted(dialect: Dialect) -> ColumnElement[bool]:
     return garbage.c.blob_key.in_(select(notes.c.blob_key))
 
 
-_grow_owner = (
-    update(users)
-    .where(users.c.user_id == bindparam("owner_id"))
-    .values(size=users.c.size + bindparam("grown"))
-)
-
 revision = statement(select(alembic_version.c.version_num))
 """Rows: (revision of the schema)."""
 
@@ -325,11 +383,10 @@ write_states = statement(_write_states)
 the legacy server's blobs are still being adopted, then the object's blob key, size,
 ETag and SHA-256, all ``NULL`` if there is none); none without the prefix."""
 
-lock_write_states = statement(_lock_owners, _write_states)
-"""As ``states``, for changes: the owners' rows in ``users`` are locked, made if
-there are none, and their sizes no longer ``NULL``. What is read is read by a
-second statement: one that had to wait for a lock would still see the objects as
-they were before."""
+lock_write_states = statement(_add_owners, _lock_owners, _write_states)
+"""As ``write_states``, for changes: the owners' rows in ``users`` are locked, made if
+there are none. What is read is read by a later statement: one that had to wait for a
+lock would still see the objects as they were before."""
 
 find = statement(_find)
 """``names``: records of (n, prefix, path, month). Rows: (n, blob key, size, ETag,
@@ -338,10 +395,18 @@ SHA-256, owner, the owner's traffic of the month)."""
 note_blobs = statement(_note_blobs)
 """``notes``: records of (blob_key); ``now``."""
 
-lock_uploads = statement(_lock_owners, _lock_notes, _upload_targets)
-"""As ``lock_write_states``, for blobs that are to be objects. ``names``: records of (n,
-prefix, path, blob_key, noted). Rows: as there, and whether the blob's note is still
-there as it was noted; if so it is locked."""
+lock_free_changes = statement(
+    _add_owners, _lock_free_owners, _lock_notes, _change_targets
+)
+"""As ``lock_write_states``, for uploads and deletions; owners whom somebody else has
+locked are not waited for. ``names``: records of (n, prefix, path, blob_key, noted),
+the last two for uploads only. Rows: as there, then whether the blob's note is still
+there as it was noted, if so it is locked, and whether the owner is locked here."""
+
+lock_changes = statement(
+    _limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _change_targets
+)
+"""As ``lock_free_changes``, but waits for the owners, for a limited time."""
 
 noted = statement(_noted)
 """``notes``: records of (n, blob_key). Rows: (n), for blobs that have a note."""
@@ -353,10 +418,11 @@ grown); ``now``."""
 enter_objects = statement(_put_objects, grow_owners)
 """As ``put_objects``, for blobs that have no note; what they replace gets none."""
 
-delete_object = statement(
-    _note_deleted, _grow_owner, delete(objects).where(_this_object)
-)
-"""``prefix, path, now, owner_id, grown``. Touches the object's row."""
+delete_objects = statement(_note_replaced, grow_owners, _delete_objects)
+"""``uploads``: records of (prefix, path, owner_id, grown); ``now``."""
+
+drop_objects = statement(_delete_objects, grow_owners)
+"""As ``delete_objects``, for objects without blobs."""
 
 add_traffic = statement(_add_traffic)
 """``counts``: records of (user_id, month, traffic), no two of the same user and

@@ -130,7 +130,7 @@ async def drop(
             }
             for one, state in dropped
         ]
-        await transaction.finish(statements.drop_objects, uploads=json.dumps(records))
+        await transaction.finish(queries.drop_objects, uploads=json.dumps(records))
     return [one for one, _ in dropped]
 
 

@@ -68,9 +68,12 @@ class Dialect:
     """What SQLAlchemy has no common words for.
 
     :ivar insert: builds an ``INSERT`` that knows ``ON CONFLICT``.
+    :ivar locks_rows: whether a transaction locks rows, rather than all of the
+        database.
     """
 
     insert: Callable[[Table], postgresql.Insert | sqlite.Insert]
+    locks_rows: bool
     _sqlalchemy: SqlAlchemyDialect
     _records: Callable[[str, dict[str, TypeEngine[Any]]], FromClause]
 
@@ -139,22 +142,26 @@ def _sqlite_records(parameter: str, columns: dict[str, TypeEngine[Any]]) -> From
     ).subquery()
 
 
-_POSTGRES = Dialect(postgresql.insert, psycopg2.dialect(), _postgres_records)
-_SQLITE = Dialect(sqlite.insert, pysqlite.dialect(paramstyle="named"), _sqlite_records)
+_POSTGRES = Dialect(postgresql.insert, True, psycopg2.dialect(), _postgres_records)
+_SQLITE = Dialect(
+    sqlite.insert, False, pysqlite.dialect(paramstyle="named"), _sqlite_records
+)
 
-Part = ClauseElement | Callable[[Dialect], ClauseElement]
+Part = ClauseElement | Callable[[Dialect], ClauseElement | None]
 
 
 def statement(*parts: Part) -> Statement:
     """Compile one or several statements for both databases.
 
-    A part is a function if it needs words that differ.
+    A part is a function if it needs words that differ; one that a database has no
+    need of is ``None``.
     """
 
     def clauses(dialect: Dialect) -> list[ClauseElement]:
-        return [
+        made = (
             part if isinstance(part, ClauseElement) else part(dialect) for part in parts
-        ]
+        )
+        return [clause for clause in made if clause is not None]
 
     postgres = clauses(_POSTGRES)
     return Statement(

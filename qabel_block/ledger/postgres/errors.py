@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from txpostgres.txpostgres import UnexpectedPollResult
 
-from qabel_block.errors import Unavailable
+from qabel_block.errors import RowLocked, Unavailable
 from qabel_block.ledger.migrate_check import not_migrated
 
 DRIVER_ERRORS = (
@@ -24,7 +24,7 @@ DRIVER_ERRORS = (
 
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((errors.InsufficientPrivilege,), "its role lacks privileges"),
-    ((CancelledError, errors.LockNotAvailable), "it took too long"),
+    ((CancelledError,), "it took too long"),
     ((errors.ReadOnlySqlTransaction,), "it is read-only"),
     ((errors.DiskFull,), "its disk is full"),
     ((TransactionRollbackError,), "too many conflicts with other transactions"),
@@ -52,6 +52,8 @@ def unavailable(error: Exception) -> Unavailable | None:
     """
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
         return not_migrated()
+    if isinstance(error, errors.LockNotAvailable):
+        return RowLocked("database", "waiting for a lock took too long")
     for kinds, reason in _REASONS:
         if isinstance(error, kinds):
             return Unavailable("database", reason)

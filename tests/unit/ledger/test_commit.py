@@ -1,9 +1,20 @@
-"""Uploads that are decided in one transaction, one after the other."""
+"""Changes that are decided in one transaction, one after the other."""
 
 from __future__ import annotations
 
-from qabel_block.errors import BlobCollected, NotOwner, QuotaReached
-from qabel_block.ledger.commit import Commit, settle
+from qabel_block.errors import (
+    BlobCollected,
+    NotOwner,
+    PreconditionFailed,
+    QuotaReached,
+)
+from qabel_block.ledger.commit import (
+    Commit,
+    Deletion,
+    LockedStates,
+    OwnerLocked,
+    settle,
+)
 from qabel_block.model import Change, ObjectName, PendingBlob, StoredObject, WriteState
 
 QUOTA = 100
@@ -27,15 +38,16 @@ def _blob(key: str, size: int) -> PendingBlob:
     return PendingBlob(key, size, f'"{key}"', "0" * 64, "now")
 
 
-def _all(commits: list[Commit]) -> set[int]:
-    return set(range(len(commits)))
+def _free(states: list[WriteState | None]) -> LockedStates:
+    """All blobs are noted, and nobody has locked an owner."""
+    return LockedStates(states, frozenset(range(len(states))))
 
 
 def test_each_counts_for_the_next() -> None:
     """What one upload stores is used when the next is decided."""
     commits = [_commit(path, 40) for path in "abc"]
-    states = [WriteState(1, 10, None)] * 3
-    outcomes, puts = settle(commits, states, _all(commits))
+    states: list[WriteState | None] = [WriteState(1, 10, None)] * 3
+    outcomes, puts = settle(commits, _free(states))
     assert outcomes[:2] == [Change(1, 40), Change(1, 40)]
     assert isinstance(outcomes[2], QuotaReached)
     assert [name.path for name in puts] == ["a", "b"]
@@ -44,8 +56,8 @@ def test_each_counts_for_the_next() -> None:
 def test_owners_do_not_count_for_each_other() -> None:
     """Each owner has a quota of their own."""
     commits = [_commit(path, 60) for path in "ab"]
-    states = [WriteState(1, 0, None), WriteState(2, 0, None)]
-    outcomes, _ = settle(commits, states, _all(commits))
+    states: list[WriteState | None] = [WriteState(1, 0, None), WriteState(2, 0, None)]
+    outcomes, _ = settle(commits, _free(states))
     assert outcomes == [Change(1, 60), Change(2, 60)]
 
 
@@ -54,10 +66,11 @@ def test_the_last_of_one_name_stays() -> None:
     grows by what is there in the end."""
     old = StoredObject("p/a~0", 5, '"0"', None)
     commits = [_commit("a", 50, "1"), _commit("a", 30, "2"), _commit("a", 70, "3")]
-    states = [WriteState(1, 5, old)] * 3
-    outcomes, puts = settle(commits, states, _all(commits))
+    states: list[WriteState | None] = [WriteState(1, 5, old)] * 3
+    outcomes, puts = settle(commits, _free(states))
     assert outcomes == [Change(1, 45), Change(1, -20), Change(1, 40)]
     (put,) = puts.values()
+    assert put.blob is not None
     assert (put.blob.blob_key, put.grown) == ("p/a~3", 65)
 
 
@@ -72,7 +85,7 @@ def test_the_next_sees_the_one_before() -> None:
         )
 
     commits = [commit("1"), commit("2")]
-    settle(commits, [WriteState(1, 0, None)] * 2, _all(commits))
+    settle(commits, _free([WriteState(1, 0, None)] * 2))
     assert seen == [None, '"p/a~1"']
 
 
@@ -80,10 +93,68 @@ def test_refusals() -> None:
     """Without a prefix, or without its note, an upload is refused, and counts
     for nobody."""
     commits = [_commit("a", 60), _commit("b", 60), _commit("c", 60)]
-    outcomes, puts = settle(
-        commits, [None, WriteState(1, 0, None), WriteState(1, 0, None)], {0, 2}
-    )
+    states = [None, WriteState(1, 0, None), WriteState(1, 0, None)]
+    outcomes, puts = settle(commits, LockedStates(states, frozenset({0, 2})))
     assert isinstance(outcomes[0], NotOwner)
     assert isinstance(outcomes[1], BlobCollected)
     assert outcomes[2] == Change(1, 60)
     assert [name.path for name in puts] == ["c"]
+
+
+def test_deletions_beside_uploads() -> None:
+    """A deletion frees room for the next upload of its owner; of deletions and
+    uploads of one object each sees what the one before left."""
+    old = StoredObject("p/a~0", 80, '"0"', None)
+    again = _commit("a", 30)
+    changes: list[Commit | Deletion] = [
+        _commit("b", 90),
+        Deletion(ObjectName("p", "a"), lambda state: None),
+        Deletion(ObjectName("p", "a"), lambda state: None),
+        again,
+        _commit("b", 60),
+    ]
+    a, b = WriteState(1, 80, old), WriteState(1, 80, None)
+    outcomes, writes = settle(changes, _free([b, a, a, a, b]))
+    assert isinstance(outcomes[0], QuotaReached)
+    assert outcomes[1:] == [Change(1, -80), None, Change(1, 30), Change(1, 60)]
+    assert writes[again.name].blob == again.blob
+    assert {name.path: write.grown for name, write in writes.items()} == {
+        "a": -50,
+        "b": 60,
+    }
+
+
+def test_deleted_in_the_end() -> None:
+    """What is uploaded and then deleted is not there; the owner is as before."""
+    changes: list[Commit | Deletion] = [
+        _commit("a", 50),
+        Deletion(ObjectName("p", "a"), lambda state: None),
+    ]
+    outcomes, writes = settle(changes, _free([WriteState(1, 0, None)] * 2))
+    assert outcomes == [Change(1, 50), Change(1, -50)]
+    (write,) = writes.values()
+    assert (write.blob, write.grown) == (None, 0)
+
+
+def test_refused_deletion() -> None:
+    """A deletion whose condition does not hold changes nothing."""
+
+    def decide(state: WriteState) -> None:
+        raise PreconditionFailed(state.etag)
+
+    deletion = Deletion(ObjectName("p", "a"), decide)
+    outcomes, writes = settle([deletion], _free([WriteState(1, 0, None)]))
+    assert isinstance(outcomes[0], PreconditionFailed)
+    assert not writes
+
+
+def test_owner_whom_somebody_else_has_locked() -> None:
+    """Nothing is decided about changes to a locked owner; others go on."""
+    commits = [_commit(path, 60) for path in "ab"]
+    states = [WriteState(1, 0, None), WriteState(2, 0, None)]
+    locked = LockedStates(states, frozenset({0, 1}), owners_locked=frozenset({0}))
+    outcomes, writes = settle(commits, locked)
+    assert isinstance(outcomes[0], OwnerLocked)
+    assert outcomes[0].owner_id == 1
+    assert outcomes[1] == Change(2, 60)
+    assert [name.path for name in writes] == ["b"]
