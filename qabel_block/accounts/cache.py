@@ -10,22 +10,20 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from qabel_block.accounts.accounting_server import read_entry, write_entry
 from qabel_block.accounts.memory import RecentAccounts, RecentlyUnknown
-from qabel_block.errors import Unavailable, UnknownUser, fresh
+from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.interfaces import IAuthenticator, ICache
 from qabel_block.model import Account
+from qabel_block.util.event import Waiters
+from qabel_block.util.throttle import Throttle
 
 log = Logger()
 
 SECONDS = 60
 """How long an answer is good (PROTOCOL section 5)."""
-
-QUIET_SECONDS = 60.0
-"""How long not to repeat in the log that the cache is down."""
 
 _KEYS = "qabel-block:account"
 
@@ -62,8 +60,8 @@ class CachingAuthenticator:
         self._clock = clock
         self._recent = RecentAccounts(clock) if recent is None else recent
         self._unknown = RecentlyUnknown(clock)
-        self._asking: dict[str, list[Deferred[Account]]] = {}
-        self._quiet_until = 0.0
+        self._asking: dict[str, Waiters[Account]] = {}
+        self._complaints = Throttle(clock.seconds)
 
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         """See :meth:`IAuthenticator.authenticate`."""
@@ -101,22 +99,27 @@ class CachingAuthenticator:
             return recent
         if key in self._unknown:
             raise UnknownUser
-        waiting: Deferred[Account] = Deferred()
         if key in self._asking:
-            self._asking[key].append(waiting)
-        else:
-            self._asking[key] = [waiting]
-            Deferred.fromCoroutine(self._find(key, ask)).addBoth(self._answer, key)
+            return await self._asking[key].wait()
+        waiters = self._asking[key] = Waiters[Account]()
+        waiting = waiters.wait()
+        Deferred.fromCoroutine(self._tell(waiters, key, ask))
         return await waiting
 
-    def _answer(self, result: Account | Failure, key: str) -> None:
-        for waiting in self._asking.pop(key):
-            if waiting.called:
-                continue
-            if isinstance(result, Failure):
-                waiting.errback(_error(result))
-            else:
-                waiting.callback(result)
+    async def _tell(
+        self,
+        waiters: Waiters[Account],
+        key: str,
+        ask: Callable[[], Coroutine[Any, Any, Account]],
+    ) -> None:
+        try:
+            account = await self._find(key, ask)
+        except Exception as error:
+            del self._asking[key]
+            waiters.fail(error)
+        else:
+            del self._asking[key]
+            waiters.wake(account)
 
     async def _find(
         self, key: str, ask: Callable[[], Coroutine[Any, Any, Account]]
@@ -162,18 +165,9 @@ class CachingAuthenticator:
             self._complain(error)
 
     def _complain(self, error: Unavailable) -> None:
-        now = self._clock.seconds()
-        if now >= self._quiet_until:
-            self._quiet_until = now + QUIET_SECONDS
+        if self._complaints.allows():
             log.warn("accounts are not cached: {error}", error=str(error))
 
 
 def _user_key(user_id: int) -> str:
     return f"{_KEYS}:user:{user_id}"
-
-
-def _error(failure: Failure) -> BaseException:
-    """Return an error of one's own for each who waited."""
-    error = failure.value
-    assert error is not None
-    return fresh(error) if isinstance(error, Exception) else error

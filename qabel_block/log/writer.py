@@ -11,15 +11,13 @@ from queue import SimpleQueue
 from typing import Any
 
 from qabel_block.log.sinks import DescriptorSink, Sink
+from qabel_block.util.throttle import Throttle
 
 MAX_WAITING = 2**20
 """Characters that may wait to be written. What comes beyond that is dropped."""
 
 STOP_SECONDS = 2.0
 """How long the end of the process waits for lines to be written."""
-
-QUIET_SECONDS = 60.0
-"""How long not to repeat that lines can't be written."""
 
 
 class LineWriter:
@@ -43,7 +41,7 @@ class LineWriter:
         self._waiting = 0
         self._untold = 0
         self._reopen = False
-        self._quiet_until = 0.0
+        self._complaints = Throttle(time.monotonic)
 
     def write(self, lines: list[str]) -> None:
         """Write lines, each with its end, in any thread."""
@@ -116,10 +114,8 @@ class LineWriter:
             self._tell(type(error).__name__)
 
     def _tell(self, what: str) -> None:
-        now = time.monotonic()
-        if now < self._quiet_until or sys.__stderr__ is None:
+        if sys.__stderr__ is None or not self._complaints.allows():
             return
-        self._quiet_until = now + QUIET_SECONDS
         message = f"qabel-block: the log is not written: {what}\n"
         with suppress(OSError, ValueError):
             DescriptorSink(sys.__stderr__.fileno()).write([message])

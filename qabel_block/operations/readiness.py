@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from qabel_block.errors import Unavailable
 from qabel_block.util.cancellation import shield
+from qabel_block.util.event import Waiters
 
 log = Logger()
 
@@ -76,7 +77,7 @@ class Readiness:
     ) -> None:
         self._dependencies = dependencies
         self._clock = clock
-        self._waiting: dict[str, list[Deferred[str]]] = {}
+        self._waiters: dict[str, Waiters[str]] = {}
         self._failing: set[str] = set()
         self._logging = False
         self._loop = LoopingCall(self._watch)
@@ -123,21 +124,19 @@ class Readiness:
 
         :return: what was observed; empty if it works.
         """
-        outcome: Deferred[str] = Deferred()
-        waiting = self._waiting.setdefault(name, [])
-        waiting.append(outcome)
-        if len(waiting) == 1:
-            checking = shield(self._dependencies[name].check())
-            checking.addTimeout(LIMIT, self._clock)
-            reason: Deferred[str] = checking.addCallbacks(lambda _: "", _observed)
-            reason.addCallback(self._found, name)
+        if name in self._waiters:
+            return self._waiters[name].wait()
+        waiters = self._waiters[name] = Waiters()
+        outcome = waiters.wait()
+        checking = shield(self._dependencies[name].check())
+        checking.addTimeout(LIMIT, self._clock)
+        reason: Deferred[str] = checking.addCallbacks(lambda _: "", _observed)
+        reason.addCallback(self._found, name)
         return outcome
 
     def _found(self, reason: str, name: str) -> None:
         self._log_change(name, reason)
-        for one in self._waiting.pop(name):
-            if not one.called:  # cancelled
-                one.callback(reason)
+        self._waiters.pop(name).wake(reason)
 
     def _log_change(self, name: str, reason: str) -> None:
         if not self._logging or bool(reason) == (name in self._failing):

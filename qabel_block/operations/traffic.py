@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from qabel_block.errors import OutcomeUnknown, Unavailable
 from qabel_block.model import TrafficCount
 from qabel_block.rules.quota import month_of
+from qabel_block.util.event import Waiters
 
 log = Logger()
 
@@ -51,7 +52,7 @@ class TrafficMeter:
         self._clock = clock
         self._collecting = TrafficBatch()
         self._writing: TrafficBatch | None = None
-        self._settling: list[Deferred[None]] = []
+        self._settling = Waiters[None]()
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.flush()))
         self._loop.clock = clock
 
@@ -92,9 +93,7 @@ class TrafficMeter:
     async def settled(self) -> None:
         """Return when no batch is on its way to the ledger."""
         if self._writing:
-            settling: Deferred[None] = Deferred()
-            self._settling.append(settling)
-            await settling
+            await self._settling.wait()
 
     async def flush(self) -> None:
         """Write one batch. If the ledger can't take it, it is kept."""
@@ -119,9 +118,7 @@ class TrafficMeter:
             self._keep(batch)
         finally:
             self._writing = None
-            settling, self._settling = self._settling, []
-            for waiting in settling:
-                waiting.callback(None)
+            self._settling.wake(None)
 
     def _keep(self, batch: TrafficBatch) -> None:
         """Count what is not in the ledger as if it had come after all."""

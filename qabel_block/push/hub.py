@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from qabel_block.errors import fresh
 from qabel_block.interfaces import IListener, INotifier
 from qabel_block.model import ChangeEvent
 from qabel_block.push.events import format_event, path_of
+from qabel_block.util.event import Waiters
 
 log = Logger()
 
@@ -49,12 +48,12 @@ class _Room:
     """Those who listen to one prefix.
 
     :ivar joined: whether the notifier brings the prefix's messages.
-    :ivar waiting: those who came while it was asked to.
+    :ivar joining: those who came while it was asked to.
     """
 
     subscribers: set[Subscriber] = field(factory=set)
     joined: bool = False
-    waiting: list[Deferred[None]] = field(factory=list)
+    joining: Waiters[None] = field(factory=Waiters)
 
 
 @implementer(IListener)
@@ -90,9 +89,7 @@ class Hub:
             return
         room.subscribers.add(subscriber)
         if not room.joined:
-            joined: Deferred[None] = Deferred()
-            room.waiting.append(joined)
-            await joined
+            await room.joining.wait()
 
     async def _join(self, room: _Room, prefix: str) -> None:
         """Have a prefix's messages brought, for all who wait for that."""
@@ -102,12 +99,10 @@ class Hub:
             if self._rooms.get(prefix) is room:
                 del self._rooms[prefix]
                 await self._notifier.leave(prefix)
-            for waiting in room.waiting:
-                waiting.errback(fresh(error))
+            room.joining.fail(error)
             raise
         room.joined = True
-        for waiting in room.waiting:
-            waiting.callback(None)
+        room.joining.wake(None)
 
     async def remove(self, subscriber: Subscriber) -> None:
         """Tell a subscriber nothing more. May be repeated."""

@@ -1,10 +1,10 @@
-"""Takes turns: work on one thing happens one after the other."""
+"""Locks by key: work on one thing happens one after the other."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
@@ -50,8 +50,11 @@ class KeyedLock:
         try:
             await turn.addTimeout(LIMIT, self._clock)
         except TimedOut:
-            waiting.remove(turn)
             raise Unavailable("database", "changes before this one hang") from None
+        finally:
+            # Who has waited in vain, or was cancelled, is given no turn.
+            with suppress(ValueError):
+                waiting.remove(turn)
 
     def _leave(self, thing: Hashable) -> None:
         waiting = self._waiting[thing]

@@ -8,13 +8,12 @@ from ipaddress import IPv6Address, ip_address
 
 from twisted.logger import Logger
 
+from qabel_block.util.throttle import Throttle
+
 log = Logger()
 
 IPV6_NETWORK = 64
 """One customer of a provider has at least so much (RFC 6177)."""
-
-QUIET_SECONDS = 60.0
-"""How long not to repeat in the log that connections are rejected."""
 
 MAX_REJECTING = 200
 """Connections that are told at a time why they were rejected."""
@@ -57,12 +56,11 @@ class ConnectionLimiter:
     ) -> None:
         self._most = most
         self._most_of_one = most_of_one
-        self._now = now
         self._open = 0
         self._of_one: Counter[str] = Counter()
         self._rejecting = 0
         self._rejected = 0
-        self._quiet_until = 0.0
+        self._reports = Throttle(now)
 
     def refusal(self) -> str | None:
         """Return why no connection is accepted now, if so."""
@@ -111,8 +109,7 @@ class ConnectionLimiter:
 
     def _report(self, reason: str) -> None:
         self._rejected += 1
-        if self._now() >= self._quiet_until:
-            self._quiet_until = self._now() + QUIET_SECONDS
+        if self._reports.allows():
             log.warn(
                 "connections turned away: {count} ({reason})",
                 count=self._rejected,

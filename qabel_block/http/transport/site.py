@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
@@ -20,6 +19,7 @@ from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.transport.trusted_proxies import TrustedProxies
 from qabel_block.log.access import AccessRecord, WriteAccess, write_to_twisted
+from qabel_block.util.event import Waiters
 
 
 class BlockSite(Site):
@@ -57,7 +57,7 @@ class BlockSite(Site):
         self._counted = counted
         self._recorder = recorder
         self._channels: set[SiteChannel] = set()
-        self._waiting: list[Deferred[None]] = []
+        self._closed = Waiters[None]()
 
     def acceptableProtocols(self) -> list[bytes]:
         """Called for TLS: this is the only protocol here (RFC 7301)."""
@@ -73,9 +73,7 @@ class BlockSite(Site):
         self._channels.discard(channel)
         self._count()
         if not self._channels:
-            waiting, self._waiting = self._waiting, []
-            for closed in waiting:
-                closed.callback(None)
+            self._closed.wake(None)
 
     def began(self, request: ChannelRequest) -> None:
         """Record a request whose head is complete."""
@@ -112,9 +110,7 @@ class BlockSite(Site):
     async def wait_closed(self) -> None:
         """Return when no connection is left."""
         if self._channels:
-            closed: Deferred[None] = Deferred()
-            self._waiting.append(closed)
-            await closed
+            await self._closed.wait()
 
     def abort_connections(self) -> None:
         """Cut the connections that are left."""

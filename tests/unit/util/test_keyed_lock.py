@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -19,13 +19,18 @@ class Work:
         self.begun: list[str] = []
         self.failed: list[str] = []
         self._ends: dict[str, Deferred[None]] = {}
+        self._running: dict[str, Deferred[None]] = {}
 
     def begin(self, name: str, thing: str = "a") -> None:
         def failed(failure: Failure) -> None:
-            failure.trap(Unavailable, ZeroDivisionError)
+            failure.trap(Unavailable, ZeroDivisionError, CancelledError)
             self.failed.append(name)
 
-        Deferred.fromCoroutine(self._work(name, thing)).addErrback(failed)
+        running = Deferred.fromCoroutine(self._work(name, thing))
+        self._running[name] = running.addErrback(failed)
+
+    def cancel(self, name: str) -> None:
+        self._running[name].cancel()
 
     def end(self, name: str) -> None:
         self._ends[name].callback(None)
@@ -82,3 +87,27 @@ def test_nothing_stays() -> None:
         work.end("1") if name == "2" else None
     work.end("2")
     assert work.turns._waiting == {}
+
+
+def test_cancelled_while_waiting() -> None:
+    """Who is cancelled while waiting is given no turn, and holds nobody up."""
+    work = Work()
+    for name in ("1", "2", "3", "4"):
+        work.begin(name)
+    work.cancel("2")
+    work.cancel("3")
+    assert work.failed == ["2", "3"]
+    work.end("1")
+    assert work.begun == ["1", "4"]
+    work.end("4")
+    work.begin("5")
+    assert work.begun == ["1", "4", "5"]
+
+
+def test_cancelled_while_working() -> None:
+    """Work that is cancelled lets the next one begin."""
+    work = Work()
+    work.begin("1")
+    work.begin("2")
+    work.cancel("1")
+    assert work.begun == ["1", "2"]
