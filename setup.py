@@ -30,6 +30,7 @@ setup(
     },
     package_data={
         "qabel_block": ["py.typed"],
+        "qabel_block.http": ["openapi.json"],
         "qabel_block.migrations": ["script.py.mako"],
     },
     # Bounds above: releases whose insides tests/unit/test_private_names.py has seen.

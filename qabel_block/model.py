@@ -111,6 +111,11 @@ class WriteState:
         """The current object's size in bytes, if there is an object."""
         return None if self.current is None else self.current.size
 
+    @property
+    def blob_key(self) -> str:
+        """The key of the current object's blob; empty if there is no object."""
+        return "" if self.current is None else self.current.blob_key
+
 
 @frozen
 class ReadState:

@@ -75,6 +75,16 @@ def time_of(version: str) -> float:
     return value / 1000
 
 
+def modified_of(key: str) -> int | None:
+    """Return when the version that a blob holds was made, in whole seconds since
+    1970.
+
+    :return: ``None`` for a blob of the legacy server, of which that is not known.
+    """
+    version = key.partition("~")[2]
+    return int(time_of(version)) if version else None
+
+
 def parse_blob_key(key: str) -> tuple[ObjectName, str | None]:
     """Take a blob's key apart into its object's name and its version.
 

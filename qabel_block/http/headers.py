@@ -17,8 +17,13 @@ def field(request: StreamingRequest, name: str) -> str | None:
 
 
 def conditions(request: StreamingRequest) -> Conditions:
-    """Return what the request asks of the object's ETag."""
-    return Conditions.parse(field(request, "If-Match"), field(request, "If-None-Match"))
+    """Return what the request asks of the object's ETag and date."""
+    return Conditions.parse(
+        field(request, "If-Match"),
+        field(request, "If-None-Match"),
+        field(request, "If-Modified-Since"),
+        field(request, "If-Unmodified-Since"),
+    )
 
 
 def json_answer(request: StreamingRequest, status: int, value: object) -> bytes:

@@ -47,6 +47,7 @@ _OF_THE_OBJECT = (
     b"Content-Range",
     b"Content-Type",
     b"ETag",
+    b"Last-Modified",
     b"Repr-Digest",
 )
 """Headers that a handler may have set before it failed."""

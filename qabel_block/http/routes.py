@@ -16,9 +16,9 @@ from twisted.python.failure import Failure
 from werkzeug.routing import BaseConverter
 
 from qabel_block.errors import BadRequest, MethodRefused, NoAuthorization
-from qabel_block.http.description.document import BODY
 from qabel_block.http.downloads import DownloadAnswers
 from qabel_block.http.headers import conditions, field, json_answer, json_body
+from qabel_block.http.openapi import DOCUMENT
 from qabel_block.http.problems import answer_failure
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.websocket import WebSockets, check_handshake
@@ -116,7 +116,7 @@ class BlockAPI:
     @app.route("/api/v0/openapi.json", methods=["GET"])
     def describe(self, request: StreamingRequest) -> bytes:
         """Tell in OpenAPI what can be asked here."""
-        return json_body(request, 200, BODY)
+        return json_body(request, 200, DOCUMENT)
 
     @app.route("/api/v0/prefix", methods=["GET"])
     @uncancellable

@@ -17,6 +17,7 @@ from qabel_block.errors import BlobNotFound, ObjectNotFound, QuotaReached
 from qabel_block.interfaces import IAuthenticator, IBlobReader, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import ObjectName, ReadState, StoredObject
+from qabel_block.names import modified_of
 from qabel_block.operations.traffic import TrafficMeter
 from qabel_block.operations.usage import TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions, if_range_holds
@@ -70,15 +71,16 @@ class Download:
     def select(self, found: ReadState) -> Selection:
         """Decide what of an object to send.
 
-        :raises PreconditionFailed: if ``If-Match`` does not hold.
+        :raises PreconditionFailed: if a condition does not hold.
         :raises RangeNotSatisfiable: if the range lies outside the object.
         """
         stored, owner_id = found.stored, found.owner_id
-        if self.conditions.check_read(stored.etag):
+        modified = modified_of(stored.blob_key)
+        if self.conditions.check_read(stored.etag, modified):
             return Selection(stored, owner_id, unmodified=True)
         part = None
         # Range means nothing to other methods than GET (RFC 9110 section 14.2).
-        if not self.head_only and if_range_holds(self.if_range, stored.etag):
+        if not self.head_only and if_range_holds(self.if_range, stored.etag, modified):
             part = select_range(self.range_header, stored.size)
         return Selection(stored, owner_id, part)
 
@@ -149,7 +151,7 @@ class Downloads:
 
         :raises ObjectNotFound: if there is none.
         :raises QuotaReached: if the owner's traffic of this month is used up.
-        :raises PreconditionFailed: if ``If-Match`` does not hold.
+        :raises PreconditionFailed: if a condition does not hold.
         :raises RangeNotSatisfiable: if the range lies outside the object.
         :raises ClientGone: if the recipient stops taking bytes.
         :raises Unavailable: if ledger or storage fail. Bytes may have been

@@ -11,6 +11,7 @@ from uuid import uuid4
 from qabel_block.errors import NotOwner
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Account, ChangeEvent, ObjectName, WriteState
+from qabel_block.names import modified_of
 from qabel_block.operations.usage import UsageEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.util.keyed_lock import KeyedLock
@@ -86,7 +87,7 @@ class Operations:
 
         def decide(state: WriteState) -> None:
             check_owner(account, state.owner_id)
-            conditions.check_change(state.etag)
+            conditions.check_change(state.etag, modified_of(state.blob_key))
 
         try:
             async with self._locks.hold(name):

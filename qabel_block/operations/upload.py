@@ -26,7 +26,7 @@ from qabel_block.errors import (
 from qabel_block.interfaces import IBlobWriter, IBody, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Account, ChangeEvent, ObjectName, PendingBlob, WriteState
-from qabel_block.names import Versions, blob_key
+from qabel_block.names import Versions, blob_key, modified_of
 from qabel_block.operations.objects import check_owner
 from qabel_block.operations.usage import TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions
@@ -68,7 +68,7 @@ class Upload:
         check_owner(self.account, state.owner_id)
         if size > self.allowance(state):
             raise QuotaReached
-        self.conditions.check_change(state.etag)
+        self.conditions.check_change(state.etag, modified_of(state.blob_key))
 
     def allowance(self, state: WriteState) -> int:
         """Return the size in bytes of the largest body the quota allows."""

@@ -1,14 +1,14 @@
-"""Conditional requests on entity tags, decided purely (RFC 9110 section 13).
+"""Conditional requests, decided purely (RFC 9110 section 13).
 
-There are no modification dates in this protocol, so of the five conditional
-headers only ``If-Match``, ``If-None-Match`` and ``If-Range`` can ever hold.
+Dates count in whole seconds. An object of which it is not known when it was made has
+no modification date; conditions on that are ignored then.
 """
 
 from __future__ import annotations
 
 from attrs import frozen
 from werkzeug.datastructures import ETags
-from werkzeug.http import parse_etags
+from werkzeug.http import parse_date, parse_etags, parse_if_range_header, unquote_etag
 
 from qabel_block.errors import PreconditionFailed
 
@@ -19,40 +19,65 @@ class Conditions:
 
     An entity tag is accepted with and without its quotes (PROTOCOL section 2),
     since clients keep it as an opaque string.
+
+    :ivar if_modified_since: seconds since 1970.
+    :ivar if_unmodified_since: seconds since 1970.
     """
 
-    if_match: ETags | None
-    if_none_match: ETags | None
+    if_match: ETags | None = None
+    if_none_match: ETags | None = None
+    if_modified_since: float | None = None
+    if_unmodified_since: float | None = None
 
     @classmethod
-    def parse(cls, if_match: str | None, if_none_match: str | None) -> Conditions:
-        """Read the two headers' values; ``None`` where there is no header."""
-        return cls(_parse(if_match), _parse(if_none_match))
+    def parse(
+        cls,
+        if_match: str | None,
+        if_none_match: str | None,
+        if_modified_since: str | None = None,
+        if_unmodified_since: str | None = None,
+    ) -> Conditions:
+        """Read the headers' values; ``None`` where there is no header."""
+        return cls(
+            _etags(if_match),
+            _etags(if_none_match),
+            parse_http_date(if_modified_since),
+            parse_http_date(if_unmodified_since),
+        )
 
-    def check_change(self, etag: str | None) -> None:
+    def check_change(self, etag: str | None, modified: int | None = None) -> None:
         """Allow a change of an object with this ETag.
 
+        ``If-Modified-Since`` means nothing here (RFC 9110 section 13.1.3).
+
         :param etag: the object's quoted ETag, ``None`` if there is no object.
+        :param modified: when the object was made, in seconds since 1970.
         :raises PreconditionFailed: if a condition does not hold.
         """
-        if not self._may_match(etag) or self._matches_none_of(etag):
+        if not self._may_match(etag, modified) or self._matches_none_of(etag):
             raise PreconditionFailed(etag)
 
-    def check_read(self, etag: str) -> bool:
+    def check_read(self, etag: str, modified: int | None = None) -> bool:
         """Allow to read an object with this ETag.
 
+        :param modified: when the object was made, in seconds since 1970.
         :return: whether the client has this version already and is to be told
             so with 304.
-        :raises PreconditionFailed: if ``If-Match`` does not hold.
+        :raises PreconditionFailed: if ``If-Match`` or ``If-Unmodified-Since`` does
+            not hold.
         """
-        if not self._may_match(etag):
+        if not self._may_match(etag, modified):
             raise PreconditionFailed(etag)
-        return self._matches_none_of(etag)
+        if self.if_none_match is not None:
+            return self._matches_none_of(etag)
+        since = self.if_modified_since
+        return since is not None and modified is not None and modified <= since
 
-    def _may_match(self, etag: str | None) -> bool:
-        if self.if_match is None:
-            return True
-        return etag is not None and self.if_match.contains(_opaque(etag))
+    def _may_match(self, etag: str | None, modified: int | None) -> bool:
+        if self.if_match is not None:
+            return etag is not None and self.if_match.contains(_opaque(etag))
+        since = self.if_unmodified_since
+        return since is None or modified is None or modified <= since
 
     def _matches_none_of(self, etag: str | None) -> bool:
         # The weak comparison of RFC 9110 section 13.1.2: W/"x" matches "x".
@@ -61,19 +86,40 @@ class Conditions:
         return self.if_none_match.contains_weak(_opaque(etag))
 
 
-UNCONDITIONAL = Conditions(None, None)
+UNCONDITIONAL = Conditions()
 
 
-def if_range_holds(header: str | None, etag: str) -> bool:
+def if_range_holds(header: str | None, etag: str, modified: int | None = None) -> bool:
     """Say whether ``If-Range`` lets ``Range`` apply (RFC 9110 section 13.1.5).
 
     It does if there is no such header, or if it names the object's ETag in the
-    strong comparison. A date never matches: there is no ``Last-Modified``.
+    strong comparison, or exactly the second in which the object was made.
     """
-    return header is None or header.strip().strip('"') == _opaque(etag)
+    if header is None:
+        return True
+    header = header.strip()
+    date = parse_http_date(header)
+    if date is not None:
+        return date == modified
+    _, weak = unquote_etag(header)
+    return not weak and parse_if_range_header(header).etag == _opaque(etag)
 
 
-def _parse(header: str | None) -> ETags | None:
+def parse_http_date(header: str | None) -> float | None:
+    """Return a date of HTTP (RFC 9110 section 5.6.7) in seconds since 1970.
+
+    :return: ``None`` for what is no date, which is to be ignored.
+    """
+    if header is None or header.count(",") > 1:  # more than one date
+        return None
+    try:
+        date = parse_date(header)
+        return None if date is None else date.timestamp()
+    except (OverflowError, ValueError):  # a time zone or a year beyond all bounds
+        return None
+
+
+def _etags(header: str | None) -> ETags | None:
     return None if header is None else parse_etags(header.strip())
 
 

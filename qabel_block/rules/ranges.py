@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from attrs import frozen
+from werkzeug.http import parse_range_header
 
 from qabel_block.errors import RangeNotSatisfiable
 
-_SINGLE = re.compile(r"bytes[ \t]*=[ \t]*(\d*)-(\d*)[ \t]*", re.IGNORECASE | re.ASCII)
-_DIGITS = 19
-"""More digits than an offset can have are not worth converting."""
+_EMPTY_SUFFIX = re.compile(r"bytes[ \t]*=[ \t]*-0+[ \t]*", re.IGNORECASE | re.ASCII)
+_LONG_NUMBER = re.compile(r"[0-9]{19,}")
 
 
 @frozen
@@ -32,30 +32,28 @@ def select_range(header: str | None, size: int) -> ByteRange | None:
 
     :param header: the header's value, or ``None``.
     :param size: the object's size in bytes.
-    :return: ``None`` for the whole object: without a header, and for what may
-        be ignored: another unit, a malformed value, several ranges.
+    :return: ``None`` for the whole object: without a header, for what may be
+        ignored (another unit, a malformed value, several ranges), and for a range
+        from the beginning of an empty object, which has no bytes to number.
     :raises RangeNotSatisfiable: if the range lies outside the object.
     """
-    match = _SINGLE.fullmatch(header) if header else None
-    if match is None or match[1] == match[2] == "":
+    if header is None:
         return None
-    first, last = match[1].lstrip("0"), match[2].lstrip("0")
-    if match[1] == "":
-        return _suffix(min(_number(last), size), size)
-    start = _number(first)
-    end = _number(last) if match[2] else size - 1
-    if match[2] and end < start:
+    if _EMPTY_SUFFIX.fullmatch(header):
+        # Well-formed, though werkzeug takes it for malformed.
+        raise RangeNotSatisfiable(size)
+    asked = parse_range_header(_LONG_NUMBER.sub(_shortened, header))
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        return None
+    first, stop = asked.ranges[0]
+    start = max(size + first, 0) if first < 0 else first
+    if size == start == 0:
         return None
     if start >= size:
         raise RangeNotSatisfiable(size)
-    return ByteRange(start, min(end, size - 1) - start + 1, size)
+    return ByteRange(start, (size if stop is None else min(stop, size)) - start, size)
 
 
-def _suffix(length: int, size: int) -> ByteRange:
-    if length == 0:
-        raise RangeNotSatisfiable(size)
-    return ByteRange(size - length, length, size)
-
-
-def _number(digits: str) -> int:
-    return int(digits[:_DIGITS] or "0")
+def _shortened(number: re.Match[str]) -> str:
+    """Return a number that Python converts, beyond any object if the number is."""
+    return number[0].lstrip("0")[:19] or "0"

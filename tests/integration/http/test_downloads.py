@@ -1,6 +1,8 @@
 """GET and HEAD of objects: representation, ranges, conditions (PROTOCOL 2)."""
 
+import time
 from base64 import b64encode
+from email.utils import formatdate, parsedate_to_datetime
 from hashlib import sha256
 
 import httpx
@@ -36,7 +38,7 @@ def test_representation(user: User) -> None:
     assert answer.headers["etag"].startswith('"')
     assert answer.headers["etag"].endswith('"')
     assert "date" in answer.headers
-    assert "last-modified" not in answer.headers
+    assert "last-modified" in answer.headers
 
 
 def test_ranges_are_always_offered(user: User) -> None:
@@ -71,7 +73,11 @@ def test_empty_object(user: User) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-length"] == "0"
     assert answer.headers["repr-digest"] == _digest(b"")
-    assert user.download("empty", Range="bytes=0-").status_code == 416
+    for whole in ("bytes=0-", "bytes=0-9", "bytes=-5"):
+        answer = user.download("empty", Range=whole)
+        assert (answer.status_code, answer.content) == (200, b"")
+    for outside in ("bytes=1-", "bytes=-0"):
+        assert user.download("empty", Range=outside).status_code == 416
 
 
 def test_missing_object(user: User) -> None:
@@ -169,6 +175,32 @@ def test_not_modified(user: User, method: str) -> None:
             method, user.url("a"), headers={"If-None-Match": value}
         )
         assert answer.status_code == 200
+
+
+def test_last_modified(user: User) -> None:
+    """Last-Modified is when the version was made, and never after Date; the
+    conditions on it are those of RFC 9110 section 13.1."""
+    before = int(time.time())
+    user.upload("dated", BODY)
+    answer = user.download("dated")
+    date = answer.headers["last-modified"]
+    made = parsedate_to_datetime(date).timestamp()
+    assert before <= made <= time.time()
+    assert user.head("dated").headers["last-modified"] == date
+    earlier = formatdate(made - 1, usegmt=True)
+    for since, status in ((date, 304), (earlier, 200)):
+        answer = user.download("dated", If_Modified_Since=since)
+        assert (answer.status_code, answer.headers["last-modified"]) == (status, date)
+    other = user.download("dated", If_Modified_Since=date, If_None_Match='"other"')
+    assert other.status_code == 200
+    for since, status in ((date, 200), (earlier, 412)):
+        answer = user.download("dated", If_Unmodified_Since=since)
+        assert answer.status_code == status
+    assert user.upload("dated", b"x", If_Unmodified_Since=earlier).status_code == 412
+    assert user.delete("dated", If_Unmodified_Since=earlier).status_code == 412
+    for on_condition, status in ((date, 206), (earlier, 200)):
+        answer = user.download("dated", Range="bytes=0-1", If_Range=on_condition)
+        assert answer.status_code == status
 
 
 def test_if_match_on_get(user: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -9,12 +10,13 @@ import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from qabel_block.http.description.answers import CAUSES
-from qabel_block.http.description.document import DOCUMENT
+from qabel_block import __version__, names
+from qabel_block.http import openapi
 from qabel_block.http.problems import STATUS_LINES
 from qabel_block.http.routes import BlockAPI
 from tests.support.server import ServerProcess
 
+DOCUMENT: dict[str, Any] = json.loads(openapi.DOCUMENT)
 METHODS = {"get", "head", "post", "put", "delete"}
 
 
@@ -32,8 +34,9 @@ def test_served(dummy_server: ServerProcess, slash: str) -> None:
 
 
 def test_valid() -> None:
-    """It is OpenAPI 3.1."""
+    """It is OpenAPI 3.1, of this version."""
     OpenAPIV31SpecValidator(DOCUMENT).validate()
+    assert DOCUMENT["info"]["version"] == __version__
 
 
 def _described() -> set[tuple[str, str]]:
@@ -62,8 +65,32 @@ def test_routes() -> None:
 
 
 def test_refusals() -> None:
-    """Each status with which an error is answered is described, and no other."""
-    assert CAUSES.keys() == {status for status, _ in STATUS_LINES.values()}
+    """Each status with which an error is answered is described with its reasons, and
+    no other; with a body and without."""
+    reasons: dict[int, list[str]] = {}
+    for status, reason in STATUS_LINES.values():
+        if reason not in reasons.setdefault(status, []):
+            reasons[status].append(reason)
+    described = DOCUMENT["components"]["responses"]
+    assert described.keys() == {f"{kind}{n}" for n in reasons for kind in ("", "Bare")}
+    for name, response in described.items():
+        told = reasons[int(name.removeprefix("Bare"))]
+        assert response["description"].startswith(f"{' / '.join(told)}. ")
+        assert ("content" in response) == (not name.startswith("Bare"))
+
+
+def test_grammar() -> None:
+    """The grammar of names is the one that requests are held to."""
+    parameters = DOCUMENT["components"]["parameters"]
+    assert parameters["prefix"]["schema"] == {
+        "type": "string",
+        "pattern": f"^{names.PREFIX_PATTERN}$",
+    }
+    assert parameters["path"]["schema"] == {
+        "type": "string",
+        "pattern": f"^{names.PATH_PATTERN}$",
+        "maxLength": names.PATH_LIMIT,
+    }
 
 
 def test_operations_have_names() -> None:

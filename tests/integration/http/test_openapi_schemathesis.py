@@ -3,6 +3,7 @@ and compares each answer with it."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,10 +17,10 @@ from requests.adapters import HTTPAdapter
 from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 
-from qabel_block.http.description.document import DOCUMENT
-from qabel_block.http.description.schemas import PARAMETERS
+from qabel_block.http import openapi
 from tests.support.server import ServerProcess
 
+DOCUMENT: dict[str, Any] = json.loads(openapi.DOCUMENT)
 SLASH = re.compile(r"%2F(?=[A-Za-z0-9_-])")
 
 TOKEN = {"Authorization": "Token MAGICFARYDUST"}
@@ -71,7 +72,7 @@ def answered(
     only refused."""
     names = {
         name: quote(parameter["example"])
-        for name, parameter in PARAMETERS.items()
+        for name, parameter in DOCUMENT["components"]["parameters"].items()
         if "example" in parameter
     }
     url = dummy_server.url + "/api/v0/files/{prefix}/{path}".format(**names)
