@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http import datetimeToString
+from werkzeug.http import http_date
 
 from qabel_block.http.accel_redirect import AccelRedirect
 from qabel_block.http.body_producer import BodyProducer
@@ -99,8 +99,8 @@ def set_head(request: StreamingRequest, selection: Selection) -> None:
     if modified is not None:
         # Never after Date, whatever the clock of the node that took the upload
         # says (RFC 9110 section 8.8.2.1).
-        date = datetimeToString(min(modified, request.arrived))
-        request.setHeader(b"Last-Modified", date)
+        date = http_date(min(modified, request.arrived))
+        request.setHeader(b"Last-Modified", date.encode("ascii"))
     if selection.unmodified:
         request.setResponseCode(304)
         return
