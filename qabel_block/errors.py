@@ -37,6 +37,37 @@ class QuotaReached(BlockError):
     """The storage quota or the month's traffic quota does not allow this."""
 
 
+class TrafficQuotaReached(QuotaReached):
+    """The month's traffic quota does not allow this."""
+
+
+class ControlSizeNeeded(BlockError):
+    """A decision needs the size of the repository's control files, which was not
+    asked for: ask, and decide again."""
+
+
+class RepositoryNotFound(ObjectNotFound):
+    """The user has no repository of this name."""
+
+
+class AlreadyStored(BlockError):
+    """There is an object of this name, and it is not to be replaced.
+
+    :ivar etag: its quoted ETag.
+    :ivar sha256: the hexadecimal digest of its bytes, if that is known.
+    """
+
+    def __init__(self, etag: str, sha256: str | None) -> None:
+        super().__init__(etag, sha256)
+        self.etag = etag
+        self.sha256 = sha256
+
+
+class StoredDiffers(BlockError):
+    """There is an object of this name with other bytes, and it is not to be
+    replaced."""
+
+
 class PreconditionFailed(BlockError):
     """``If-Match`` or ``If-None-Match`` does not hold.
 

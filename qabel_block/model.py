@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from qabel_block.errors import UserDisabled
 
@@ -94,12 +94,15 @@ class WriteState:
     :ivar current: the object as it is now, or ``None``.
     :ivar adopting: whether there may be a blob of the legacy server that would
         become this object if it is not replaced or deleted before.
+    :ivar control: bytes of the control files of the restic repository below the
+        prefix; ``None`` unless it was asked for.
     """
 
     owner_id: int
     used: int
     current: StoredObject | None
     adopting: bool = False
+    control: int | None = None
 
     @property
     def etag(self) -> str | None:
@@ -129,6 +132,35 @@ class ReadState:
     stored: StoredObject
     owner_id: int
     traffic: int
+
+
+@frozen
+class Repository:
+    """A user's restic repository.
+
+    :ivar prefix: below which its files are. Knowing it is all it takes to read them,
+        so no answer tells it.
+    """
+
+    user_id: int
+    name: str
+    prefix: str = field(repr=False)
+
+
+@frozen
+class RepositoryUsage:
+    """What a restic repository holds.
+
+    :ivar files: how many.
+    :ivar size: their bytes.
+    :ivar last_snapshot: when a snapshot was stored last, as ISO 8601 in UTC.
+    """
+
+    user_id: int
+    name: str
+    files: int
+    size: int
+    last_snapshot: str | None
 
 
 @frozen

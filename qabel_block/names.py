@@ -20,6 +20,9 @@ PATH_PATTERN = rf"{SEGMENT_PATTERN}(?:/{SEGMENT_PATTERN})*"
 PATH_LIMIT = 900
 """Characters a path may have in all (PROTOCOL section 2)."""
 
+CONTROL_TYPES = frozenset({"locks", "index", "snapshots"})
+"""First segments of the paths of control files."""
+
 _VERSION_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
 _KEY = re.compile(rf"({PREFIX_PATTERN})/({PATH_PATTERN})(?:~({_VERSION_PATTERN}))?")
 _PREFIX = re.compile(PREFIX_PATTERN)
@@ -60,6 +63,12 @@ class Versions:
 def is_prefix(name: str) -> bool:
     """Say whether something is of the grammar of prefixes."""
     return _PREFIX.fullmatch(name) is not None
+
+
+def is_control_file(path: str) -> bool:
+    """Tell the files with which a restic repository is locked, forgotten and pruned
+    from those that hold what is backed up (PROTOCOL section 11)."""
+    return path.partition("/")[0] in CONTROL_TYPES
 
 
 def blob_key(name: ObjectName, version: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from uuid import uuid4
 
 from twisted.logger import Logger
@@ -22,7 +23,9 @@ PROBLEM_JSON = "application/problem+json"
 RETRY_SECONDS = 5
 """When to try again after a 503; dependencies that recover take a few seconds."""
 
-STATUS_LINES: dict[type[Exception], tuple[int, str]] = {
+StatusLines = Mapping[type[Exception], tuple[int, str]]
+
+STATUS_LINES: StatusLines = {
     errors.BadRequest: (400, "Bad Request"),
     errors.QuotaReached: (402, "Quota reached"),
     errors.NoAuthorization: (403, "No authorization given"),
@@ -53,7 +56,11 @@ _OF_THE_OBJECT = (
 """Headers that a handler may have set before it failed."""
 
 
-def answer_failure(request: StreamingRequest, failure: Failure) -> bytes:
+def answer_failure(
+    request: StreamingRequest,
+    failure: Failure,
+    status_lines: StatusLines = STATUS_LINES,
+) -> bytes:
     """Turn an error into an answer and return the answer's body.
 
     If the answer has begun already, the connection is cut instead.
@@ -61,7 +68,7 @@ def answer_failure(request: StreamingRequest, failure: Failure) -> bytes:
     error = failure.value
     if isinstance(error, errors.ClientGone):
         return b""
-    status, reason, detail = _describe(request, failure)
+    status, reason, detail = _describe(request, failure, status_lines)
     if request.startedWriting:
         request.abort()
         return b""
@@ -80,14 +87,16 @@ def answer_failure(request: StreamingRequest, failure: Failure) -> bytes:
     return body
 
 
-def _describe(request: StreamingRequest, failure: Failure) -> tuple[int, str, str]:
+def _describe(
+    request: StreamingRequest, failure: Failure, status_lines: StatusLines
+) -> tuple[int, str, str]:
     """Return status, reason and detail; log what an operator must hear of."""
     error = failure.value
     if isinstance(error, HTTPException):
         return error.code or 500, error.name, ""
     for kind in type(error).__mro__:
-        if kind in STATUS_LINES:
-            status, reason = STATUS_LINES[kind]
+        if kind in status_lines:
+            status, reason = status_lines[kind]
             if status >= 500:
                 log.warn(
                     "{status} for {request_id}: {kind} {error}",

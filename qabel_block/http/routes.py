@@ -6,17 +6,14 @@ answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
-from klein import Klein
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from werkzeug.routing import BaseConverter
 
 from qabel_block.errors import BadRequest, MethodRefused, NoAuthorization
 from qabel_block.http.downloads import DownloadAnswers
+from qabel_block.http.handlers import make_routes, uncancellable
 from qabel_block.http.headers import conditions, field, json_answer, json_body
 from qabel_block.http.openapi import DOCUMENT
 from qabel_block.http.problems import answer_failure
@@ -30,7 +27,6 @@ from qabel_block.operations.readiness import Readiness
 from qabel_block.operations.upload import Upload, Uploads
 from qabel_block.push.hub import is_quiet
 from qabel_block.rules.digests import expected_digests
-from qabel_block.util.cancellation import shield
 
 
 class PrefixConverter(BaseConverter):
@@ -47,33 +43,10 @@ class PathConverter(BaseConverter):
     part_isolating = False
 
 
-P = ParamSpec("P")
-Handler = Callable[
-    Concatenate["BlockAPI", StreamingRequest, P], Coroutine[Deferred[Any], Any, Any]
-]
-
-
-def uncancellable(
-    handler: Handler[P],
-) -> Callable[Concatenate[BlockAPI, StreamingRequest, P], Deferred[bytes]]:
-    """Let a handler finish even if its client disconnects."""
-
-    @wraps(handler)
-    def begin(
-        self: BlockAPI, request: StreamingRequest, *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[bytes]:
-        return shield(handler(self, request, *args, **kwargs))
-
-    return begin  # type: ignore[return-value]
-
-
 class BlockAPI:
     """The HTTP interface to the operations."""
 
-    app = Klein()
-    # No redirects: clients follow them with their token, whatever the host.
-    app.url_map.merge_slashes = False
-    app.url_map.redirect_defaults = False
+    app = make_routes()
     app.url_map.converters["prefix"] = PrefixConverter
     app.url_map.converters["path"] = PathConverter
 

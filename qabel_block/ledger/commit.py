@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 
 from attrs import asdict, define, evolve, frozen
 
-from qabel_block.errors import BlobCollected, NotOwner
+from qabel_block.errors import BlobCollected, ControlSizeNeeded, NotOwner
 from qabel_block.ledger import queries
 from qabel_block.ledger.interfaces import ITransaction
+from qabel_block.ledger.repositories import read_control_sizes
 from qabel_block.ledger.write_states import read_write_states
 from qabel_block.model import Change, ObjectName, PendingBlob, StoredObject, WriteState
+from qabel_block.names import is_control_file
 
 Decision = Callable[[WriteState], None]
 """Raises what forbids a change, or returns.
@@ -109,6 +111,10 @@ async def commit_changes(
     if claims:
         locked = await _lock(transaction, changes, wait)
     outcomes, writes = settle(changes, locked)
+    if any(isinstance(outcome, ControlSizeNeeded) for outcome in outcomes):
+        # Only a full repository has to pay for this.
+        locked = await _with_control_sizes(transaction, changes, locked)
+        outcomes, writes = settle(changes, locked)
     used = {name.prefix for name in writes}
     for prefix, is_new in claims.items():
         if is_new and prefix not in used:
@@ -140,6 +146,7 @@ def settle(
     outcomes: list[Outcome] = []
     writes: dict[ObjectName, Write] = {}
     grown: dict[int, int] = {}
+    control: dict[str, int] = {}
     for n, (change, before) in enumerate(zip(changes, locked.states, strict=True)):
         try:
             if before is None:
@@ -151,6 +158,9 @@ def settle(
                 before,
                 used=before.used + grown.get(before.owner_id, 0),
                 current=_stored(write.blob) if write else before.current,
+                control=None
+                if before.control is None
+                else before.control + control.get(change.name.prefix, 0),
             )
             change.decide(state)
             blob = change.blob if isinstance(change, Commit) else None
@@ -163,6 +173,9 @@ def settle(
         done = blob or state.current
         outcomes.append(Change(state.owner_id, growth) if done else None)
         grown[state.owner_id] = grown.get(state.owner_id, 0) + growth
+        if is_control_file(change.name.path):
+            prefix = change.name.prefix
+            control[prefix] = control.get(prefix, 0) + growth
         in_all = growth + (write.grown if write else 0)
         writes[change.name] = Write(blob, before, in_all)
     return outcomes, writes
@@ -181,6 +194,25 @@ async def _lock(
         read_write_states(len(changes), [row[:-2] for row in rows]),
         noted=frozenset(row[0] for row in rows if row[-2]),
         owners_locked=frozenset(row[0] for row in rows if not row[-1]),
+    )
+
+
+async def _with_control_sizes(
+    transaction: ITransaction,
+    changes: Sequence[Commit | Deletion],
+    locked: LockedStates,
+) -> LockedStates:
+    """Add to the states of control files how much there is of those."""
+    sizes = await read_control_sizes(
+        transaction,
+        {change.name.prefix for change in changes if is_control_file(change.name.path)},
+    )
+    return evolve(
+        locked,
+        states=[
+            state and evolve(state, control=sizes.get(change.name.prefix))
+            for change, state in zip(changes, locked.states, strict=True)
+        ],
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from attrs import asdict
 
 from qabel_block.errors import NotOwner
-from qabel_block.ledger import queries
+from qabel_block.ledger import queries, repository_queries
 from qabel_block.ledger.change_queue import ChangeQueue
 from qabel_block.ledger.commit import (
     Commit,
@@ -29,6 +29,7 @@ from qabel_block.ledger.commit import (
 from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.queries import Statement
+from qabel_block.ledger.repositories import control_ranges
 from qabel_block.ledger.sql import timestamp
 from qabel_block.ledger.write_states import numbered, read_write_states
 from qabel_block.model import (
@@ -115,7 +116,7 @@ class Ledger:
 
     @_recorded
     async def prefixes(self, user_id: int) -> list[str]:
-        """Return a user's prefixes, oldest first."""
+        """Return a user's prefixes, oldest first; not those of repositories."""
         rows = await self._database.fetch(queries.prefixes_of, user_id=user_id)
         return [name for (name,) in rows]
 
@@ -142,6 +143,15 @@ class Ledger:
         :return: ``None`` if there is no such prefix.
         """
         return await self._write_states.ask(name)
+
+    @_recorded
+    async def control_size(self, prefix: str) -> int:
+        """Return the bytes of the locks, index and snapshots of the restic repository
+        below a prefix, without a promise that it lasts."""
+        rows = await self._database.fetch(
+            repository_queries.control_sizes, ranges=control_ranges([prefix])
+        )
+        return rows[0][1] if rows else 0
 
     @_recorded
     async def find(self, name: ObjectName, month: str) -> ReadState | None:

@@ -38,6 +38,7 @@ from qabel_block.ledger.schema import (
     garbage,
     objects,
     prefixes,
+    repositories,
     traffic,
     unfinished,
     users,
@@ -54,6 +55,9 @@ _LOCKED_OWNERS: ColumnElement[str] = literal_column("'qabel_block.locked_owners'
 _now = bindparam("now", type_=garbage.c.since.type)
 _adopting = exists(
     select(unfinished.c.task).where(unfinished.c.task == literal_column("'adopt'"))
+)
+_repository_of = select(repositories.c.prefix).where(
+    repositories.c.prefix == prefixes.c.name
 )
 _stored = (objects.c.blob_key, objects.c.size, objects.c.etag, objects.c.sha256)
 
@@ -368,9 +372,10 @@ storage_used = statement(
 prefixes_of = statement(
     select(prefixes.c.name)
     .where(prefixes.c.user_id == bindparam("user_id"))
+    .where(~exists(_repository_of).correlate(prefixes))
     .order_by(prefixes.c.created, prefixes.c.name)
 )
-"""``user_id``. Rows: (prefix), oldest first."""
+"""``user_id``. Rows: (prefix), oldest first, without those of repositories."""
 
 create_prefix = statement(_create_prefix)
 """``prefix, user_id, now``. Touches no row if somebody has the prefix."""

@@ -12,6 +12,9 @@
 ``garbage``
     blobs that no object points at, or not yet, and since when.
 
+``repositories``
+    which prefix holds the files of a restic repository (PROTOCOL section 11).
+
 ``unfinished``
     what the tools have begun, or must do: ``adopt`` as long as there may be blobs
     of the legacy server that are no objects yet.
@@ -95,6 +98,16 @@ garbage = Table(
     Column("blob_key", Text, primary_key=True),
     Column("since", TIMESTAMP, nullable=False),
     Index("garbage_by_age", "since"),
+)
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("user_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(64), primary_key=True),
+    Column("prefix", String(36), nullable=False),
+    Column("created", TIMESTAMP, nullable=False),
+    Index("repositories_by_prefix", "prefix", unique=True),
 )
 
 unfinished = Table(

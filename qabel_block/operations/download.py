@@ -13,7 +13,7 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from qabel_block.errors import BlobNotFound, ObjectNotFound, QuotaReached
+from qabel_block.errors import BlobNotFound, ObjectNotFound, TrafficQuotaReached
 from qabel_block.interfaces import IAuthenticator, IBlobReader, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import ObjectName, ReadState, StoredObject
@@ -150,7 +150,7 @@ class Downloads:
         The bytes count as traffic of the prefix's owner when they are written.
 
         :raises ObjectNotFound: if there is none.
-        :raises QuotaReached: if the owner's traffic of this month is used up.
+        :raises TrafficQuotaReached: if the owner's traffic of this month is used up.
         :raises PreconditionFailed: if a condition does not hold.
         :raises RangeNotSatisfiable: if the range lies outside the object.
         :raises ClientGone: if the recipient stops taking bytes.
@@ -220,7 +220,7 @@ class Downloads:
             if not traffic_exhausted(quota=owner.traffic_quota, used=used):
                 return found
             if self._traffic.is_exact(asked):
-                raise QuotaReached
+                raise TrafficQuotaReached
             # Some may be counted twice, here and in the ledger.
             await self._traffic.settled()
 

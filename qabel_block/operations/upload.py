@@ -9,24 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from hashlib import sha256
 
-from attrs import frozen
-from twisted.internet.defer import Deferred
+from attrs import evolve, frozen
 from twisted.logger import Logger
 
 from qabel_block.errors import (
+    AlreadyStored,
     BlockError,
     BodyTooLarge,
+    ControlSizeNeeded,
     NotOwner,
     QuotaReached,
     StorageFull,
+    StoredDiffers,
     Unavailable,
 )
 from qabel_block.interfaces import IBlobWriter, IBody, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Account, ChangeEvent, ObjectName, PendingBlob, WriteState
 from qabel_block.names import Versions, blob_key, modified_of
+from qabel_block.operations.hashed_body import HashedBody
 from qabel_block.operations.objects import check_owner
 from qabel_block.operations.usage import TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions
@@ -36,9 +38,6 @@ from qabel_block.util.keyed_lock import KeyedLock
 from qabel_block.util.threads import ThreadPool
 
 log = Logger()
-
-_HASHED_IN_PLACE = 32 * 1024
-"""Bytes whose SHA-256 takes less time than handing them to a thread."""
 
 
 @frozen
@@ -70,6 +69,11 @@ class Upload:
             raise QuotaReached
         self.conditions.check_change(state.etag, modified_of(state.blob_key))
 
+    @property
+    def claim_for(self) -> int | None:
+        """The user who gets the prefix if it does not exist."""
+        return self.account.user_id if self.account.any_prefix else None
+
     def allowance(self, state: WriteState) -> int:
         """Return the size in bytes of the largest body the quota allows."""
         return storage_allowance(
@@ -78,12 +82,6 @@ class Upload:
             used=state.used,
             old_size=state.size,
         )
-
-
-@frozen
-class _Received:
-    size: int
-    sha256: str
 
 
 class Uploads:
@@ -125,40 +123,56 @@ class Uploads:
 
         When this returns, the version is durable and is what everybody reads
         until the next change. If it raises, nothing has changed, except that
-        after ``Unavailable`` the change may have been made.
+        after ``Unavailable`` the change may have been made. If the object is not to
+        be replaced and has these bytes already, nothing changes either, and it is
+        its ETag that is returned.
 
         :raises UserDisabled: if the account is not active.
         :raises NotOwner: if the prefix is not the user's.
         :raises BodyTooLarge: if the body is larger than this server takes.
         :raises QuotaReached: if it would not be within the quota.
         :raises PreconditionFailed: if a condition does not hold.
+        :raises StoredDiffers: if the object is not to be replaced and has other bytes.
         :raises BadRequest: if the body does not have the digest it should.
         :raises ClientGone: if the body is cut off.
         :raises StorageFull: if there is no room for the body.
         :raises Unavailable: if the ledger or storage fails.
         """
         with self._record():
-            return await self._store(upload, body)
+            return await self._confirm(upload, body)
 
-    async def _store(self, upload: Upload, body: IBody) -> str:
+    async def _confirm(self, upload: Upload, body: IBody) -> str:
+        """Store a body, or see that it is what is there and is not to be replaced."""
         upload.account.require_active()
+        hashed = HashedBody(body, self._threads, self._max_body_size)
+        try:
+            return await self._store(upload, hashed)
+        except AlreadyStored as stored:
+            sha256 = await hashed.sha256()
+            check_digest(upload.digests, sha256)
+            if sha256 != stored.sha256:
+                raise StoredDiffers from None
+            return stored.etag
+
+    async def _store(self, upload: Upload, body: HashedBody) -> str:
         state = await self._target(upload)
         check_owner(upload.account, state.owner_id)
         if upload.length is not None and upload.length > self._max_body_size:
             raise BodyTooLarge
-        upload.decide(state, upload.length or 0)
+        state = await self._decide(upload, state, upload.length or 0)
         version = self._versions.next()
         key = blob_key(upload.name, version)
         writer = await self._storage.create(key)
         try:
-            received = await self._receive(upload, state, body, writer)
-            check_digest(upload.digests, received.sha256)
+            await self._receive(upload, state, body, writer)
+            sha256 = await body.sha256()
+            check_digest(upload.digests, sha256)
             noted = await self._ledger.note_blob(key)
             await writer.finish()
         except BaseException:
             await writer.abort()
             raise
-        blob = PendingBlob(key, received.size, f'"{version}"', received.sha256, noted)
+        blob = PendingBlob(key, body.size, f'"{version}"', sha256, noted)
         async with self._locks.hold(upload.name):
             await self._commit(upload, blob)
         return blob.etag
@@ -166,40 +180,31 @@ class Uploads:
     async def _target(self, upload: Upload) -> WriteState:
         state = await self._ledger.state(upload.name)
         if state is None:
-            if not upload.account.any_prefix:
+            if upload.claim_for is None:
                 raise NotOwner
-            return WriteState(
-                upload.account.user_id,
-                await self._ledger.storage_used(upload.account.user_id),
-                None,
-            )
+            used = await self._ledger.storage_used(upload.claim_for)
+            return WriteState(upload.claim_for, used, None)
+        return state
+
+    async def _decide(self, upload: Upload, state: WriteState, size: int) -> WriteState:
+        """Allow a body of this size; return all that was needed to decide that."""
+        try:
+            upload.decide(state, size)
+        except ControlSizeNeeded:
+            control = await self._ledger.control_size(upload.name.prefix)
+            state = evolve(state, control=control)
+            upload.decide(state, size)
         return state
 
     async def _receive(
-        self, upload: Upload, state: WriteState, body: IBody, writer: IBlobWriter
-    ) -> _Received:
-        size = 0
-        digest = sha256()
+        self, upload: Upload, state: WriteState, body: HashedBody, writer: IBlobWriter
+    ) -> None:
         while data := await body.read():
-            size += len(data)
-            if size > self._max_body_size:
-                raise BodyTooLarge
-            if size > upload.allowance(state):
+            if body.size > upload.allowance(state):
                 # Somebody may have made room since the last look.
                 state = await self._target(upload)
-                upload.decide(state, size)
-            hashed = self._hash(digest.update, data)
+                state = await self._decide(upload, state, body.size)
             await writer.write(data)
-            await hashed
-        return _Received(size, digest.hexdigest())
-
-    def _hash(self, update: Callable[[bytes], None], data: bytes) -> Deferred[None]:
-        if len(data) > _HASHED_IN_PLACE:
-            return Deferred.fromCoroutine(self._threads.run(update, data))
-        update(data)
-        done: Deferred[None] = Deferred()
-        done.callback(None)
-        return done
 
     async def _commit(self, upload: Upload, blob: PendingBlob) -> None:
         try:
@@ -207,7 +212,7 @@ class Uploads:
                 upload.name,
                 blob,
                 lambda state: upload.decide(state, blob.size),
-                upload.account.user_id if upload.account.any_prefix else None,
+                upload.claim_for,
             )
         except Unavailable:
             # It may have been committed: the collector asks before it deletes.

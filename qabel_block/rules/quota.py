@@ -1,12 +1,17 @@
-"""The rules of PROTOCOL section 3, as pure functions."""
+"""The quotas of PROTOCOL sections 3 and 11, as pure functions."""
 
 from __future__ import annotations
 
 from datetime import datetime, timezone
 from functools import lru_cache
 
+from qabel_block.names import is_control_file
+
 METADATA_GROWTH = 153_600
 """Bytes; over quota, an existing metadata file may grow by less than this."""
+
+REPOSITORY_RESERVE = 64 * 1024 * 1024
+"""Bytes that the control files of a full repository may have at least."""
 
 _BLOCK_SEGMENTS = frozenset({"blocks", "block"})
 
@@ -30,6 +35,28 @@ def storage_allowance(path: str, *, quota: int, used: int, old_size: int | None)
     if old_size is None or is_block(path):
         return within_quota
     return max(within_quota, old_size + METADATA_GROWTH - 1)
+
+
+def repository_allowance(
+    path: str, *, quota: int, used: int, control: int | None
+) -> int:
+    """Return the size in bytes of the largest new file a restic repository may get
+    (PROTOCOL section 11).
+
+    Control files are also taken while those of the repository stay together within
+    64 MiB and 5 % of what the user stores, so that a repository that is full can be
+    pruned.
+
+    :param path: of the file, below the repository's prefix.
+    :param quota: bytes granted to the owner.
+    :param used: bytes the owner stores now.
+    :param control: bytes of the repository's control files, ``None`` if that is not
+        known: then only the quota counts.
+    """
+    within_quota = quota - used
+    if control is None or not is_control_file(path):
+        return within_quota
+    return max(within_quota, REPOSITORY_RESERVE + used // 20 - control)
 
 
 def traffic_exhausted(*, quota: int, used: int) -> bool:

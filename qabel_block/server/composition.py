@@ -25,6 +25,7 @@ from qabel_block.config.config import Config, DummyUser, InProcess
 from qabel_block.factories import make_database, make_storage
 from qabel_block.http.accel_redirect import AccelRedirect
 from qabel_block.http.downloads import DownloadAnswers
+from qabel_block.http.front_ends import FrontEnds
 from qabel_block.http.routes import BlockAPI
 from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.site import BlockSite
@@ -33,6 +34,7 @@ from qabel_block.http.websocket import WebSocket, WebSockets
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
+from qabel_block.ledger.repositories import RepositoryTable
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.log.sinks import DescriptorSink
@@ -47,12 +49,14 @@ from qabel_block.operations.collector import Collector
 from qabel_block.operations.download import Downloads
 from qabel_block.operations.objects import Operations
 from qabel_block.operations.readiness import Dependency, Readiness
+from qabel_block.operations.repositories import Repositories
 from qabel_block.operations.traffic import TrafficMeter
 from qabel_block.operations.upload import Uploads
 from qabel_block.operations.usage import UsageEvent, no_usage_log, usage_log
 from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
+from qabel_block.restic.routes import ResticAPI
 from qabel_block.server.rlimits import raise_nofile_limit
 from qabel_block.storage.local.layout import file_of
 from qabel_block.storage.timeouts import TimeLimitedStorage
@@ -170,13 +174,20 @@ def compose(
         DownloadAnswers(downloads, reactor, _accel_redirect(config)),
         sockets,
     )
+    repositories = Repositories(
+        RepositoryTable(database, now), ledger, uploads, record_usage
+    )
+    # Not left to nginx, which would be told where a repository is.
+    restic = ResticAPI(
+        authenticator, repositories, DownloadAnswers(downloads, reactor), reactor
+    )
     counted = inherited.gate.count if inherited and inherited.gate else _uncounted
     sampler = None
     if metrics is not None:
         sampler = Sampler(metrics, readiness, ledger, notifier, reactor)
     proxies = TrustedProxies(config.trusted_proxies)
     site = BlockSite(
-        api.app.resource(),
+        FrontEnds(api.app.resource(), {b"restic": restic.app.resource()}),
         reactor,
         write_access,
         counted,

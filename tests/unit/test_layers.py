@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"errors"},
     "names": {"model"},
     "interfaces": {"model"},
-    "rules": {"errors", "model"},
+    "rules": {"errors", "model", "names"},
     # Adapters: each stands alone on the interfaces.
     "accounts": BASE,
     "caches": BASE,

@@ -10,6 +10,7 @@ from qabel_block.names import (
     SEGMENT_PATTERN,
     Versions,
     blob_key,
+    is_control_file,
     parse_blob_key,
     time_of,
 )
@@ -77,3 +78,19 @@ def test_no_other_key(key: str) -> None:
     """Nothing else is a key."""
     with pytest.raises(ValueError, match="not a blob key"):
         parse_blob_key(key)
+
+
+@pytest.mark.parametrize(
+    ("path", "control"),
+    [
+        ("locks/a", True),
+        ("index/a", True),
+        ("snapshots/a", True),
+        ("data/a", False),
+        ("keys/a", False),
+        ("config", False),
+    ],
+)
+def test_control_files(path: str, control: bool) -> None:
+    """Control files are what locks, forgets and prunes."""
+    assert is_control_file(path) is control

@@ -16,6 +16,7 @@ from qabel_block.http.transport.body import RequestBody
 from qabel_block.ledger import interfaces as ledger_interfaces
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
+from qabel_block.operations.hashed_body import HashedBody
 from qabel_block.push.hub import Hub
 from tests.integration.accounts import test_behaviour as accounts
 from tests.integration.caches import test_behaviour as caches
@@ -32,7 +33,7 @@ TESTED: dict[str, set[type]] = {
     # tests/integration/ledger/test_database.py, on the databases of its conftest
     "IDatabase": {PostgresDatabase, SqliteDatabase},
     # One implementation each, with tests of its own
-    "IBody": {RequestBody},
+    "IBody": {HashedBody, RequestBody},
     "IListener": {Hub},
 }
 """The classes that the suite of each interface runs on."""

@@ -24,7 +24,19 @@ def setting(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Setting:
     """A migrated database and a storage."""
-    ledger, storage = request.param.split(", ")
+    return new_setting(request.param, request, tmp_path_factory)
+
+
+def new_setting(
+    name: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Setting:
+    """Make a migrated database and a storage.
+
+    :param name: the kinds of both.
+    """
+    ledger, storage = name.split(", ")
     if ledger == "sqlite":
         dsn = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.sqlite'}"
     else:

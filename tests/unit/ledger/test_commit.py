@@ -158,3 +158,25 @@ def test_owner_whom_somebody_else_has_locked() -> None:
     assert outcomes[0].owner_id == 1
     assert outcomes[1] == Change(2, 60)
     assert [name.path for name in writes] == ["b"]
+
+
+def test_control_files_count_for_the_next() -> None:
+    """Control files of one repository add up for those that are decided later, not
+    for those of another."""
+    seen: list[int | None] = []
+
+    def commit(prefix: str, path: str, size: int) -> Commit:
+        name = ObjectName(prefix, path)
+        blob = _blob(f"{name}~1", size)
+        return Commit(name, blob, lambda state: seen.append(state.control), None)
+
+    changes: list[Commit | Deletion] = [
+        commit("p", "locks/a", 5),
+        commit("p", "data/b", 50),
+        commit("p", "index/c", 7),
+        commit("q", "index/d", 9),
+        Deletion(ObjectName("p", "locks/a"), lambda state: None),
+        commit("p", "snapshots/e", 1),
+    ]
+    settle(changes, _free([WriteState(1, 0, None, control=1)] * 6))
+    assert seen == [1, 6, 6, 1, 8]

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from qabel_block.rules.quota import (
     METADATA_GROWTH,
+    REPOSITORY_RESERVE,
     is_block,
     month_of,
+    repository_allowance,
     storage_allowance,
     traffic_exhausted,
 )
@@ -71,3 +73,22 @@ def test_month(moment: datetime) -> None:
     moment = moment.replace(tzinfo=timezone.utc)
     month = month_of(moment.timestamp())
     assert month == f"{moment.year:04}-{moment.month:02}-01"
+
+
+@given(sizes, sizes, sizes)
+def test_repository_allowance(quota: int, used: int, control: int) -> None:
+    """A control file fits into the quota, or with those that are there into 64 MiB
+    and 5 % of what the user stores; any other file fits into the quota."""
+    size = repository_allowance("index/a", quota=quota, used=used, control=control)
+    beyond = control + size > REPOSITORY_RESERVE + used // 20
+    assert used + size == quota or (used + size > quota and not beyond)
+    for path in ("data/a", "keys/a", "config"):
+        allowance = repository_allowance(path, quota=quota, used=used, control=control)
+        assert used + allowance == quota
+
+
+@given(sizes, sizes)
+def test_unknown_control_size(quota: int, used: int) -> None:
+    """As long as the size of control files is not known, only the quota counts."""
+    allowance = repository_allowance("index/a", quota=quota, used=used, control=None)
+    assert used + allowance == quota

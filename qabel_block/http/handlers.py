@@ -1,0 +1,42 @@
+"""What the resources of all front ends have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+
+from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.util.cancellation import shield
+
+A = TypeVar("A")
+P = ParamSpec("P")
+Handler = Callable[
+    Concatenate[A, StreamingRequest, P], Coroutine[Deferred[Any], Any, Any]
+]
+
+
+def make_routes() -> Klein:
+    """Return an application without routes, in which a path is what it says."""
+    app = Klein()
+    # No redirects: clients follow them with their token, whatever the host.
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    return app
+
+
+def uncancellable(
+    handler: Handler[A, P],
+) -> Callable[Concatenate[A, StreamingRequest, P], Deferred[bytes]]:
+    """Let a handler finish even if its client disconnects."""
+
+    @wraps(handler)
+    def begin(
+        self: A, request: StreamingRequest, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[bytes]:
+        return shield(handler(self, request, *args, **kwargs))
+
+    return begin  # type: ignore[return-value]

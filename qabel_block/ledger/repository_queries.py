@@ -1,0 +1,138 @@
+"""What the ledger asks about restic repositories.
+
+As in :mod:`qabel_block.ledger.queries`, each is compiled once, and its parameters
+are named in a comment.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ClauseElement,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal_column,
+    select,
+)
+
+from qabel_block.ledger.schema import objects, prefixes, repositories
+from qabel_block.ledger.sql import Dialect, Statement, statement
+
+__all__ = ["Statement"]
+
+_ZERO: ColumnElement[int] = literal_column("0")
+
+
+def _create_repository(dialect: Dialect) -> ClauseElement:
+    return (
+        dialect.insert(repositories)
+        .values(
+            user_id=bindparam("user_id"),
+            name=bindparam("name"),
+            prefix=bindparam("prefix"),
+            created=bindparam("now"),
+        )
+        .on_conflict_do_nothing(index_elements=["user_id", "name"])
+    )
+
+
+def _control_sizes(dialect: Dialect) -> ClauseElement:
+    ranges = dialect.records("ranges", prefix=Text(), after=Text(), last=Text())
+    return (
+        select(ranges.c.prefix, cast(func.sum(objects.c.size), BigInteger))
+        .select_from(
+            ranges.join(
+                objects,
+                and_(
+                    objects.c.prefix == ranges.c.prefix,
+                    objects.c.path > ranges.c.after,
+                    objects.c.path <= ranges.c.last,
+                ),
+            )
+        )
+        .group_by(ranges.c.prefix)
+    )
+
+
+create_repository = statement(_create_repository)
+"""``user_id, name, prefix, now``. Touches no row if the user has one of this name."""
+
+repository_prefix = statement(
+    select(repositories.c.prefix).where(
+        and_(
+            repositories.c.user_id == bindparam("user_id"),
+            repositories.c.name == bindparam("name"),
+        )
+    )
+)
+"""``user_id, name``. Rows: (prefix)."""
+
+file_page = statement(
+    select(objects.c.path, objects.c.size)
+    .where(
+        and_(
+            objects.c.prefix == bindparam("prefix"),
+            objects.c.path > bindparam("after"),
+            objects.c.path <= bindparam("last"),
+        )
+    )
+    .order_by(objects.c.path)
+    .limit(bindparam("limit"))
+    .offset(_ZERO)
+)
+"""``prefix, after, last, limit``. Rows: (path, size), in order."""
+
+control_sizes = statement(_control_sizes)
+"""``ranges``: records of (prefix, after, last). Rows: (prefix, bytes of all objects in
+its ranges); none for a prefix without any."""
+
+
+def _usage() -> Select[Any]:
+    snapshots = and_(
+        objects.c.path > bindparam("after"), objects.c.path <= bindparam("last")
+    )
+    return (
+        select(
+            repositories.c.user_id,
+            repositories.c.name,
+            func.count(objects.c.path),
+            cast(func.coalesce(func.sum(objects.c.size), _ZERO), BigInteger),
+            func.max(objects.c.created).filter(snapshots),
+        )
+        .select_from(
+            repositories.outerjoin(objects, objects.c.prefix == repositories.c.prefix)
+        )
+        .group_by(repositories.c.user_id, repositories.c.name)
+        .order_by(repositories.c.user_id, repositories.c.name)
+    )
+
+
+usage = statement(_usage())
+"""``after, last``: the range of snapshots. Rows: (user, name, files, bytes, time of the
+last snapshot), of all repositories."""
+
+usage_of = statement(_usage().where(repositories.c.user_id == bindparam("user_id")))
+"""``after, last, user_id``. As ``usage``, of one user."""
+
+erase_page = statement(
+    select(objects.c.path, objects.c.blob_key, objects.c.size)
+    .where(objects.c.prefix == bindparam("prefix"))
+    .order_by(objects.c.path)
+    .limit(bindparam("limit"))
+    .offset(_ZERO)
+)
+"""``prefix, limit``. Rows: (path, blob key, size)."""
+
+drop_prefix = statement(
+    delete(repositories).where(repositories.c.prefix == bindparam("prefix")),
+    delete(prefixes).where(prefixes.c.name == bindparam("prefix")),
+)
+"""``prefix``. For one below which there is nothing."""

@@ -1,0 +1,37 @@
+"""Basic authentication (RFC 7617) whose password is a token."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+
+from qabel_block.errors import NoAuthorization, UnknownUser
+
+_BASIC = re.compile(r"basic +([A-Za-z0-9+/]{1,4096}={0,2}) *", re.IGNORECASE)
+_TOKEN = re.compile(r"[\x21-\x7e]{1,1024}")
+
+
+def token_authorization(header: str | None) -> str:
+    """Return the ``Authorization`` that the token of a Basic one would have in v0.
+
+    The user name is not looked at.
+
+    :param header: the value of ``Authorization``, if there is one.
+    :raises NoAuthorization: if there is no header, or no password in it.
+    :raises UnknownUser: if it holds nothing that may be a token.
+    """
+    if not header:
+        raise NoAuthorization
+    basic = _BASIC.fullmatch(header)
+    if basic is None:
+        raise UnknownUser
+    try:
+        credentials = b64decode(basic[1], validate=True).decode("utf-8")
+    except ValueError:
+        raise UnknownUser from None
+    token = credentials.partition(":")[2]
+    if not token:
+        raise NoAuthorization
+    if not _TOKEN.fullmatch(token):
+        raise UnknownUser
+    return f"Token {token}"
