@@ -24,10 +24,6 @@ from qabel_block.config.options import Options
 from qabel_block.config.values import SQLITE
 from qabel_block.log.setup import LogConfig
 
-BACKLOG = 1024
-"""Connections that may wait for a moment in which the server is busy; the kernel
-may allow fewer (net.core.somaxconn)."""
-
 
 def configure(options: Options) -> Config:
     """Return what these options, already checked, mean."""
@@ -98,7 +94,7 @@ def _accounts(options: Mapping[str, Any]) -> AccountingServer | DummyUser:
 
 def _endpoint(options: Mapping[str, Any]) -> str:
     address = options["address"].replace(":", r"\:")
-    return f"tcp:{options['port']}:interface={address}:backlog={BACKLOG}"
+    return f"tcp:{options['port']}:interface={address}"
 
 
 def _metrics(options: Mapping[str, Any]) -> MetricsAddress | None:

@@ -18,6 +18,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.python.failure import Failure
 
+from qabel_block.util.proxy_protocol import detect_missing_headers
+
 
 class CannotListen(Exception):
     """An endpoint can't be used; the message says which and why."""
@@ -70,7 +72,7 @@ def plan(reactor: Any, description: str, factory: IProtocolFactory) -> EndpointP
     recorder = _Recorder(reactor, description)
     failures: list[Failure] = []
     try:
-        endpoint = serverFromString(recorder, description)
+        endpoint = serverFromString(recorder, _with_backlog(description))
         endpoint.listen(factory).addErrback(failures.append)
         for failure in failures:
             failure.raiseException()
@@ -90,6 +92,22 @@ def plan_for_inherited(
 
 
 _INHERITED = re.compile(r"\bsystemd:.*")
+
+BACKLOG = 1024
+"""Connections that may wait for a moment in which the server is busy, unless the
+description says another number; the kernel may allow fewer (net.core.somaxconn)."""
+
+
+_BACKLOG_KINDS = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl|tls|unix):")
+_BACKLOG_GIVEN = re.compile(r":backlog=")
+
+
+def _with_backlog(description: str) -> str:
+    """Return a description with the length of the queue, if it has none and opens a
+    socket. Twisted's own default is 50."""
+    if not _BACKLOG_KINDS.match(description) or _BACKLOG_GIVEN.search(description):
+        return description
+    return f"{description}:backlog={BACKLOG}"
 
 
 class _Recorder:
@@ -138,6 +156,7 @@ class _Recorder:
         factory: IProtocolFactory,
         certificate: Any = None,
     ) -> None:
+        detect_missing_headers(factory)
         self.plan = EndpointPlan(self._description, address, factory, certificate)
 
 

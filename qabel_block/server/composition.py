@@ -193,6 +193,7 @@ def compose(
         counted,
         proxies,
         instrumentation.requests(),
+        config.max_body_size,
     )
     site.connection_limiter = ConnectionLimiter(
         raise_nofile_limit(config.max_connections),

@@ -16,7 +16,6 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, Summary, values
 from twisted.internet import tcp
 from twisted.protocols.basic import LineReceiver
-from twisted.protocols.haproxy import _wrapper
 from twisted.web.http import HTTPChannel, Request
 
 import qabel_block
@@ -24,6 +23,7 @@ from qabel_block.http.transport.channel import BlockChannel
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.ledger.postgres import connection
 from qabel_block.listening.ports import TcpPort, UnixPort
+from qabel_block.util.proxy_protocol import ProxyHeaderWrapper
 
 PRIVATE: dict[type, set[str]] = {
     BlockChannel: {
@@ -47,6 +47,7 @@ PRIVATE: dict[type, set[str]] = {
         "_preexistingSocket",
         "_shouldShutdown",
     },
+    ProxyHeaderWrapper: {"_parser", "_proxyInfo"},
     connection._Connection: {"_connection", "_cursors", "_pollingD"},
 }
 """What each class of ours uses of the classes that it inherits from."""
@@ -135,9 +136,20 @@ def test_nothing_else_is_used() -> None:
         assert used <= PRIVATE.get(kind, set()), kind
 
 
-def test_proxy_protocol() -> None:
-    """Twisted's wrapper for the PROXY protocol is where it was."""
-    assert hasattr(_wrapper, "HAProxyProtocolWrapper")
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("_wrapper", "HAProxyProtocolWrapper"),
+        ("_wrapper", "HAProxyWrappingFactory"),
+        ("_v1parser", "V1Parser.PROXYSTR"),
+        ("_v2parser", "V2Parser.PREFIX"),
+    ],
+)
+def test_proxy_protocol(module: str, name: str) -> None:
+    """Twisted's wrapper for the PROXY protocol, and its parsers, are there."""
+    found: object = importlib.import_module(f"twisted.protocols.haproxy.{module}")
+    for part in name.split("."):
+        found = getattr(found, part)
 
 
 @pytest.mark.parametrize(

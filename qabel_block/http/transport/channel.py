@@ -8,9 +8,7 @@ This module leans on the insides of :mod:`twisted.web.http`:
 ``_respondToBadRequestAndDisconnect``, the attributes ``_command``, ``_path``,
 ``_version``, ``_handlingRequest``, ``_networkProducer``, ``_transferDecoder``,
 ``_dataBuffer`` and ``_abortingCall``; on ``line_mode`` and ``_buffer`` of
-:mod:`twisted.protocols.basic`; on the ``bufferSize`` of TCP transports; and on
-:class:`HAProxyProtocolWrapper`, which knows the client's address only when it has
-read the first bytes.
+:mod:`twisted.protocols.basic`; and on the ``bufferSize`` of TCP transports.
 """
 
 from __future__ import annotations
@@ -20,16 +18,17 @@ from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.http import BAD_REQUEST, REQUEST_TIMEOUT, SWITCHING, HTTPChannel
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from qabel_block.http.transport.framing import (
+    foreign_protocol,
     is_ambiguous_length,
     is_ambiguous_line,
     is_host_missing_or_repeated,
+    is_persistent,
 )
 from qabel_block.http.transport.interfaces import (
     REJECT_SECONDS,
@@ -45,6 +44,7 @@ from qabel_block.http.transport.response_head import (
 )
 from qabel_block.http.transport.slow_clients import SlowClientWatch, Stage
 from qabel_block.http.transport.trusted_proxies import Peer
+from qabel_block.util.proxy_protocol import ProxyHeaderWrapper
 
 
 @implementer(IHalfCloseableProtocol)
@@ -88,10 +88,7 @@ class BlockChannel(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         if self._silent:
             self._silent = False
-            if self._waits_for_proxy:
-                refusal = self._enter_client()
-                if refusal is not None:
-                    self._reject(refusal)
+            self._begin(data)
         if self._refused:
             return
         self._watch.received(len(data))
@@ -193,8 +190,8 @@ class BlockChannel(HTTPChannel):
         request = self.requests[-1]
         if self.site.draining:
             self.setTimeout(self.timeOut)
-        self.persistent = not self.site.draining and self.checkPersistence(
-            request, self._version
+        self.persistent = not self.site.draining and is_persistent(
+            self._version, request.requestHeaders
         )
         hosts = request.requestHeaders.getRawHeaders(b"Host", ())
         if is_host_missing_or_repeated(hosts, self._version):
@@ -257,14 +254,17 @@ class BlockChannel(HTTPChannel):
 
     # Refusals.
 
-    def refuse(self, status: int, reason: bytes) -> None:
+    def refuse(self, status: int, reason: bytes, text: str = "") -> None:
         """Say that what comes is no request that can be served, unless an answer has
-        begun already, and hang up."""
+        begun already, and hang up.
+
+        :param text: what to tell people, in ASCII.
+        """
         self._refused = True
         request = self.requests[-1] if self.requests else None
         if request is None or not request.startedWriting:
             request_id = self._record_refusal(request, status)
-            self.transport.write(format_refusal(status, reason, request_id))
+            self.transport.write(format_refusal(status, reason, request_id, text))
         self.loseConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
@@ -288,10 +288,30 @@ class BlockChannel(HTTPChannel):
         self.site.refused(self, request_id, status)
         return request_id
 
+    def _begin(self, data: bytes) -> None:
+        """Look at the first bytes: count the client that a PROXY header names, and
+        refuse other protocols at once. They would not send what ends a head."""
+        wrapper = self.transport if self._waits_for_proxy else None
+        if wrapper is not None and wrapper.header_missing:
+            self._refuse_protocol("something else", "a PROXY header")
+            return
+        refusal = None if wrapper is None else self._enter_client()
+        if refusal is not None:
+            self._reject(refusal)
+            return
+        spoken = foreign_protocol(data)
+        if spoken is not None:
+            self._refuse_protocol(spoken, "HTTP")
+
+    def _refuse_protocol(self, found: str, expected: str) -> None:
+        self.site.wrong_protocol(self, found, expected)
+        text = f"This port expects {expected}, but there is {found}.\n"
+        self.refuse(BAD_REQUEST, b"Bad Request", text)
+
     @property
     def _waits_for_proxy(self) -> bool:
         """Whether a PROXY header is still to say who the client is."""
-        return isinstance(self.transport, HAProxyProtocolWrapper)
+        return isinstance(self.transport, ProxyHeaderWrapper)
 
     def _enter_client(self) -> str | None:
         """Count the connection for its client; return why that can't be. Proxies

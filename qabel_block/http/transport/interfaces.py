@@ -34,10 +34,12 @@ REJECT_SECONDS = 2
 BODY_BUFFER_BYTES = 512 * 1024
 """Bytes of a body that may wait for their reader before the client is paused."""
 
-DISCARD_BYTES = 128 * 1024 * 1024
-DISCARD_SECONDS = 300.0
-"""How much of a refused body is read, and for how long, before the connection
-is cut."""
+MIN_DISCARD_BYTES = 64 * 1024 * 1024
+"""How much of a refused body is read at least, so that its client gets to read the
+answer (PROTOCOL section 9): no more than a body may have, where that is more."""
+
+DISCARD_SECONDS = 1800.0
+"""For how long a refused body is read before the connection is cut."""
 
 UNSENT_SECONDS = 5.0
 """How long to wait for the body of a client that asked with ``Expect`` and was
@@ -119,11 +121,14 @@ class ConnectionSite(Protocol):
 
     :ivar draining: whether the server is about to stop.
     :ivar resource: answers all requests.
+    :ivar discard_bytes: how much of a refused body is read before the connection is
+        cut.
     """
 
     draining: bool
     reactor: IReactorTime
     resource: Any
+    discard_bytes: int
     proxies: TrustedProxies
     connection_limiter: ConnectionLimiter
 
@@ -142,6 +147,9 @@ class ConnectionSite(Protocol):
 
     def refused(self, channel: SiteChannel, request_id: str, status: int) -> None:
         """Record what was refused before it was a request."""
+
+    def wrong_protocol(self, channel: SiteChannel, found: str, expected: str) -> None:
+        """Record a connection that did not begin as it should."""
 
 
 class SiteChannel(Protocol):

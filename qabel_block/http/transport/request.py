@@ -17,13 +17,12 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
-from twisted.web.http import datetimeToString
+from twisted.web.http import NO_BODY_CODES, datetimeToString
 from twisted.web.server import Request
 
 from qabel_block.http.transport.body import RequestBody
 from qabel_block.http.transport.interfaces import (
     CLIENT_GONE,
-    DISCARD_BYTES,
     DISCARD_SECONDS,
     KEEP_ALIVE_SECONDS,
     LARGE_READ_BYTES,
@@ -133,7 +132,7 @@ class StreamingRequest(Request):
             self.body.feed(data)
             return
         self._discarded += len(data)
-        if self._discarded > DISCARD_BYTES:
+        if self._discarded > self.site.discard_bytes:
             self.channel.loseConnection()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -201,11 +200,22 @@ class StreamingRequest(Request):
             # Whether a body will follow is the client's choice (RFC 9110
             # section 10.1.1), so where the next request begins can't be known.
             self.channel.persistent = False
+        if self.clientproto != b"HTTP/1.1" and not self._has_length():
+            self.channel.persistent = False
         if self.channel.persistent:
             self.setHeader(b"Connection", b"keep-alive")
             self.setHeader(b"Keep-Alive", b"timeout=%d" % KEEP_ALIVE_SECONDS)
         else:
             self.setHeader(b"Connection", b"close")
+
+    def _has_length(self) -> bool:
+        """Return whether the answer's end can be told without chunks, which HTTP/1.0
+        does not know."""
+        return (
+            self.method == b"HEAD"
+            or self.code in NO_BODY_CODES
+            or self.responseHeaders.hasHeader(b"Content-Length")
+        )
 
     def _cancel_discard_timer(self) -> None:
         if self._discard_timer is not None and self._discard_timer.active():

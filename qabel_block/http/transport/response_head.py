@@ -13,12 +13,24 @@ def format_head(version: bytes, code: bytes, reason: bytes, headers: Headers) ->
     return b"\r\n".join([*lines, b"", b""])
 
 
-def format_refusal(status: int, reason: bytes, request_id: str) -> bytes:
-    """Return the answer to what is no request that can be served."""
+def format_refusal(
+    status: int, reason: bytes, request_id: str, text: str = ""
+) -> bytes:
+    """Return the answer to what is no request that can be served.
+
+    :param text: what to tell people, in ASCII.
+    """
     return (
-        b"HTTP/1.1 %d %s\r\nX-Request-ID: %s\r\n"
-        b"Connection: close\r\nContent-Length: 0\r\n\r\n"
-        % (status, reason, request_id.encode("ascii"))
+        b"HTTP/1.1 %d %s\r\nX-Request-ID: %s\r\n%s"
+        b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
+        % (
+            status,
+            reason,
+            request_id.encode("ascii"),
+            b"Content-Type: text/plain\r\n" if text else b"",
+            len(text),
+            text.encode("ascii"),
+        )
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from qabel_block.http.transport.channel import BlockChannel
 from qabel_block.http.transport.interfaces import (
     IDLE_SECONDS,
+    MIN_DISCARD_BYTES,
     ChannelRequest,
     SiteChannel,
     SiteRecorder,
@@ -20,6 +22,9 @@ from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.transport.trusted_proxies import TrustedProxies
 from qabel_block.log.access import AccessRecord, WriteAccess, write_to_twisted
 from qabel_block.util.event import Waiters
+from qabel_block.util.throttle import Throttle
+
+log = Logger()
 
 
 class BlockSite(Site):
@@ -31,6 +36,7 @@ class BlockSite(Site):
     :param counted: told how many connections there are whenever that changes.
     :param proxies: those that are believed whom they speak for; by default none.
     :param recorder: measures connections and requests.
+    :param max_body_size: bytes of the largest body that is not refused for its size.
     :ivar connection_limiter: what lets connections in; by default, all of them.
     """
 
@@ -49,15 +55,18 @@ class BlockSite(Site):
         counted: Callable[[int], None] = lambda _: None,
         proxies: TrustedProxies | None = None,
         recorder: SiteRecorder | None = None,
+        max_body_size: int = 0,
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
         self.proxies = TrustedProxies() if proxies is None else proxies
         self.connection_limiter = ConnectionLimiter()
+        self.discard_bytes = max(max_body_size, MIN_DISCARD_BYTES)
         self._write_access = write_access
         self._counted = counted
         self._recorder = recorder
         self._channels: set[SiteChannel] = set()
         self._closed = Waiters[None]()
+        self._wrong_protocols = Throttle(reactor.seconds)
 
     def acceptableProtocols(self) -> list[bytes]:
         """Called for TLS: this is the only protocol here (RFC 7301)."""
@@ -98,6 +107,17 @@ class BlockSite(Site):
         self._write_access(
             AccessRecord(now, "-", "-", status, 0, 0.0, None, request_id, client, False)
         )
+
+    def wrong_protocol(self, channel: SiteChannel, found: str, expected: str) -> None:
+        """Log, now and then, that a connection did not begin as it should."""
+        if self._wrong_protocols.allows():
+            log.warn(
+                "refused a connection from {client}: {found} where {expected} is"
+                " expected",
+                client=channel.peer.address,
+                found=found,
+                expected=expected,
+            )
 
     async def drain(self) -> None:
         """Finish what is under way, close idle connections, and return when

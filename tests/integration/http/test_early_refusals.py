@@ -1,7 +1,6 @@
 """Refusals that come before the body, and are read (PROTOCOL sections 2, 9)."""
 
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
 
@@ -59,6 +58,19 @@ def test_client_that_writes_first_reads_the_answer(user: User, status: int) -> N
             wire.send(MEBIBYTE)
         answer = wire.answer()
         assert (answer.status, answer.body) == (status, b"")
+        wire.head("GET", "/healthz")
+        assert wire.answer().status == 200
+
+
+@without_storage
+def test_large_body_is_discarded(user: User) -> None:
+    """A client that sends a few hundred megabytes before it reads gets the answer."""
+    url, headers = _head(user, 403, 300 * 2**20)
+    with user.wire() as wire:
+        wire.head("POST", url, headers)
+        for _ in range(300):
+            wire.send(MEBIBYTE)
+        assert wire.answer().status == 403
         wire.head("GET", "/healthz")
         assert wire.answer().status == 200
 
@@ -154,20 +166,6 @@ def test_no_continue_once_the_body_comes(user: User) -> None:
         assert answer.status == 204
         wire.head("GET", user.url("c"))
         assert wire.answer().body == b"hello"
-
-
-@without_storage
-def test_endless_refused_body_is_cut(user: User) -> None:
-    """A refused body is read within limits only."""
-    with user.wire() as wire:
-        url, headers = _head(user, 402, 2**30)
-        wire.head("POST", url, headers)
-        sent = 0
-        with suppress(OSError):
-            while sent < 1024:
-                wire.send(MEBIBYTE)
-                sent += 1
-        assert 64 <= sent < 1024
 
 
 def test_body_size_limit(world: World) -> None:

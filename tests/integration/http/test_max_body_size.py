@@ -1,12 +1,14 @@
 """--max-body-size (PROTOCOL section 2)."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.support.server import ServerProcess
+from tests.support.wire import Wire
 
 LIMIT = 100_000
 
@@ -39,3 +41,18 @@ def test_limit(small: httpx.Client, chunked: bool) -> None:
     assert (answer.status_code, answer.reason_phrase) == (413, "Content Too Large")
     assert len(small.get("/api/v0/files/p/a").content) == LIMIT
     assert small.get("/api/v0/quota/").json()["size"] == LIMIT
+
+
+def test_endless_refused_body_is_cut(small: httpx.Client) -> None:
+    """A refused body is read within limits only: 64 MiB, where larger ones are not
+    taken anyway."""
+    port = small.base_url.port
+    assert port is not None
+    with Wire(port) as wire:
+        wire.head("POST", "/api/v0/files/p/a", {"Content-Length": str(2**30)})
+        sent = 0
+        with suppress(OSError):
+            while sent < 1024:
+                wire.send(b"x" * 2**20)
+                sent += 1
+        assert 64 <= sent < 1024

@@ -152,12 +152,29 @@ def test_push(way: Way) -> None:
 
 
 def test_missing_proxy_header(tmp_path: Path) -> None:
-    """Where the PROXY protocol is expected, a connection without it is closed."""
+    """Where the PROXY protocol is expected, a connection without it is told so and
+    closed, and there is a line in the log."""
     options = ("--standalone", str(tmp_path / "home"), "--dummy-auth", "T")
     listen = ("--listen", "haproxy:tcp:0:interface=127.0.0.1")
     with ServerProcess(*options, *listen) as server, Wire(server.port) as wire:
         wire.head("GET", "/healthz")
+        answer = wire.answer()
+        assert (answer.status, answer.reason) == (400, "Bad Request")
+        assert b"PROXY header" in answer.body
         assert wire.at_end()
+        assert "a PROXY header is expected" in server.log()
+
+
+def test_tls_on_a_plain_port(tmp_path: Path) -> None:
+    """TLS where it is not expected is answered in plain text at once, and there is a
+    line in the log."""
+    options = ("--standalone", str(tmp_path / "home"), "--dummy-auth", "T")
+    with ServerProcess(*options) as server, Wire(server.port) as wire:
+        with pytest.raises(ssl.SSLError):
+            ssl.create_default_context().wrap_socket(
+                wire.socket.dup(), server_hostname="localhost"
+            )
+        assert "TLS where HTTP is expected" in server.log()
 
 
 def test_certificate_reload(tmp_path: Path) -> None:

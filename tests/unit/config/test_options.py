@@ -60,7 +60,7 @@ def test_defaults() -> None:
     )
     assert config.cache == RedisServer("localhost", 6379)
     assert config.accounts == AccountingServer("http://localhost:8000", "secret")
-    assert config.endpoints == ("tcp:8888:interface=localhost:backlog=1024",)
+    assert config.endpoints == ("tcp:8888:interface=localhost",)
     assert config.max_body_size == 2147483648
     assert config.transfers == 10
     assert config.usage_log is False
@@ -74,7 +74,7 @@ CASES: list[tuple[list[str], str, Any]] = [
     (
         ["--address", "::1", "--port", "0"],
         "endpoints",
-        (r"tcp:0:interface=\:\:1:backlog=1024",),
+        (r"tcp:0:interface=\:\:1",),
     ),
     (["--listen", "tcp:1", "--listen", "unix:/x"], "endpoints", ("tcp:1", "unix:/x")),
     (
@@ -187,10 +187,8 @@ def test_every_option_is_tested() -> None:
 
 def test_command_line_wins() -> None:
     """What is typed wins over the environment; what is empty there is not set."""
-    assert parsed("--port", "1", PORT="2").endpoints == (
-        "tcp:1:interface=localhost:backlog=1024",
-    )
-    assert parsed(PORT="").endpoints == ("tcp:8888:interface=localhost:backlog=1024",)
+    assert parsed("--port", "1", PORT="2").endpoints == ("tcp:1:interface=localhost",)
+    assert parsed(PORT="").endpoints == ("tcp:8888:interface=localhost",)
     assert parsed(DUMMY="false").storage == S3Bucket("qabel", None, None)
 
 

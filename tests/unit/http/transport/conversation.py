@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -45,10 +46,16 @@ class _Told(Resource):
 class Conversation:
     """A client and a server that talk.
 
+    :param wrap: returns what makes the connection of a site.
     :ivar requests: those whose work has started, oldest first.
     """
 
-    def __init__(self, handler: Handler = lambda request: None) -> None:
+    def __init__(
+        self,
+        handler: Handler = lambda request: None,
+        max_body_size: int = 0,
+        wrap: Callable[[BlockSite], IProtocolFactory] = lambda site: site,
+    ) -> None:
         self.requests: list[StreamingRequest] = []
         self.clock = Clock()
 
@@ -56,8 +63,11 @@ class Conversation:
             self.requests.append(request)
             handler(request)
 
-        self.site = BlockSite(_Told(handle), self.clock)
-        self.channel: Any = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        resource = _Told(handle)
+        self.site = BlockSite(resource, self.clock, max_body_size=max_body_size)
+        address = IPv4Address("TCP", "127.0.0.1", 1)
+        channel: Any = wrap(self.site).buildProtocol(address)
+        self.channel = channel
         # Twisted wraps the channel; what is inside has its clock from the site.
         self.transport = Transport()
         self.channel.makeConnection(self.transport)

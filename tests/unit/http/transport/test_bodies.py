@@ -7,9 +7,10 @@ import pytest
 from qabel_block.errors import ClientGone
 from qabel_block.http.transport.interfaces import (
     BODY_BUFFER_BYTES,
-    DISCARD_BYTES,
+    BODY_BYTES,
     DISCARD_SECONDS,
     IDLE_SECONDS,
+    MIN_DISCARD_BYTES,
     UNSENT_SECONDS,
 )
 from tests.unit.http.transport.conversation import Conversation, answer
@@ -133,11 +134,17 @@ def test_pipelined_behind_an_upload() -> None:
     assert len(talk.requests) == 2
 
 
-def test_limit_of_bytes_thrown_away() -> None:
-    """Of a body that nobody wants, only so much is read."""
-    talk = Conversation(lambda request: answer(request, 413))
-    talk.send(sized(2 * DISCARD_BYTES))
-    for _ in range(DISCARD_BYTES // len(MIB)):
+@pytest.mark.parametrize(
+    ("max_body_size", "limit"),
+    [(0, MIN_DISCARD_BYTES), (MIN_DISCARD_BYTES + 2**21, MIN_DISCARD_BYTES + 2**21)],
+)
+def test_limit_of_bytes_thrown_away(max_body_size: int, limit: int) -> None:
+    """Of a body that nobody wants, only so much is read as a body may have, and at
+    least 64 MiB."""
+    assert MIN_DISCARD_BYTES == 64 * 2**20
+    talk = Conversation(lambda request: answer(request, 413), max_body_size)
+    talk.send(sized(2 * limit))
+    for _ in range(limit // len(MIB)):
         talk.send(MIB)
     assert not talk.over
     talk.send(b"x")
@@ -147,11 +154,11 @@ def test_limit_of_bytes_thrown_away() -> None:
 def test_limit_of_time_for_throwing_away() -> None:
     """It is read for so long at the most, however busy the client is."""
     talk = Conversation(lambda request: answer(request, 413))
-    talk.send(sized(DISCARD_BYTES))
+    talk.send(sized(MIN_DISCARD_BYTES))
     seconds = 0.0
     while seconds < DISCARD_SECONDS:
         assert not talk.over
-        talk.send(MIB)
+        talk.send(MIB[:BODY_BYTES])
         talk.clock.advance(10)
         seconds += 10
     assert talk.over

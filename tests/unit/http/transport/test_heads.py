@@ -7,6 +7,7 @@ import re
 import pytest
 
 from qabel_block.http.transport.interfaces import IDLE_SECONDS, KEEP_ALIVE_SECONDS
+from qabel_block.http.transport.request import StreamingRequest
 from tests.unit.http.transport.conversation import Conversation, answer
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n"
@@ -35,6 +36,51 @@ def test_close(head: bytes) -> None:
     talk = Conversation(answer)
     talk.send(head + b"\r\n")
     assert b"Connection: close\r\n" in talk.received()
+    assert talk.over
+
+
+TEN = b"GET /a HTTP/1.0\r\nConnection: %s\r\n"
+
+
+@pytest.mark.parametrize("asked", [b"keep-alive", b"Keep-Alive", b"x, keep-alive"])
+def test_keep_alive_of_http_1_0(asked: bytes) -> None:
+    """HTTP/1.0 gets its connection kept if it asks for that."""
+    talk = Conversation(lambda request: answer(request, 404))
+    for _ in range(2):
+        talk.send(TEN % asked + b"\r\n")
+        assert b"Connection: keep-alive\r\n" in talk.received()
+    assert len(talk.requests) == 2
+    assert not talk.over
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        TEN % b"close",
+        TEN % b"keep-alive, close",
+        TEN % b"keep-alive" + b"Transfer-Encoding: chunked\r\n",
+    ],
+)
+def test_close_of_http_1_0(head: bytes) -> None:
+    """Not if it wants it closed as well, or sends what it can't know the end of."""
+    talk = Conversation(answer)
+    talk.send(head + b"\r\n0\r\n\r\n")
+    assert b"Connection: close\r\n" in talk.received()
+    assert talk.over
+
+
+def test_http_1_0_without_a_length() -> None:
+    """An answer whose end only the connection's end tells ends it."""
+
+    def stream(request: StreamingRequest) -> None:
+        request.write(b"abc")
+        request.finish()
+
+    talk = Conversation(stream)
+    talk.send(TEN % b"keep-alive" + b"\r\n")
+    received = talk.received()
+    assert b"Connection: close\r\n" in received
+    assert b"chunked" not in received
     assert talk.over
 
 
