@@ -31,6 +31,7 @@ STATUS_LINES: StatusLines = {
     errors.NoAuthorization: (403, "No authorization given"),
     errors.UnknownUser: (403, "User not found"),
     errors.UserDisabled: (403, "User is disabled"),
+    errors.NotPermitted: (403, "Not allowed with this token"),
     errors.NotOwner: (403, "Not authorized for this prefix"),
     errors.ObjectNotFound: (404, "File not found"),
     errors.MethodRefused: (405, "Method Not Allowed"),

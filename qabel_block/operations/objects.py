@@ -14,6 +14,7 @@ from qabel_block.model import Account, ChangeEvent, ObjectName, WriteState
 from qabel_block.names import modified_of
 from qabel_block.operations.usage import UsageEvent
 from qabel_block.rules.conditions import Conditions
+from qabel_block.rules.permissions import check_create, check_replace
 from qabel_block.util.keyed_lock import KeyedLock
 
 
@@ -58,8 +59,10 @@ class Operations:
         """Give a user a new prefix and return its name, a UUID4.
 
         :raises UserDisabled: if the account is not active.
+        :raises NotPermitted: to read-only tokens.
         """
         account.require_active()
+        check_create(account.permission)
         name = str(uuid4())
         await self._ledger.create_prefix(account.user_id, name)
         return name
@@ -81,9 +84,11 @@ class Operations:
     ) -> None:
         """Delete an object, if it is there and the conditions hold.
 
+        :raises NotPermitted: to all tokens but full ones, whatever is there.
         :raises NotOwner: if the prefix is not the user's.
         :raises PreconditionFailed: if a condition does not hold.
         """
+        check_replace(account.permission)
 
         def decide(state: WriteState) -> None:
             check_owner(account, state.owner_id)

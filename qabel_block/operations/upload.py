@@ -33,6 +33,7 @@ from qabel_block.operations.objects import check_owner
 from qabel_block.operations.usage import TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
+from qabel_block.rules.permissions import check_create, check_replace
 from qabel_block.rules.quota import storage_allowance
 from qabel_block.util.keyed_lock import KeyedLock
 from qabel_block.util.threads import ThreadPool
@@ -57,14 +58,18 @@ class Upload:
     def decide(self, state: WriteState, size: int) -> None:
         """Allow a body of this size as the next version of the object.
 
-        Quota comes before the conditions, as RFC 9110 section 13.2.1 has it:
-        a condition is only looked at where the answer would be a success.
+        Permission and quota come before the conditions, as RFC 9110 section 13.2.1
+        has it: a condition is only looked at where the answer would be a success.
+        A blob of the legacy server that may be adopted yet counts as an object.
 
         :raises NotOwner: if the prefix is not the user's.
+        :raises NotPermitted: if the token may not replace the object that is there.
         :raises QuotaReached: if the body would not be within the quota.
         :raises PreconditionFailed: if a condition does not hold.
         """
         check_owner(self.account, state.owner_id)
+        if state.current is not None or state.adopting:
+            check_replace(self.account.permission)
         if size > self.allowance(state):
             raise QuotaReached
         self.conditions.check_change(state.etag, modified_of(state.blob_key))
@@ -128,6 +133,7 @@ class Uploads:
         its ETag that is returned.
 
         :raises UserDisabled: if the account is not active.
+        :raises NotPermitted: if the token may not do this.
         :raises NotOwner: if the prefix is not the user's.
         :raises BodyTooLarge: if the body is larger than this server takes.
         :raises QuotaReached: if it would not be within the quota.
@@ -144,6 +150,7 @@ class Uploads:
     async def _confirm(self, upload: Upload, body: IBody) -> str:
         """Store a body, or see that it is what is there and is not to be replaced."""
         upload.account.require_active()
+        check_create(upload.account.permission)
         hashed = HashedBody(body, self._threads, self._max_body_size)
         try:
             return await self._store(upload, hashed)
