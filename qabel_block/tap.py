@@ -8,8 +8,8 @@ import sys
 from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
+from qabel_block.config.command_line import USAGE_ERROR, Options
 from qabel_block.config.from_options import configure
-from qabel_block.config.options import USAGE_ERROR, Options
 from qabel_block.log.setup import access_log, set_up_logging
 from qabel_block.processes.worker_spec import WorkerSpec
 

@@ -22,8 +22,14 @@ from qabel_block.config.config import (
     TemporaryDirectory,
     TemporaryLedger,
 )
+from qabel_block.config.contradictions import OPTIONS_OF_S3, check_locations
+from qabel_block.config.environment import (
+    given_in_environment,
+    refuse_unknown_variables,
+)
 from qabel_block.config.from_options import ledger_of, storage_of
-from qabel_block.config.options import BY_NAME, OPTIONS_OF_S3, check_places
+from qabel_block.config.option import Given
+from qabel_block.config.options import BY_NAME
 
 PLACES = ("standalone", "psql-dsn", "local-storage", *OPTIONS_OF_S3, "transfers")
 """The server's options that the tools have too."""
@@ -105,14 +111,20 @@ def read_places(arguments: Namespace, environment: Mapping[str, str]) -> Places:
     :raises UsageError: if an option's value is wrong.
     """
     values: dict[str, Any] = {"dummy": False}
-    given = set()
+    given: dict[str, str] = {}
+    refuse_unknown_variables(environment)
     for name in PLACES:
         option = BY_NAME[name]
-        read = option.given(getattr(arguments, _TYPED + name), environment)
-        if read is not None:
-            given.add(name)
-        values[name] = option.value_by_default() if read is None else read()
-    check_places(values, given)
+        typed = getattr(arguments, _TYPED + name)
+        found = given_in_environment(option, environment)
+        if typed is not None:
+            found = Given(option.flag, [typed])
+        if found is None:
+            values[name] = option.value_by_default()
+        else:
+            given[name] = found.source
+            values[name] = option.value_of(found)
+    check_locations(values, given)
     storage, ledger = storage_of(values), ledger_of(values, given)
     assert not isinstance(storage, TemporaryDirectory)
     assert not isinstance(ledger, TemporaryLedger)
@@ -136,10 +148,9 @@ def _add_places(command: ArgumentParser) -> None:
     group = command.add_argument_group("where ledger and storage are")
     for name in PLACES:
         option = BY_NAME[name]
-        default = f" [default: {option.default}]" if option.default else ""
         group.add_argument(
-            f"--{name}",
+            option.flag,
             dest=_TYPED + name,
-            metavar="VALUE",
-            help=f"{option.help}{default}",
+            metavar=option.shown_metavar,
+            help=option.described.replace("%", "%%"),
         )

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+from qabel_block.config.command_line import Options
 from qabel_block.config.config import (
     AccountingServer,
     Config,
@@ -20,7 +21,6 @@ from qabel_block.config.config import (
     TemporaryDirectory,
     TemporaryLedger,
 )
-from qabel_block.config.options import Options
 from qabel_block.config.values import SQLITE
 from qabel_block.log.setup import LogConfig
 

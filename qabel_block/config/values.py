@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
+from unicodedata import category
 from urllib.parse import urlsplit
 
 from qabel_block.ledger.postgres.dsn import postgres_parameters
@@ -17,6 +18,20 @@ _NO = frozenset({"0", "false", "no", "off"})
 _ENDPOINTS = frozenset({"tcp", "tcp6", "ssl", "tls", "unix", "systemd", "haproxy"})
 
 _URI_PREFIX = re.compile(r"(/[A-Za-z0-9_~-]+)+")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_SIZE = re.compile(r"([0-9]+)(?:([KMGT])(?:iB)?)?")
+_FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_LARGEST_SIZE = 2**63 - 1
+"""What the ledger's columns can hold."""
+
+
+def printable(value: str) -> str:
+    """Anything without control characters, and UTF-8. It is in no error."""
+    if any(category(character) == "Cc" for character in value):
+        raise ValueError("there is a control character in it")
+    if any(category(character) == "Cs" for character in value):
+        raise ValueError("it is not UTF-8")
+    return value
 
 
 def text(value: str) -> str:
@@ -57,6 +72,30 @@ def not_negative(value: str) -> int:
     if number < 0:
         raise ValueError(f"{value!r} is less than 0")
     return number
+
+
+def size(value: str) -> int:
+    """A number of bytes: ``1048576``, ``1024K``, ``1M`` or ``1MiB``.
+
+    Suffixes are powers of 1024, in capitals. ``KB`` is refused: some take it for
+    1000 bytes.
+    """
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is no size such as 1048576, 500M or 10GiB")
+    number, suffix = match.groups(default="")
+    # Not converted if it is too long: that takes quadratic time.
+    if len(number) > 19 or int(number) * _FACTORS[suffix] > _LARGEST_SIZE:
+        raise ValueError(f"{value!r} is too large")
+    return int(number) * _FACTORS[suffix]
+
+
+def positive_size(value: str) -> int:
+    """A number of bytes, at least 1."""
+    count = size(value)
+    if count < 1:
+        raise ValueError(f"{value!r} is less than 1")
+    return count
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -172,6 +211,6 @@ def endpoint(value: str) -> str:
 
 
 def _integer(value: str) -> int:
-    if not value.isascii() or not value.removeprefix("-").isdigit():
+    if not _INTEGER.fullmatch(value):
         raise ValueError(f"{value!r} is not a whole number")
     return int(value)

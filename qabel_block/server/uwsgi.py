@@ -28,9 +28,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
 from twisted.python.usage import UsageError
 
+from qabel_block.config.command_line import Options
 from qabel_block.config.config import Config
 from qabel_block.config.from_options import configure
-from qabel_block.config.options import Options
 from qabel_block.log.observer import PythonLogObserver
 from qabel_block.log.setup import access_log, set_up_logging
 from qabel_block.processes.worker_spec import config_of_worker
@@ -78,7 +78,7 @@ def read_config(
     options.parseOptions(words)
     for name in _UWSGIS_OWN:
         if name in options.given:
-            raise UsageError(f"--{name}: this is said to uWSGI")
+            raise UsageError(f"{options.given[name]}: this is said to uWSGI")
     # Several workers can't share everything.
     added = ["--processes", str(uwsgi.numproc)]
     if options["prometheus-port"]:

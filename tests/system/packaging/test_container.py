@@ -17,7 +17,9 @@ import httpx
 import pytest
 import yaml
 
-from qabel_block.config.options import BY_NAME, ENVIRONMENT
+from qabel_block.config.environment import given_in_environment
+from qabel_block.config.option import PREFIX
+from qabel_block.config.options import BY_NAME
 from tests.support.s3 import Store
 from tests.support.server import CHECKOUT, ServerProcess
 
@@ -93,7 +95,7 @@ def test_image_runs_as_nobody() -> None:
         pair.split("=", 1)
         for line in _instructions("ENV")
         for pair in shlex.split(line)
-        if pair.startswith(ENVIRONMENT)
+        if pair.startswith(PREFIX)
     )
     assert variables == {"QABEL_BLOCK_ADDRESS": "0.0.0.0"}
     assert BY_NAME["port"].default == "8888"
@@ -113,9 +115,9 @@ def test_compose_is_complete() -> None:
         for file in service.get("configs", ()):
             assert file["source"] in compose["configs"]
         for name, value in service.get("environment", {}).items():
-            if name.startswith(ENVIRONMENT):
-                read = options[name].given(None, {name: value})
-                assert read is None or read()
+            if name.startswith(PREFIX):
+                given = given_in_environment(options[name], {name: value})
+                assert given is None or options[name].value_of(given)
         if "build" in service:
             build = service["build"]
             context = (FOLDER / build["context"]).resolve()

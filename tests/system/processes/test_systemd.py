@@ -12,8 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from qabel_block.config.command_line import Options
+from qabel_block.config.environment import given_in_environment
 from qabel_block.config.from_options import configure
-from qabel_block.config.options import BY_NAME, ENVIRONMENT, Options
+from qabel_block.config.option import PREFIX
+from qabel_block.config.options import BY_NAME
 from tests.support.activation import activated
 from tests.support.server import ServerProcess
 from tests.support.units import (
@@ -98,10 +101,10 @@ def test_environment() -> None:
     configure(options)
     known = {option.variable: option for option in BY_NAME.values()}
     for name, value in suggestions().items():
-        if name.startswith(ENVIRONMENT):
-            read = known[name].given(None, {name: value})
-            assert read is not None
-            assert read()
+        if name.startswith(PREFIX):
+            given = given_in_environment(known[name], {name: value})
+            assert given is not None
+            assert known[name].value_of(given)
     assert {name for name in environment if name not in known} == set()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from qabel_block.config.command_line import USAGE_ERROR, Options
 from qabel_block.config.config import (
     AccountingServer,
     Config,
@@ -22,7 +23,7 @@ from qabel_block.config.config import (
     TemporaryLedger,
 )
 from qabel_block.config.from_options import configure
-from qabel_block.config.options import OPTIONS, USAGE_ERROR, Options
+from qabel_block.config.options import OPTIONS
 from qabel_block.log.setup import LogConfig
 
 SECRET = "pa55word"
@@ -118,6 +119,8 @@ CASES: list[tuple[list[str], str, Any]] = [
         "/a/b",
     ),
     (["--max-body-size", "1"], "max_body_size", 1),
+    (["--max-body-size", "10M"], "max_body_size", 10 * 2**20),
+    (["--max-body-size", "3GiB"], "max_body_size", 3 * 2**30),
     (["--max-connections", "5"], "max_connections", 5),
     (["--max-connections-per-address", "0"], "max_connections_per_address", 0),
     (["--transfers", "3"], "transfers", 3),
@@ -144,6 +147,7 @@ CASES: list[tuple[list[str], str, Any]] = [
         "log",
         LogConfig(max_size=5, backups=0, explicit=True),
     ),
+    (["--log-file-max-size", "2K"], "log", LogConfig(max_size=2048, explicit=True)),
     (["--log-to-stderr"], "log", LogConfig(stderr=True, explicit=True)),
 ]
 
@@ -157,7 +161,7 @@ def test_command_line(arguments: list[str], field: str, expected: object) -> Non
 def _as_environment(arguments: list[str]) -> dict[str, str]:
     variables: dict[str, str] = {}
     remaining = list(arguments)
-    flags = {option.name for option in OPTIONS if option.is_flag}
+    flags = {option.name for option in OPTIONS if not option.takes_value}
     while remaining:
         name = remaining.pop(0).removeprefix("--")
         value = "true" if name in flags else remaining.pop(0)
@@ -202,6 +206,14 @@ def test_command_line_wins() -> None:
         ["--redis-port", "1.5"],
         ["--prometheus-port", "\u0664"],
         ["--max-body-size", "0"],
+        ["--max-body-size", "-1"],
+        ["--max-body-size", "10m"],
+        ["--max-body-size", "10KB"],
+        ["--max-body-size", "1.5G"],
+        ["--max-body-size", "10 M"],
+        ["--max-body-size", "M"],
+        ["--max-body-size", "8388608T"],
+        ["--max-body-size", "9" * 5000],
         ["--max-connections", "-1"],
         ["--max-connections-per-address", "all"],
         ["--transfers", "0"],
@@ -259,6 +271,13 @@ def test_wrong_values(capsys: pytest.CaptureFixture[str], arguments: list[str]) 
         ["--dummy", "--local-storage", "/tmp"],
         ["--standalone", "/tmp/x", "--dummy"],
         ["--standalone", "/tmp/x", "--psql-dsn", "dbname=x"],
+        ["--standalone", "/tmp/x", "--local-storage", "/tmp"],
+        ["--standalone", "/tmp/x", "--s3-bucket", "b"],
+        ["--standalone", "/tmp/x", "--s3-endpoint-url", "http://h"],
+        ["--standalone", "/tmp/x", "--s3-region", "r"],
+        ["--standalone", "/tmp/x", "--redis-host", "h"],
+        ["--standalone", "/tmp/x", "--redis-port", "1"],
+        ["--standalone", "/tmp/x", "--processes", "2"],
         ["--local-storage", "/tmp", "--s3-bucket", "b"],
         ["--x-accel-redirect", "/blobs"],
         ["--x-accel-redirect", "/blobs", "--dummy"],
@@ -271,10 +290,126 @@ def test_wrong_command_lines(
     refused(capsys, *arguments)
 
 
+def test_contradictions_name_the_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    """A contradiction names the environment variable that a value comes from."""
+    line = refused(capsys, "--standalone", "/tmp/x", REDIS_HOST="h")
+    assert line == (
+        "qabel-block: --standalone and QABEL_BLOCK_REDIS_HOST exclude each other"
+    )
+    line = refused(capsys, STANDALONE="/tmp/x", DUMMY="1")
+    assert "QABEL_BLOCK_STANDALONE and QABEL_BLOCK_DUMMY exclude" in line
+    assert "QABEL_BLOCK_X_ACCEL_REDIRECT needs" in refused(
+        capsys, X_ACCEL_REDIRECT="/blobs"
+    )
+
+
+@pytest.mark.parametrize("option", ["--prot", "--por", "--stand", "--liste", "--hel"])
+def test_options_are_not_abbreviated(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """Neither the beginning of an option's name nor a near miss is taken for it."""
+    line = refused(capsys, f"{option}={SECRET}")
+    assert f"there is no option '{option}'; did you mean --" in line
+    assert SECRET not in line
+
+
+def test_value_that_looks_like_an_option() -> None:
+    """The value of an option is no option."""
+    assert parsed("--apisecret", "--prot").accounts == AccountingServer(
+        "http://localhost:8000", "--prot"
+    )
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\0", "\x1b[31m", "a\x7f", "\x85", "\udcff"])
+def test_control_characters(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """A control character in a value, or what is not UTF-8, is a usage error that
+    does not repeat it."""
+    for option in ("--address", "--psql-dsn", "--apisecret", "--listen"):
+        line = refused(capsys, option, text)
+        assert line.isprintable()
+        assert option in line
+        refused(capsys, **{option[2:].upper().replace("-", "_"): f"tcp:{text}"})
+
+
+def test_repeated_values_may_have_spaces() -> None:
+    """Only in the environment do spaces separate the values of an option."""
+    assert parsed("--listen", "unix:/a b").endpoints == ("unix:/a b",)
+    assert parsed(LISTEN=" tcp:1  tcp:2 ").endpoints == ("tcp:1", "tcp:2")
+
+
+@pytest.mark.parametrize(("arguments", "field", "expected"), CASES)
+def test_files(
+    arguments: list[str], field: str, expected: object, tmp_path: Path
+) -> None:
+    """Each option may come from a file that a variable names, with the same effect;
+    one newline at its end is taken off."""
+    variables = {}
+    for name, value in _as_environment(arguments).items():
+        (tmp_path / name).write_text(f"{value}\n")
+        variables[f"{name}_FILE"] = str(tmp_path / name)
+    assert getattr(parsed(**variables), field) == expected
+
+
+def test_command_line_wins_over_files(tmp_path: Path) -> None:
+    """What is typed wins over a file, which is not read."""
+    config = parsed("--apisecret", "s", APISECRET_FILE="/nowhere")
+    assert config.accounts == AccountingServer("http://localhost:8000", "s")
+
+
+def test_wrong_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A file that can't be read, is too large, empty or has a second line is one
+    line that names the variable, and nothing that is in the file."""
+    for name, content in {
+        "lines": f"{SECRET}\n\n".encode(),
+        "large": SECRET.encode() * 10_000,
+        "latin": SECRET.encode() + b"\xe4",
+        "empty": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    for path in ("/nowhere", "/", "lines", "large", "latin", "empty"):
+        line = refused(capsys, APISECRET_FILE=str(tmp_path / path))
+        assert "QABEL_BLOCK_APISECRET_FILE" in line
+        assert SECRET not in line
+
+
+def test_variable_and_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A value and a file for the same option are a usage error."""
+    line = refused(capsys, APISECRET=SECRET, APISECRET_FILE=str(tmp_path / "x"))
+    assert "QABEL_BLOCK_APISECRET and QABEL_BLOCK_APISECRET_FILE" in line
+    assert SECRET not in line
+    assert parsed(APISECRET="", APISECRET_FILE="") == parsed()
+
+
+def test_no_option_looks_like_a_file() -> None:
+    """No option's name ends as the variables do that name files."""
+    assert not [one.name for one in OPTIONS if one.variable.endswith("_FILE")]
+
+
+def test_unknown_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable that nobody reads is a usage error, and a near miss is suggested."""
+    line = refused(capsys, PSQL_DNS=SECRET)
+    assert "'QABEL_BLOCK_PSQL_DNS' is no known variable" in line
+    assert "did you mean QABEL_BLOCK_PSQL_DSN?" in line
+    assert SECRET not in line
+    line = refused(capsys, APISECRET_FIEL=SECRET)
+    assert "did you mean QABEL_BLOCK_APISECRET_FILE?" in line
+    assert "did you mean" not in refused(capsys, XYZZY="")
+    refused(capsys, psql_dsn="x")
+
+
+def test_other_variables() -> None:
+    """Variables of the tests, of workers and of the first user are known, and those
+    of others don't matter."""
+    assert parsed(TEST_X="1", FIRST_USER="a", FIRST_TOKEN="b") == parsed()
+    options = Options({"QABEL": "1", "PATH": "", "QABEL_BLOCKS": "x"})
+    options.parseOptions([])
+
+
 def test_secrets_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     """No password is in an error, nor in what a configuration looks like."""
     for dsn in (f"mysql://u:{SECRET}@h/d", f"host=h password='{SECRET}"):
         assert SECRET not in refused(capsys, "--psql-dsn", dsn)
+    assert SECRET not in refused(capsys, "--dummy", SECRET)
     config = parsed(
         *("--psql-dsn", f"postgresql://u:{SECRET}@h/d", "--apisecret", SECRET)
     )
