@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import TimeoutError as TimedOut
 from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
@@ -17,11 +19,17 @@ from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import not_migrated, require_head
 from qabel_block.ledger.queries import Statement
+from qabel_block.util.cancellation import shield
 from qabel_block.util.threads import ThreadPool
 
 T = TypeVar("T")
 
-BUSY_SECONDS = 10.0
+BUSY_SECONDS = 6.0
+"""How long a statement waits for another process."""
+
+LIMIT_SECONDS = 8.0
+"""How long any call may take. The disk may stall for longer than that."""
+
 _REASONS = {
     sqlite3.SQLITE_BUSY: "it is locked by somebody else",
     sqlite3.SQLITE_CANTOPEN: "its file can't be opened",
@@ -40,16 +48,16 @@ class SqliteDatabase:
     """SQLite 3.35 or later, one thread for changes and one for everything else.
 
     The file must exist, migrated: that also puts it in the mode in which queries
-    don't wait for changes. Another process may use it at the same time; whoever
-    waits for it longer than 10 seconds gives up.
+    don't wait for changes. Another process may use it at the same time.
 
-    :param reactor: where results are delivered.
+    :param reactor: where results are delivered; tells the time.
     :param path: the database's file.
+    :param limit: seconds after which a call is given up.
     """
 
-    def __init__(self, reactor: Any, path: str) -> None:
-        self._changes = SqliteThread(reactor, path, "ledger-changes")
-        self._queries = SqliteThread(reactor, path, "ledger-queries")
+    def __init__(self, reactor: Any, path: str, limit: float = LIMIT_SECONDS) -> None:
+        self._changes = SqliteThread(reactor, path, "ledger-changes", limit)
+        self._queries = SqliteThread(reactor, path, "ledger-queries", limit)
 
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
@@ -66,9 +74,13 @@ class SqliteDatabase:
 
         :raises StorageFull: if the disk is full.
         """
-        return await self._changes.run(
-            lambda connection: _transact(connection, work, durable)
-        )
+        try:
+            return await self._changes.run(
+                lambda connection: _transact(connection, work, durable)
+            )
+        except CallStalled as error:
+            # It is still under way, and may be committed at any time.
+            raise OutcomeUnknown(error.dependency, error.reason) from error
 
     async def start(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
@@ -86,29 +98,63 @@ class SqliteDatabase:
         await self._changes.close()
 
 
-class SqliteThread:
-    """A connection, and the one thread in which it is used."""
+class CallStalled(Unavailable):
+    """A call that had begun did not end in time."""
 
-    def __init__(self, reactor: Any, path: str, name: str) -> None:
+
+class SqliteThread:
+    """A connection, and the one thread in which it is used.
+
+    A call that is stuck in the kernel can't be ended. Those behind it are given up
+    when their time is over, without having begun.
+
+    :param limit: seconds for a call, waiting for those before it included.
+    """
+
+    def __init__(self, reactor: Any, path: str, name: str, limit: float) -> None:
+        self._reactor = reactor
         self._threads = ThreadPool(reactor, limit=1, name=name)
+        self._one_call = DeferredLock()
         self._path = Path(path)
+        self._limit = limit
         self._connection: sqlite3.Connection | None = None
 
     def start(self) -> None:
+        """Get ready."""
         self._threads.start()
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call ``function`` with the connection, in the thread.
 
         :raises StorageFull: if the disk is full.
+        :raises CallStalled: if the call began and does not end in time.
         :raises Unavailable: if the database can't be used.
         """
-        return await self._threads.run(self._call, function)
+        deadline = self._reactor.seconds() + self._limit
+        try:
+            await self._one_call.acquire().addTimeout(self._limit, self._reactor)
+        except TimedOut:
+            reason = "its disk does not answer, or it is too busy"
+            raise Unavailable("database", reason) from None
+        left = max(0.0, deadline - self._reactor.seconds())
+        call = shield(self._release_after(self._threads.run(self._call, function)))
+        try:
+            return await call.addTimeout(left, self._reactor)
+        except TimedOut:
+            reason = f"no answer within {self._limit:g} seconds"
+            raise CallStalled("database", reason) from None
 
     async def close(self) -> None:
-        """Close the connection after everything that was asked for is done."""
-        await self._threads.run(self._disconnect)
+        """Close the connection after the call that is under way."""
+        await self._one_call.acquire()
+        await self._release_after(self._threads.run(self._disconnect))
         self._threads.stop()
+
+    async def _release_after(self, call: Coroutine[Deferred[Any], Any, T]) -> T:
+        try:
+            return await call
+        finally:
+            self._one_call.release()
 
     def _call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import pytest_twisted
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 
-from qabel_block.errors import StorageFull, Unavailable
+from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
 from qabel_block.ledger import queries as ledger_queries
 from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.sql import Statement
-from qabel_block.ledger.sqlite import SqliteDatabase
+from qabel_block.ledger.sqlite import SqliteDatabase, SqliteThread
 
 reactor: Any = global_reactor
 WHEN = "2027-01-15T08:00:00.000000+00:00"
@@ -205,3 +206,61 @@ async def test_close(path: Path) -> None:
     assert change.called
     assert await change == 1
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest_twisted.ensureDeferred
+async def test_change_that_stalls(path: Path) -> None:
+    """A change whose disk does not answer has an unknown outcome once its time is up;
+    those behind it are given up without having begun, and later ones work."""
+    database = SqliteDatabase(reactor, str(path), limit=0.2)
+    await database.start()
+    disk = threading.Event()
+
+    async def stalled(transaction: ITransaction) -> None:
+        await create(transaction, "a")
+        disk.wait()
+
+    first = Deferred.fromCoroutine(database.transact(stalled))
+    second = Deferred.fromCoroutine(
+        database.transact(lambda transaction: create(transaction, "b"))
+    )
+    with pytest.raises(OutcomeUnknown):
+        await first
+    with pytest.raises(Unavailable) as caught:
+        await second
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert await database.fetch(ledger_queries.prefixes_of, user_id=1) == []
+    disk.set()
+    while not await database.fetch(ledger_queries.prefixes_of, user_id=1):
+        pass
+    await database.transact(lambda transaction: create(transaction, "c"))
+    assert await database.fetch(ledger_queries.prefixes_of, user_id=1) == [
+        ("a",),
+        ("c",),
+    ]
+    await database.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_calls_that_stall(path: Path) -> None:
+    """Behind a call that hangs every other one ends in time, and nothing is kept of
+    those that were given up."""
+    thread = SqliteThread(reactor, str(path), "stalled", limit=0.05)
+    thread.start()
+    disk = threading.Event()
+    began: list[object] = []
+    hanging = Deferred.fromCoroutine(thread.run(lambda _: disk.wait()))
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            await thread.run(began.append)
+    with pytest.raises(Unavailable):
+        await hanging
+    disk.set()
+    while True:
+        try:
+            assert await thread.run(lambda _: "works") == "works"
+            break
+        except Unavailable:
+            continue
+    assert began == []
+    await thread.close()
