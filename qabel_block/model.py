@@ -96,6 +96,10 @@ class WriteState:
         become this object if it is not replaced or deleted before.
     :ivar control: bytes of the control files of the restic repository below the
         prefix; ``None`` unless it was asked for.
+    :ivar garbage: bytes of the owner's blobs that were replaced or deleted, and are
+        still in storage.
+    :ivar latest: the time of the newest version that the owner ever stored, in
+        milliseconds since 1970; 0 if there is none.
     """
 
     owner_id: int
@@ -103,6 +107,8 @@ class WriteState:
     current: StoredObject | None
     adopting: bool = False
     control: int | None = None
+    garbage: int = field(default=0, eq=False)
+    latest: int = field(default=0, eq=False)
 
     @property
     def etag(self) -> str | None:
@@ -165,17 +171,12 @@ class RepositoryUsage:
 
 @frozen
 class PendingBlob:
-    """A blob that is complete, but garbage until the ledger points at it.
-
-    :ivar noted: the time stamp of its garbage note. The commit takes exactly
-        this note away, and so finds out if the collector was faster.
-    """
+    """A blob that is complete, but garbage until the ledger points at it."""
 
     blob_key: str
     size: int
     etag: str
     sha256: str
-    noted: str
 
 
 @frozen
@@ -229,10 +230,13 @@ class Change:
     :ivar owner_id: whose storage it counts against.
     :ivar grown: by how many bytes the owner's storage grew; negative when
         space was freed.
+    :ivar outdated: the key of the blob that was replaced although its version is
+        the later one: it must not be found by who rebuilds a lost ledger.
     """
 
     owner_id: int
     grown: int
+    outdated: str | None = None
 
 
 @frozen

@@ -35,7 +35,7 @@ class Versions:
     They are ULIDs: 48 bits of milliseconds since 1970 and 80 random bits, in
     26 characters of Crockford's base 32, which sort as text like the times
     they stand for. Within one process they never go back, whatever the clock
-    does.
+    does, and no version is earlier than the one that it is to replace.
 
     :param now: seconds since 1970.
     :param random_bits: for a number of bits, so many random ones.
@@ -51,12 +51,19 @@ class Versions:
         self._last = 0
         self._lock = threading.Lock()
 
-    def next(self) -> str:
-        """Return a version greater than all that this object made before."""
-        candidate = int(self._now() * 1000) << 80 | self._random_bits(80)
+    def next(self, after: int = 0) -> str:
+        """Return a version greater than all that this object made before.
+
+        :param after: milliseconds since 1970 that it must be later than, though the
+            clock may say otherwise.
+        """
+        milliseconds = int(self._now() * 1000)
         with self._lock:
-            self._last = max(candidate, self._last + 1)
-            value = self._last
+            candidate = milliseconds << 80 | self._random_bits(80)
+            value = self._last = max(candidate, self._last + 1)
+        if after and value >> 80 <= after:
+            # Random anew: other nodes go on from the same version.
+            value = after + 1 << 80 | self._random_bits(80)
         return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -5, -5))
 
 
@@ -92,6 +99,14 @@ def modified_of(key: str) -> int | None:
     """
     version = key.partition("~")[2]
     return int(time_of(version)) if version else None
+
+
+def milliseconds_of(key: str) -> int:
+    """Return when the version of a blob was made, in milliseconds since 1970; 0 for a
+    blob of the legacy server.
+    """
+    version = key.partition("~")[2]
+    return round(time_of(version) * 1000) if version else 0
 
 
 def parse_blob_key(key: str) -> tuple[ObjectName, str | None]:

@@ -83,7 +83,7 @@ async def opened(context: CommandContext) -> AsyncIterator[CommandParts]:
     await database.start()
     try:
         await shield(database.check()).addTimeout(FIRST_ANSWER, reactor, _silent)
-        ledger, maintenance = Ledger(database, now), Maintenance(database, now)
+        ledger, maintenance = Ledger(database, now), Maintenance(database)
         yield CommandParts(database, ledger, maintenance, storage, listing)
     finally:
         context.progress.end()

@@ -18,7 +18,7 @@ from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.repositories import read_control_sizes
 from qabel_block.ledger.write_states import read_write_states
 from qabel_block.model import Change, ObjectName, PendingBlob, StoredObject, WriteState
-from qabel_block.names import is_control_file
+from qabel_block.names import is_control_file, milliseconds_of
 
 Decision = Callable[[WriteState], None]
 """Raises what forbids a change, or returns.
@@ -96,18 +96,16 @@ class LockedStates:
 async def commit_changes(
     transaction: ITransaction,
     changes: Sequence[Commit | Deletion],
-    now: str,
     wait: bool = False,
 ) -> list[Outcome]:
     """Decide about changes one after the other, and make the allowed ones.
 
-    :param now: the time stamp of the changes.
     :param wait: whether to wait for owners whom somebody else has locked, up to
         :data:`~qabel_block.ledger.queries.LOCK_WAIT_MILLISECONDS`. Otherwise
         :class:`OwnerLocked` is the outcome for theirs.
     """
     locked = await _lock(transaction, changes, wait)
-    claims = await _claim(transaction, changes, locked.states, now)
+    claims = await _claim(transaction, changes, locked.states)
     if claims:
         locked = await _lock(transaction, changes, wait)
     outcomes, writes = settle(changes, locked)
@@ -119,7 +117,7 @@ async def commit_changes(
     for prefix, is_new in claims.items():
         if is_new and prefix not in used:
             await transaction.execute(queries.drop_prefix, prefix=prefix)
-    await _note_legacy(transaction, writes, now)
+    await _note_legacy(transaction, writes)
     puts = {name: write for name, write in writes.items() if write.blob}
     deleted = {
         name: write
@@ -127,11 +125,9 @@ async def commit_changes(
         if not write.blob and write.before.current
     }
     if deleted:
-        await transaction.execute(
-            queries.delete_objects, uploads=_records(deleted), now=now
-        )
+        await transaction.execute(queries.delete_objects, uploads=_records(deleted))
     if puts:
-        await transaction.finish(queries.put_objects, uploads=_records(puts), now=now)
+        await transaction.finish(queries.put_objects, uploads=_records(puts))
     return outcomes
 
 
@@ -170,8 +166,11 @@ def settle(
             outcomes.append(error)
             continue
         growth = (blob.size if blob else 0) - (state.size or 0)
-        done = blob or state.current
-        outcomes.append(Change(state.owner_id, growth) if done else None)
+        if blob or state.current:
+            outdated = _outdated(state.current, blob)
+            outcomes.append(Change(state.owner_id, growth, outdated))
+        else:
+            outcomes.append(None)
         grown[state.owner_id] = grown.get(state.owner_id, 0) + growth
         if is_control_file(change.name.path):
             prefix = change.name.prefix
@@ -219,14 +218,13 @@ async def _with_control_sizes(
 def _note(change: Commit | Deletion) -> dict[str, str]:
     if isinstance(change, Deletion):
         return {}
-    return {"blob_key": change.blob.blob_key, "noted": change.blob.noted}
+    return {"blob_key": change.blob.blob_key}
 
 
 async def _claim(
     transaction: ITransaction,
     changes: Sequence[Commit | Deletion],
     states: Sequence[WriteState | None],
-    now: str,
 ) -> dict[str, bool]:
     """Make the prefixes that do not exist but are claimed.
 
@@ -239,7 +237,7 @@ async def _claim(
     }
     return {
         prefix: await transaction.execute(
-            queries.create_prefix, prefix=prefix, user_id=user_id, now=now
+            queries.create_prefix, prefix=prefix, user_id=user_id
         )
         == 1
         for prefix, user_id in sorted(claims.items())
@@ -247,7 +245,7 @@ async def _claim(
 
 
 async def _note_legacy(
-    transaction: ITransaction, writes: dict[ObjectName, Write], now: str
+    transaction: ITransaction, writes: dict[ObjectName, Write]
 ) -> None:
     """Make blobs of the legacy server garbage that nobody has adopted yet.
 
@@ -256,7 +254,18 @@ async def _note_legacy(
     keys = sorted(str(name) for name, write in writes.items() if write.before.adopting)
     if keys:
         notes = json.dumps([{"blob_key": key} for key in keys])
-        await transaction.execute(queries.note_blobs, notes=notes, now=now)
+        await transaction.execute(queries.note_blobs, notes=notes)
+
+
+def _outdated(current: StoredObject | None, blob: PendingBlob | None) -> str | None:
+    """Return the key of the current blob if its version is later than the new one's.
+
+    Of uploads that overlap, the one that began first may be committed last.
+    """
+    # Keys of one object sort by their versions, the legacy server's first.
+    if current and blob and current.blob_key > blob.blob_key:
+        return current.blob_key
+    return None
 
 
 def _stored(blob: PendingBlob | None) -> StoredObject | None:
@@ -273,6 +282,8 @@ def _records(writes: dict[ObjectName, Write]) -> str:
                 **(asdict(write.blob) if write.blob else {}),
                 "owner_id": write.before.owner_id,
                 "grown": write.grown,
+                "freed": write.before.size or 0,
+                "latest": milliseconds_of(write.blob.blob_key) if write.blob else 0,
             }
             for name, write in writes.items()
         ]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from attrs import frozen
 
 from qabel_block.ledger import queries, repository_queries
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
-from qabel_block.ledger.sql import timestamp
 from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import ObjectName
 
@@ -30,14 +28,10 @@ class Erased:
 
 
 class Erasure:
-    """Deletes prefixes in steps, each of which may be the last for now.
+    """Deletes prefixes in steps, each of which may be the last for now."""
 
-    :param now: seconds since 1970.
-    """
-
-    def __init__(self, database: IDatabase, now: Callable[[], float]) -> None:
+    def __init__(self, database: IDatabase) -> None:
         self._database = database
-        self._now = now
 
     async def erase_some(self, prefix: str) -> Erased:
         """Delete some objects below a prefix; all of their blobs become garbage.
@@ -48,7 +42,6 @@ class Erasure:
         :return: what was deleted; no key if nothing is left.
         :raises Unavailable: if the database is down.
         """
-        now = timestamp(self._now())
 
         async def work(transaction: ITransaction) -> Erased:
             (state,) = await lock_write_states(transaction, [ObjectName(prefix, "")])
@@ -66,11 +59,12 @@ class Erasure:
                     "path": path,
                     "owner_id": state.owner_id,
                     "grown": -size,
+                    "freed": size,
                 }
                 for path, _, size in rows
             ]
             await transaction.finish(
-                queries.delete_objects, uploads=json.dumps(records), now=now
+                queries.delete_objects, uploads=json.dumps(records)
             )
             return Erased(
                 sorted(key for _, key, _ in rows), sum(size for _, _, size in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from uuid import uuid4
 
 from sqlalchemy import ClauseElement, bindparam, literal_column, select, update
@@ -10,7 +9,7 @@ from sqlalchemy import ClauseElement, bindparam, literal_column, select, update
 from qabel_block.ledger import maintenance_queries
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.schema import installation
-from qabel_block.ledger.sql import Dialect, statement, timestamp
+from qabel_block.ledger.sql import Dialect, statement
 from qabel_block.model import Installation
 
 SAMPLE = 16
@@ -31,12 +30,12 @@ create_installation = statement(_create)
 """``id``. Changes nothing if there is a row."""
 
 confirm_installation = statement(
-    update(installation).values(
+    lambda dialect: update(installation).values(
         id=bindparam("new_id"),
-        confirmed=bindparam("now", type_=installation.c.confirmed.type),
+        confirmed=dialect.now,
     )
 )
-"""``new_id, now``."""
+"""``new_id``."""
 
 
 class InstallationRecord:
@@ -44,13 +43,10 @@ class InstallationRecord:
 
     All methods raise :class:`~qabel_block.errors.Unavailable` if the database is
     down.
-
-    :param now: seconds since 1970.
     """
 
-    def __init__(self, database: IDatabase, now: Callable[[], float]) -> None:
+    def __init__(self, database: IDatabase) -> None:
         self._database = database
-        self._now = now
 
     async def read(self) -> Installation:
         """Return the ledger's id. At first use it gets one, the same for all nodes."""
@@ -62,12 +58,9 @@ class InstallationRecord:
 
     async def confirm(self, installation_id: str) -> None:
         """Note that the storage has this id, which becomes the ledger's."""
-        now = timestamp(self._now())
 
         async def work(transaction: ITransaction) -> None:
-            await transaction.finish(
-                confirm_installation, new_id=installation_id, now=now
-            )
+            await transaction.finish(confirm_installation, new_id=installation_id)
 
         await self._database.transact(work)
 

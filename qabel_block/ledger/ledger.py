@@ -30,7 +30,6 @@ from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.queries import Statement
 from qabel_block.ledger.repositories import control_ranges
-from qabel_block.ledger.sql import timestamp
 from qabel_block.ledger.write_states import numbered, read_write_states
 from qabel_block.model import (
     Change,
@@ -81,7 +80,7 @@ class Ledger:
     all changes to what a user stores happen one after the other, on whatever
     node.
 
-    :param now: seconds since 1970.
+    :param now: seconds, from whenever.
     :param schedule: what to wait for, so that more is asked together.
     :param record: told of each operation its name and the seconds it took, those
         of waiting and repeating included, also if it failed.
@@ -95,9 +94,8 @@ class Ledger:
         record: OperationRecorder | None = None,
     ) -> None:
         self._database = database
-        self._now = now
         self._record = record
-        self._installation = InstallationRecord(database, now)
+        self._installation = InstallationRecord(database)
         self._write_states = BatchQueue(self._ask_write_states, now, schedule)
         self._finds = BatchQueue(self._ask_finds, now, schedule)
         self._notes = BatchQueue(self._note_blobs, now, schedule)
@@ -126,11 +124,10 @@ class Ledger:
 
         :raises NotOwner: if the prefix exists already.
         """
-        now = self._timestamp()
 
         async def work(transaction: ITransaction) -> None:
             if not await transaction.execute(
-                queries.create_prefix, prefix=name, user_id=user_id, now=now
+                queries.create_prefix, prefix=name, user_id=user_id
             ):
                 raise NotOwner(name)
 
@@ -163,15 +160,12 @@ class Ledger:
         return await self._finds.ask((name, month))
 
     @_recorded
-    async def note_blob(self, key: str) -> str:
+    async def note_blob(self, key: str) -> None:
         """Note a blob that is about to get its final name as garbage.
 
         The note may be lost if the database crashes.
-
-        :return: the note's time stamp, for
-            :class:`~qabel_block.model.PendingBlob`.
         """
-        return await self._notes.ask(key)
+        await self._notes.ask(key)
 
     @_recorded
     async def commit_upload(
@@ -188,8 +182,8 @@ class Ledger:
 
         :param claim_for: the user who gets the prefix if it does not exist.
         :raises NotOwner: if the prefix does not exist and nobody is to get it.
-        :raises BlobCollected: if the blob's note is not there any more as it
-            was noted.
+        :raises BlobCollected: if the blob's note is not there any more, or
+            claimed.
         :raises Exception: what ``decide`` raised. After any of these nothing
             has changed.
         """
@@ -228,19 +222,18 @@ class Ledger:
     async def claim_garbage(self, grace: float, limit: int) -> list[str]:
         """Return blobs that may be deleted now, and that no other node deletes.
 
-        They count as noted anew from now on: a commit of one of them fails, and
-        if they are not forgotten they are returned again after the grace
-        period. A note is dropped if an object points at its blob, or if its key
-        is none, so that no blob can have it.
+        They count as noted anew from now on, by the database's clock: a commit of one
+        of them fails, and if they are not forgotten they are returned again after
+        the grace period. A note is dropped if an object points at its blob, or if its
+        key is none, so that no blob can have it.
 
         :param grace: seconds since the blob was noted.
         :param limit: the largest number to return, and to look at.
         """
-        before, now = timestamp(self._now() - grace), self._timestamp()
 
         async def work(transaction: ITransaction) -> list[str]:
             while rows := await transaction.fetch(
-                queries.stale_notes, before=before, limit=limit
+                queries.stale_notes, age=grace, limit=limit
             ):
                 keys = {key for (key,) in rows}
                 garbage = keys - await _not_garbage(transaction, keys)
@@ -250,7 +243,7 @@ class Ledger:
                     )
                 if garbage:
                     await transaction.execute(
-                        queries.renew_notes, notes=_key_records(garbage), now=now
+                        queries.claim_notes, notes=_key_records(garbage)
                     )
                     return sorted(garbage)
             return []
@@ -269,10 +262,7 @@ class Ledger:
         :param age: count only what was noted so many seconds ago, or before.
         :param limit: what to count up to.
         """
-        before = timestamp(self._now() - age)
-        rows = await self._database.fetch(
-            queries.count_notes, before=before, limit=limit
-        )
+        rows = await self._database.fetch(queries.count_notes, age=age, limit=limit)
         return int(rows[0][0])
 
     async def _ask_write_states(
@@ -295,20 +285,16 @@ class Ledger:
             found[n] = ReadState(StoredObject(*stored), owner_id, traffic)
         return found
 
-    async def _note_blobs(self, keys: Sequence[str]) -> list[str]:
-        noted = self._timestamp()
-        await self._change(
-            queries.note_blobs, durable=False, notes=_key_records(keys), now=noted
-        )
-        return [noted] * len(keys)
+    async def _note_blobs(self, keys: Sequence[str]) -> list[None]:
+        await self._change(queries.note_blobs, durable=False, notes=_key_records(keys))
+        return [None] * len(keys)
 
     async def _commit_changes(
         self, changes: Sequence[Commit | Deletion], wait: bool
     ) -> list[Outcome]:
-        now = self._timestamp()
 
         async def work(transaction: ITransaction) -> list[Outcome]:
-            return await commit_changes(transaction, changes, now, wait)
+            return await commit_changes(transaction, changes, wait)
 
         return await self._database.transact(work)
 
@@ -321,9 +307,6 @@ class Ledger:
             await transaction.finish(statement, **parameters)
 
         await self._database.transact(work, durable)
-
-    def _timestamp(self) -> str:
-        return timestamp(self._now())
 
 
 async def _not_garbage(transaction: ITransaction, keys: set[str]) -> set[str]:

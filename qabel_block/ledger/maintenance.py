@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from qabel_block.ledger import maintenance_queries as statements
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
@@ -17,7 +17,6 @@ from qabel_block.ledger.reconcile import (
     pointers,
     read_states,
 )
-from qabel_block.ledger.sql import timestamp
 from qabel_block.model import (
     BlobRecord,
     ImportedBlob,
@@ -48,13 +47,10 @@ class Maintenance:
 
     Nothing returns more than a page at a time. All methods raise
     :class:`~qabel_block.errors.Unavailable` if the database is down.
-
-    :param now: seconds since 1970.
     """
 
-    def __init__(self, database: IDatabase, now: Callable[[], float]) -> None:
+    def __init__(self, database: IDatabase) -> None:
         self._database = database
-        self._now = now
 
     async def users(self) -> AsyncGenerator[list[int], None]:
         """Return all users who store or own something, page by page, in order."""
@@ -115,9 +111,7 @@ class Maintenance:
     async def begin_adoption(self) -> None:
         """From now on, what is uploaded or deleted replaces a blob of the legacy
         server that is not adopted yet."""
-        await self._change(
-            statements.begin_task, task=ADOPT, now=timestamp(self._now())
-        )
+        await self._change(statements.begin_task, task=ADOPT)
 
     async def end_adoption(self) -> None:
         """All is adopted."""
@@ -168,10 +162,9 @@ class Maintenance:
 
         :return: the keys of the noted ones.
         """
-        now = timestamp(self._now())
 
         async def work(transaction: ITransaction) -> list[str]:
-            return await note_unknown(transaction, blobs, now)
+            return await note_unknown(transaction, blobs)
 
         return await self._database.transact(work)
 
@@ -183,18 +176,16 @@ class Maintenance:
 
         :return: for each whether it was done.
         """
-        now = timestamp(self._now())
 
         async def work(transaction: ITransaction) -> list[bool]:
-            return await enter(transaction, entries, rule, now)
+            return await enter(transaction, entries, rule)
 
         return await self._database.transact(work)
 
     async def count_garbage(self, grace: float) -> int:
         """Return how many blobs were noted as garbage so many seconds ago, or
         before."""
-        before = timestamp(self._now() - grace)
-        rows = await self._database.fetch(statements.count_garbage, before=before)
+        rows = await self._database.fetch(statements.count_garbage, age=grace)
         return int(rows[0][0])
 
     async def top_by_storage(self, month: str, limit: int) -> list[UserUsage]:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ClauseElement,
     ColumnElement,
     Date,
+    Float,
     FromClause,
     Integer,
     Text,
@@ -47,11 +48,13 @@ _downloaded = func.coalesce(traffic.c.traffic, _ZERO)
 _month = bindparam("month", type_=Date())
 
 count_garbage = statement(
-    select(func.count())
-    .select_from(garbage)
-    .where(garbage.c.since <= bindparam("before"))
+    lambda dialect: (
+        select(func.count())
+        .select_from(garbage)
+        .where(garbage.c.since <= dialect.ago(bindparam("age", type_=Float())))
+    )
 )
-"""``before``. Rows: (how many blobs)."""
+"""``age`` in seconds. Rows: (how many blobs)."""
 
 
 def _limited(rows: Select[tuple[int, int, int]]) -> Select[tuple[int, int, int]]:
@@ -214,13 +217,13 @@ is the object of this name or ``NULL``, whether the blob is noted as garbage).""
 
 def _begin_task(dialect: Dialect) -> ClauseElement:
     insert = dialect.insert(unfinished).values(
-        task=bindparam("task"), since=bindparam("now", type_=unfinished.c.since.type)
+        task=bindparam("task"), since=dialect.now
     )
     return insert.on_conflict_do_nothing(index_elements=["task"])
 
 
 begin_task = statement(_begin_task)
-"""``task, now``."""
+"""``task``."""
 
 end_task = statement(delete(unfinished).where(unfinished.c.task == bindparam("task")))
 """``task``."""

@@ -14,17 +14,21 @@ from sqlalchemy import (
     ClauseElement,
     ColumnElement,
     Date,
+    Float,
     FromClause,
     Integer,
     Select,
     Text,
     and_,
     bindparam,
+    case,
     cast,
     delete,
     exists,
+    false,
     func,
     literal_column,
+    not_,
     select,
     true,
     tuple_,
@@ -33,7 +37,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from qabel_block.ledger.schema import (
-    TIMESTAMP,
     alembic_version,
     garbage,
     objects,
@@ -52,7 +55,6 @@ LOCK_WAIT_MILLISECONDS = 1000
 
 _ZERO: ColumnElement[int] = literal_column("0")
 _LOCKED_OWNERS: ColumnElement[str] = literal_column("'qabel_block.locked_owners'")
-_now = bindparam("now", type_=garbage.c.since.type)
 _adopting = exists(
     select(unfinished.c.task).where(unfinished.c.task == literal_column("'adopt'"))
 )
@@ -79,6 +81,8 @@ def _uploads(dialect: Dialect) -> FromClause:
         sha256=Text(),
         owner_id=Integer(),
         grown=BigInteger(),
+        freed=BigInteger(),
+        latest=BigInteger(),
     )
 
 
@@ -105,14 +109,25 @@ def _add_owners(dialect: Dialect) -> ClauseElement:
 
 
 def _lock_owners(dialect: Dialect) -> ClauseElement | None:
-    return _lock(dialect, skip_locked=False)
+    return _lock(dialect, _owners_of_names(dialect), skip_locked=False)
 
 
 def _lock_free_owners(dialect: Dialect) -> ClauseElement | None:
-    return _lock(dialect, skip_locked=True)
+    return _lock(dialect, _owners_of_names(dialect), skip_locked=True)
 
 
-def _lock(dialect: Dialect, skip_locked: bool) -> ClauseElement | None:
+def _lock_free_note_owners(dialect: Dialect) -> ClauseElement | None:
+    return _lock(dialect, _note_owners(dialect), skip_locked=True)
+
+
+def _owners_of_names(dialect: Dialect) -> Select[Any]:
+    names = _names(dialect)
+    return select(prefixes.c.user_id).join(names, prefixes.c.name == names.c.prefix)
+
+
+def _lock(
+    dialect: Dialect, owners: Select[Any], skip_locked: bool
+) -> ClauseElement | None:
     """Lock owners' rows, and keep in a setting of the transaction whose they are.
 
     Only so can a later statement tell: a row that it could lock itself may have been
@@ -120,11 +135,9 @@ def _lock(dialect: Dialect, skip_locked: bool) -> ClauseElement | None:
     """
     if not dialect.locks_rows:
         return None
-    names = _names(dialect)
-    of_names = select(prefixes.c.user_id).join(names, prefixes.c.name == names.c.prefix)
     locked = (
         select(users.c.user_id)
-        .where(users.c.user_id.in_(of_names))
+        .where(users.c.user_id.in_(owners))
         .order_by(users.c.user_id)
         .with_for_update(skip_locked=skip_locked)
         .subquery()
@@ -139,15 +152,15 @@ def _lock(dialect: Dialect, skip_locked: bool) -> ClauseElement | None:
     )
 
 
-def _is_locked(dialect: Dialect) -> ColumnElement[bool]:
-    """Whether the transaction has locked the row in ``users``."""
+def _is_locked(dialect: Dialect, user_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether the transaction has locked this user's row."""
     if not dialect.locks_rows:
         return true()
     user_ids = func.string_to_array(
         func.current_setting(_LOCKED_OWNERS), literal_column("','")
     )
     array = cast(select(user_ids).scalar_subquery(), ARRAY(Integer))
-    return users.c.user_id == func.any(array)
+    return user_id == func.any(array)
 
 
 def _limit_lock_wait(dialect: Dialect) -> ClauseElement | None:
@@ -169,6 +182,8 @@ def _targets_of(names: FromClause) -> Select[Any]:
         prefixes.c.user_id,
         func.coalesce(users.c.size, _ZERO),
         _adopting,
+        func.coalesce(users.c.garbage, _ZERO),
+        func.coalesce(users.c.latest, _ZERO),
         *_stored,
     ).select_from(
         names.join(prefixes, prefixes.c.name == names.c.prefix)
@@ -181,7 +196,7 @@ def _change_targets(dialect: Dialect) -> ClauseElement:
     names = _noted_names(dialect)
     noted = select(_ZERO).select_from(garbage).where(_still_noted(names))
     return _targets_of(names).add_columns(
-        noted.exists().correlate(names), _is_locked(dialect)
+        noted.exists().correlate(names), _is_locked(dialect, users.c.user_id)
     )
 
 
@@ -206,11 +221,8 @@ def _find(dialect: Dialect) -> ClauseElement:
 
 def _note_blobs(dialect: Dialect) -> ClauseElement:
     notes = dialect.records("notes", blob_key=Text())
-    return _noted_now(dialect, select(notes.c.blob_key, _now).where(true()))
-
-
-def _noted_now(dialect: Dialect, keys: Select[Any]) -> ClauseElement:
-    insert = dialect.insert(garbage).from_select(["blob_key", "since"], keys)
+    rows = select(notes.c.blob_key, dialect.now).where(true())
+    insert = dialect.insert(garbage).from_select(["blob_key", "since"], rows)
     return insert.on_conflict_do_update(
         index_elements=["blob_key"], set_={"since": insert.excluded.since}
     )
@@ -233,14 +245,11 @@ def _noted_names(dialect: Dialect) -> FromClause:
         prefix=Text(),
         path=Text(),
         blob_key=Text(),
-        noted=TIMESTAMP,
     )
 
 
 def _still_noted(names: FromClause) -> ColumnElement[bool]:
-    return and_(
-        garbage.c.blob_key == names.c.blob_key, garbage.c.since == names.c.noted
-    )
+    return and_(garbage.c.blob_key == names.c.blob_key, garbage.c.claimed.is_(false()))
 
 
 def _noted(dialect: Dialect) -> ClauseElement:
@@ -252,20 +261,28 @@ def _noted(dialect: Dialect) -> ClauseElement:
 
 def _note_replaced(dialect: Dialect) -> ClauseElement:
     uploads = _uploads(dialect)
+    columns = ["blob_key", "since", "owner_id", "size"]
     replaced = (
-        select(objects.c.blob_key, _now)
+        select(objects.c.blob_key, dialect.now, uploads.c.owner_id, objects.c.size)
         .select_from(uploads.join(objects, _named(uploads)))
         .where(true())
         .order_by(objects.c.blob_key)
     )
-    return _noted_now(dialect, replaced)
+    insert = dialect.insert(garbage).from_select(columns, replaced)
+    return insert.on_conflict_do_update(
+        index_elements=["blob_key"],
+        set_={name: insert.excluded[name] for name in columns[1:]},
+    )
 
 
 def _put_objects(dialect: Dialect) -> ClauseElement:
     uploads = _uploads(dialect)
     changed = ("blob_key", "size", "etag", "sha256")
     rows = select(
-        uploads.c.prefix, uploads.c.path, *(uploads.c[name] for name in changed), _now
+        uploads.c.prefix,
+        uploads.c.path,
+        *(uploads.c[name] for name in changed),
+        dialect.now,
     ).where(true())
     insert = dialect.insert(objects).from_select(
         ["prefix", "path", *changed, "created"], rows
@@ -277,12 +294,14 @@ def _put_objects(dialect: Dialect) -> ClauseElement:
 
 
 def grow_owners(dialect: Dialect) -> ClauseElement:
-    """Let owners grow by what objects do; of the records it needs the last two."""
+    """Let owners grow by what objects do; of the records it needs the last four."""
     uploads = _uploads(dialect)
     sums = (
         select(
             uploads.c.owner_id,
             cast(func.sum(uploads.c.grown), BigInteger).label("grown"),
+            cast(func.sum(uploads.c.freed), BigInteger).label("freed"),
+            func.max(uploads.c.latest).label("latest"),
         )
         .group_by(uploads.c.owner_id)
         .subquery()
@@ -290,7 +309,13 @@ def grow_owners(dialect: Dialect) -> ClauseElement:
     return (
         update(users)
         .where(users.c.user_id == sums.c.owner_id)
-        .values(size=func.coalesce(users.c.size, _ZERO) + sums.c.grown)
+        .values(
+            size=func.coalesce(users.c.size, _ZERO) + sums.c.grown,
+            garbage=users.c.garbage + func.coalesce(sums.c.freed, _ZERO),
+            latest=case(
+                (sums.c.latest > users.c.latest, sums.c.latest), else_=users.c.latest
+            ),
+        )
     )
 
 
@@ -315,7 +340,7 @@ def _create_prefix(dialect: Dialect) -> ClauseElement:
         .values(
             name=bindparam("prefix"),
             user_id=bindparam("user_id"),
-            created=bindparam("now"),
+            created=dialect.now,
         )
         .on_conflict_do_nothing(index_elements=["name"])
     )
@@ -354,6 +379,37 @@ def _pointed_at(dialect: Dialect) -> ClauseElement:
     )
 
 
+def _note_owners(dialect: Dialect) -> Select[Any]:
+    return select(garbage.c.owner_id).where(_is_noted(dialect))
+
+
+def _shrink_garbage(dialect: Dialect) -> ClauseElement:
+    sums = (
+        select(
+            garbage.c.owner_id,
+            cast(func.sum(garbage.c.size), BigInteger).label("freed"),
+        )
+        .where(_is_noted(dialect))
+        .group_by(garbage.c.owner_id)
+        .subquery()
+    )
+    return (
+        update(users)
+        .where(users.c.user_id == sums.c.owner_id)
+        .where(_is_locked(dialect, users.c.user_id))
+        .values(garbage=users.c.garbage - sums.c.freed)
+    )
+
+
+def _forget_notes(dialect: Dialect) -> ClauseElement:
+    has_user = exists(
+        select(users.c.user_id).where(users.c.user_id == garbage.c.owner_id)
+    )
+    # A comparison with NULL is not true.
+    kept = and_(has_user, not_(_is_locked(dialect, garbage.c.owner_id)))
+    return delete(garbage).where(_is_noted(dialect)).where(not_(kept))
+
+
 def _is_noted(dialect: Dialect) -> ColumnElement[bool]:
     notes = dialect.records("notes", blob_key=Text())
     return garbage.c.blob_key.in_(select(notes.c.blob_key))
@@ -378,15 +434,16 @@ prefixes_of = statement(
 """``user_id``. Rows: (prefix), oldest first, without those of repositories."""
 
 create_prefix = statement(_create_prefix)
-"""``prefix, user_id, now``. Touches no row if somebody has the prefix."""
+"""``prefix, user_id``. Touches no row if somebody has the prefix."""
 
 drop_prefix = statement(delete(prefixes).where(prefixes.c.name == bindparam("prefix")))
 """``prefix``. For one that was made in the same transaction."""
 
 write_states = statement(_write_states)
 """``names``: records of (n, prefix, path). Rows: (n, owner, bytes used, whether
-the legacy server's blobs are still being adopted, then the object's blob key, size,
-ETag and SHA-256, all ``NULL`` if there is none); none without the prefix."""
+the legacy server's blobs are still being adopted, the owner's bytes of garbage and
+newest version's time, then the object's blob key, size, ETag and SHA-256, all
+``NULL`` if there is none); none without the prefix."""
 
 lock_write_states = statement(_add_owners, _lock_owners, _write_states)
 """As ``write_states``, for changes: the owners' rows in ``users`` are locked, made if
@@ -398,15 +455,15 @@ find = statement(_find)
 SHA-256, owner, the owner's traffic of the month)."""
 
 note_blobs = statement(_note_blobs)
-"""``notes``: records of (blob_key); ``now``."""
+"""``notes``: records of (blob_key)."""
 
 lock_free_changes = statement(
     _add_owners, _lock_free_owners, _lock_notes, _change_targets
 )
 """As ``lock_write_states``, for uploads and deletions; owners whom somebody else has
-locked are not waited for. ``names``: records of (n, prefix, path, blob_key, noted),
-the last two for uploads only. Rows: as there, then whether the blob's note is still
-there as it was noted, if so it is locked, and whether the owner is locked here."""
+locked are not waited for. ``names``: records of (n, prefix, path, blob_key), the last
+for uploads only. Rows: as there, then whether the blob's note is still there and
+nobody has claimed it, if so it is locked, and whether the owner is locked here."""
 
 lock_changes = statement(
     _limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _change_targets
@@ -418,13 +475,14 @@ noted = statement(_noted)
 
 put_objects = statement(_note_replaced, _put_objects, grow_owners, _forget_uploaded)
 """``uploads``: records of (prefix, path, blob_key, size, etag, sha256, owner_id,
-grown); ``now``."""
+grown, freed, latest): by how many bytes the owner's objects and garbage grow, and
+when the version was made."""
 
 enter_objects = statement(_put_objects, grow_owners)
 """As ``put_objects``, for blobs that have no note; what they replace gets none."""
 
 delete_objects = statement(_note_replaced, grow_owners, _delete_objects)
-"""``uploads``: records of (prefix, path, owner_id, grown); ``now``."""
+"""``uploads``: records of (prefix, path, owner_id, grown, freed)."""
 
 drop_objects = statement(_delete_objects, grow_owners)
 """As ``delete_objects``, for objects without blobs."""
@@ -433,36 +491,59 @@ add_traffic = statement(_add_traffic)
 """``counts``: records of (user_id, month, traffic), no two of the same user and
 month."""
 
+
+def _old(dialect: Dialect) -> ColumnElement[bool]:
+    return garbage.c.since <= dialect.ago(bindparam("age", type_=Float()))
+
+
 stale_notes = statement(
-    select(garbage.c.blob_key)
-    .where(garbage.c.since <= bindparam("before"))
+    lambda dialect: (
+        select(garbage.c.blob_key)
+        .where(_old(dialect))
+        .order_by(garbage.c.since)
+        .limit(bindparam("limit"))
+        .offset(_ZERO)
+        .with_for_update(skip_locked=True)
+    )
+)
+"""``age`` in seconds, ``limit``. Rows: (blob key), locked, none that somebody else
+holds."""
+
+owner_notes = statement(
+    select(garbage.c.blob_key, garbage.c.size)
+    .where(garbage.c.owner_id == bindparam("owner_id", type_=Integer()))
+    .where(garbage.c.claimed.is_(false()))
     .order_by(garbage.c.since)
     .limit(bindparam("limit"))
     .offset(_ZERO)
     .with_for_update(skip_locked=True)
 )
-"""``before, limit``. Rows: (blob key), locked, none that somebody else holds."""
+"""``owner_id, limit``. Rows: (blob key, bytes), the oldest first, locked, none that
+somebody else holds or deletes."""
 
 count_notes = statement(
-    select(func.count()).select_from(
+    lambda dialect: select(func.count()).select_from(
         select(garbage.c.since)
-        .where(garbage.c.since <= bindparam("before"))
+        .where(_old(dialect))
         .limit(bindparam("limit"))
         .offset(_ZERO)
         .subquery()
     )
 )
-"""``before, limit``. Rows: (how many notes, up to the limit)."""
+"""``age`` in seconds, ``limit``. Rows: (how many notes, up to the limit)."""
 
 pointed_at = statement(_pointed_at)
 """``notes``: records of (prefix, path, blob_key). Rows: (blob key)."""
 
-renew_notes = statement(
+claim_notes = statement(
     lambda dialect: (
-        update(garbage).where(_is_noted(dialect)).values(since=bindparam("now"))
+        update(garbage)
+        .where(_is_noted(dialect))
+        .values(since=dialect.now, claimed=true())
     )
 )
-"""``notes``: records of (blob_key); ``now``."""
-
-forget_notes = statement(lambda dialect: delete(garbage).where(_is_noted(dialect)))
 """``notes``: records of (blob_key)."""
+
+forget_notes = statement(_lock_free_note_owners, _shrink_garbage, _forget_notes)
+"""``notes``: records of (blob_key). Those of owners whom somebody else has locked
+stay."""

@@ -21,6 +21,7 @@ from qabel_block.model import (
     ObjectName,
     WriteState,
 )
+from qabel_block.names import milliseconds_of
 
 
 def blob_records(blobs: Sequence[ListedBlob]) -> str:
@@ -56,13 +57,12 @@ It may be called more than once and in any thread.
 
 
 async def enter(
-    transaction: ITransaction, entries: Sequence[ImportedBlob], rule: Rule, now: str
+    transaction: ITransaction, entries: Sequence[ImportedBlob], rule: Rule
 ) -> list[bool]:
     """Decide about some blobs, and enter the allowed ones.
 
     Of several of one name, the first that is allowed is.
 
-    :param now: the time stamp of the change.
     :return: for each whether it is an object now.
     """
     # The owners are locked first: from here on nobody changes an object of theirs.
@@ -76,9 +76,7 @@ async def enter(
             chosen.setdefault(entry.name, n)
     if chosen:
         uploads = [_record(entries[n], states[n]) for n in chosen.values()]
-        await transaction.finish(
-            queries.enter_objects, uploads=json.dumps(uploads), now=now
-        )
+        await transaction.finish(queries.enter_objects, uploads=json.dumps(uploads))
     entered = set(chosen.values())
     return [n in entered for n in range(len(entries))]
 
@@ -93,6 +91,7 @@ def _record(entry: ImportedBlob, state: WriteState | None) -> dict[str, object]:
         "sha256": entry.sha256,
         "owner_id": state.owner_id,
         "grown": entry.size - (state.size or 0),
+        "latest": milliseconds_of(entry.blob_key),
     }
 
 
@@ -135,11 +134,10 @@ async def drop(
 
 
 async def note_unknown(
-    transaction: ITransaction, blobs: Sequence[ListedBlob], now: str
+    transaction: ITransaction, blobs: Sequence[ListedBlob]
 ) -> list[str]:
     """Note blobs as garbage, those of which the ledger knows nothing.
 
-    :param now: the time stamp of the notes.
     :return: the keys of the noted ones.
     """
     states = await lock_write_states(transaction, [blob.name for blob in blobs])
@@ -153,5 +151,5 @@ async def note_unknown(
     ]
     if strange:
         notes = json.dumps([{"blob_key": key} for key in sorted(strange)])
-        await transaction.finish(note_blobs, notes=notes, now=now)
+        await transaction.finish(note_blobs, notes=notes)
     return strange

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime, timezone
 
 from qabel_block.errors import NotOwner
 from qabel_block.ledger import queries, repository_queries
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
-from qabel_block.ledger.sql import timestamp
 from qabel_block.model import RepositoryUsage
 from qabel_block.names import CONTROL_TYPES
 
@@ -33,13 +32,10 @@ class RepositoryTable:
 
     All methods raise :class:`~qabel_block.errors.Unavailable` if the database is
     down.
-
-    :param now: seconds since 1970.
     """
 
-    def __init__(self, database: IDatabase, now: Callable[[], float]) -> None:
+    def __init__(self, database: IDatabase) -> None:
         self._database = database
-        self._now = now
 
     async def create(self, user_id: int, name: str, prefix: str) -> bool:
         """Give a user a repository below a new prefix.
@@ -47,7 +43,6 @@ class RepositoryTable:
         :return: whether it is new; if the user has one of this name, nothing changes.
         :raises NotOwner: if the prefix exists already.
         """
-        now = timestamp(self._now())
 
         async def work(transaction: ITransaction) -> bool:
             if not await transaction.execute(
@@ -55,11 +50,10 @@ class RepositoryTable:
                 user_id=user_id,
                 name=name,
                 prefix=prefix,
-                now=now,
             ):
                 return False
             if not await transaction.execute(
-                queries.create_prefix, prefix=prefix, user_id=user_id, now=now
+                queries.create_prefix, prefix=prefix, user_id=user_id
             ):
                 raise NotOwner
             return True

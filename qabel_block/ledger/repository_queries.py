@@ -38,7 +38,7 @@ def _create_repository(dialect: Dialect) -> ClauseElement:
             user_id=bindparam("user_id"),
             name=bindparam("name"),
             prefix=bindparam("prefix"),
-            created=bindparam("now"),
+            created=dialect.now,
         )
         .on_conflict_do_nothing(index_elements=["user_id", "name"])
     )
@@ -63,7 +63,7 @@ def _control_sizes(dialect: Dialect) -> ClauseElement:
 
 
 create_repository = statement(_create_repository)
-"""``user_id, name, prefix, now``. Touches no row if the user has one of this name."""
+"""``user_id, name, prefix``. Touches no row if the user has one of this name."""
 
 repository_prefix = statement(
     select(repositories.c.prefix).where(

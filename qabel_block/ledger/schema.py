@@ -1,7 +1,9 @@
 """The ledger's tables, as the newest migration leaves them.
 
 ``users``
-    who stores something, and how many bytes in all.
+    who stores something: bytes of all objects and of all noted garbage, and when
+    the newest version was made that was ever committed (milliseconds since 1970,
+    as the version says).
 ``prefixes``
     who owns a prefix. Those from before ``created`` was kept have a time stamp
     in the first moments of 1970, in the order in which they were made.
@@ -10,7 +12,9 @@
 ``objects``
     which blob an object is.
 ``garbage``
-    blobs that no object points at, or not yet, and since when.
+    blobs that no object points at, or not yet, and since when. ``claimed`` are those
+    that somebody deletes. Owner and size are those of the object that a blob was; a
+    blob that never was one counts for nobody.
 
 ``repositories``
     which prefix holds the files of a restic repository (PROTOCOL section 11).
@@ -26,14 +30,16 @@ The first three are the legacy server's (PROTOCOL section 8). The revisions
 below ``migrations/`` are what makes the tables; here they are described for the
 sake of :mod:`qabel_block.ledger.queries`.
 
-Time stamps and months go in as text (ISO 8601 in UTC, and ``YYYY-MM-01``):
-PostgreSQL casts it, and SQLite, which has no such types, compares it as text.
+Time stamps are the database's own (:attr:`qabel_block.ledger.sql.Dialect.now`), so
+that nodes whose clocks differ agree. Months go in as text (``YYYY-MM-01``).
+PostgreSQL casts text to either; SQLite, which has no such types, compares it.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Date,
     DateTime,
@@ -44,6 +50,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 TIMESTAMP = DateTime(timezone=True).with_variant(Text(), "sqlite")
@@ -55,6 +62,8 @@ users = Table(
     metadata,
     Column("user_id", Integer, primary_key=True, autoincrement=False),
     Column("size", BigInteger, server_default="0"),
+    Column("garbage", BigInteger, nullable=False, server_default="0"),
+    Column("latest", BigInteger, nullable=False, server_default="0"),
 )
 
 prefixes = Table(
@@ -97,7 +106,11 @@ garbage = Table(
     metadata,
     Column("blob_key", Text, primary_key=True),
     Column("since", TIMESTAMP, nullable=False),
+    Column("claimed", Boolean, nullable=False, server_default=false()),
+    Column("owner_id", Integer),
+    Column("size", BigInteger, nullable=False, server_default="0"),
     Index("garbage_by_age", "since"),
+    Index("garbage_by_owner", "owner_id", "since"),
 )
 
 repositories = Table(

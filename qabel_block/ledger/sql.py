@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
 
@@ -12,6 +12,7 @@ from attrs import frozen
 from sqlalchemy import (
     JSON,
     ClauseElement,
+    ColumnElement,
     FromClause,
     Table,
     bindparam,
@@ -25,6 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg2
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import Dialect as SqlAlchemyDialect
+from sqlalchemy.sql.functions import Function
 from sqlalchemy.types import NullType, TypeEngine
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -68,11 +70,15 @@ class Dialect:
     """What SQLAlchemy has no common words for.
 
     :ivar insert: builds an ``INSERT`` that knows ``ON CONFLICT``.
+    :ivar now: the present time stamp, by the database's clock.
+    :ivar ago: for seconds the time stamp of so long ago, by the same clock.
     :ivar locks_rows: whether a transaction locks rows, rather than all of the
         database.
     """
 
     insert: Callable[[Table], postgresql.Insert | sqlite.Insert]
+    now: ColumnElement[Any]
+    ago: Callable[[ColumnElement[float]], ColumnElement[Any]]
     locks_rows: bool
     _sqlalchemy: SqlAlchemyDialect
     _records: Callable[[str, dict[str, TypeEngine[Any]]], FromClause]
@@ -142,9 +148,33 @@ def _sqlite_records(parameter: str, columns: dict[str, TypeEngine[Any]]) -> From
     ).subquery()
 
 
-_POSTGRES = Dialect(postgresql.insert, True, psycopg2.dialect(), _postgres_records)
+def _postgres_ago(seconds: ColumnElement[float]) -> ColumnElement[Any]:
+    zero: ColumnElement[int] = literal_column("0")
+    return func.now() - func.make_interval(*[zero] * 6, seconds)
+
+
+def _sqlite_ago(seconds: ColumnElement[float]) -> ColumnElement[Any]:
+    return Function(SQLITE_AGO, seconds)
+
+
+SQLITE_AGO = "time_stamp_ago"
+"""A function that each connection to SQLite must have: :func:`time_stamp_ago`."""
+
+_POSTGRES = Dialect(
+    postgresql.insert,
+    func.now(),
+    _postgres_ago,
+    True,
+    psycopg2.dialect(),
+    _postgres_records,
+)
 _SQLITE = Dialect(
-    sqlite.insert, False, pysqlite.dialect(paramstyle="named"), _sqlite_records
+    sqlite.insert,
+    _sqlite_ago(literal_column("0")),
+    _sqlite_ago,
+    False,
+    pysqlite.dialect(paramstyle="named"),
+    _sqlite_records,
 )
 
 Part = ClauseElement | Callable[[Dialect], ClauseElement | None]
@@ -171,10 +201,7 @@ def statement(*parts: Part) -> Statement:
     )
 
 
-def timestamp(seconds: float) -> str:
-    """Return a time in a form that sorts as text and that PostgreSQL casts.
-
-    :param seconds: since 1970.
-    """
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+def time_stamp_ago(seconds: float) -> str:
+    """Return a time stamp, by this machine's clock, in a form that sorts as text."""
+    moment = datetime.now(timezone.utc) - timedelta(seconds=seconds)
     return moment.isoformat(timespec="microseconds")

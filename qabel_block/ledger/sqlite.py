@@ -19,6 +19,7 @@ from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import not_migrated, require_head
 from qabel_block.ledger.queries import Statement
+from qabel_block.ledger.sql import SQLITE_AGO, time_stamp_ago
 from qabel_block.util.cancellation import shield
 from qabel_block.util.threads import ThreadPool
 
@@ -188,6 +189,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     connection.execute("PRAGMA synchronous = FULL")
+    connection.create_function(SQLITE_AGO, 1, time_stamp_ago)
     return connection
 
 

@@ -10,6 +10,7 @@ from attrs import asdict
 from qabel_block.ledger import queries
 from qabel_block.ledger.interfaces import ITransaction, Row
 from qabel_block.model import ObjectName, StoredObject, WriteState
+from qabel_block.names import milliseconds_of
 
 
 async def lock_write_states(
@@ -33,9 +34,17 @@ def read_write_states(count: int, rows: Sequence[Row]) -> list[WriteState | None
     """Read what :data:`~qabel_block.ledger.queries.write_states` returned for so
     many names."""
     states: list[WriteState | None] = [None] * count
-    for n, owner_id, used, adopting, *stored in rows:
+    for n, owner_id, used, adopting, garbage, latest, *stored in rows:
         current = None if stored[0] is None else StoredObject(*stored)
+        if current is not None:
+            # One that was made before the column was.
+            latest = max(latest, milliseconds_of(current.blob_key))
         states[n] = WriteState(
-            owner_id, used, current, adopting=bool(adopting) and current is None
+            owner_id,
+            used,
+            current,
+            adopting=bool(adopting) and current is None,
+            garbage=garbage,
+            latest=latest,
         )
     return states

@@ -167,19 +167,19 @@ class Uploads:
         if upload.length is not None and upload.length > self._max_body_size:
             raise BodyTooLarge
         state = await self._decide(upload, state, upload.length or 0)
-        version = self._versions.next()
+        version = self._versions.next(after=state.latest)
         key = blob_key(upload.name, version)
         writer = await self._storage.create(key)
         try:
             await self._receive(upload, state, body, writer)
             sha256 = await body.sha256()
             check_digest(upload.digests, sha256)
-            noted = await self._ledger.note_blob(key)
+            await self._ledger.note_blob(key)
             await writer.finish()
         except BaseException:
             await writer.abort()
             raise
-        blob = PendingBlob(key, body.size, f'"{version}"', sha256, noted)
+        blob = PendingBlob(key, body.size, f'"{version}"', sha256)
         async with self._locks.hold(upload.name):
             await self._commit(upload, blob)
         return blob.etag
@@ -227,6 +227,8 @@ class Uploads:
         except BlockError:
             await self._forget(blob.blob_key)
             raise
+        if change.outdated is not None:
+            await self._forget(change.outdated)
         self._publish(ChangeEvent(upload.name, blob.etag))
         self._record_usage(
             UsageEvent(
@@ -238,7 +240,8 @@ class Uploads:
         )
 
     async def _forget(self, key: str) -> None:
-        """Remove the blob of a refused upload now rather than an hour later."""
+        """Remove a blob now rather than an hour later: of an upload that was refused,
+        or of one with a later version that this one has replaced."""
         try:
             await self._storage.delete([key])
             await self._ledger.forget_garbage([key])

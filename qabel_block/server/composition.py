@@ -175,7 +175,7 @@ def compose(
         sockets,
     )
     repositories = Repositories(
-        RepositoryTable(database, now), ledger, uploads, record_usage
+        RepositoryTable(database), ledger, uploads, record_usage
     )
     # Not left to nginx, which would be told where a repository is.
     restic = ResticAPI(

@@ -15,6 +15,7 @@ from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
+PLUGIN = (sys.executable, "-m", "twisted", "qabel-block")
 _LISTENING = re.compile(r"listening on [^\n]*?127\.0\.0\.1[^\n]*?(\d+)")
 
 
@@ -37,7 +38,7 @@ class ServerProcess:
         self,
         *options: str,
         environment: dict[str, str] | None = None,
-        command: tuple[str, ...] = (sys.executable, "-m", "twisted", "qabel-block"),
+        command: tuple[str, ...] = PLUGIN,
     ) -> None:
         self.options = options
         self.command = command

@@ -11,6 +11,7 @@ from qabel_block.names import (
     Versions,
     blob_key,
     is_control_file,
+    milliseconds_of,
     parse_blob_key,
     time_of,
 )
@@ -94,3 +95,23 @@ def test_no_other_key(key: str) -> None:
 def test_control_files(path: str, control: bool) -> None:
     """Control files are what locks, forgets and prunes."""
     assert is_control_file(path) is control
+
+
+@given(st.integers(0, 2**47), st.integers(0, 2**47))
+def test_later_than_what_it_replaces(now: int, before: int) -> None:
+    """A version is later than the one it replaces, whatever the clock says, and two
+    nodes that replace the same one make different versions."""
+    key = blob_key(ObjectName("p", "a"), Versions(lambda: before / 1000).next())
+    nodes = [Versions(lambda: now / 1000) for _ in range(2)]
+    keys = {
+        blob_key(ObjectName("p", "a"), node.next(after=milliseconds_of(key)))
+        for node in nodes
+    }
+    assert len(keys) == 2
+    if before:
+        assert all(milliseconds_of(later) > milliseconds_of(key) for later in keys)
+
+
+def test_time_of_a_legacy_blob() -> None:
+    """A blob of the legacy server is earlier than all others."""
+    assert milliseconds_of("p/a") == 0

@@ -9,13 +9,15 @@ import httpx
 
 from tests.integration.cli.conftest import Installation
 from tests.support.accounting import AccountingDouble
-from tests.support.server import ServerProcess
+from tests.support.server import PLUGIN, ServerProcess
 
 LARGE = 2**40
 
 
 @contextmanager
-def serving(installation: Installation, *users: int) -> Iterator[list[httpx.Client]]:
+def serving(
+    installation: Installation, *users: int, command: tuple[str, ...] = PLUGIN
+) -> Iterator[list[httpx.Client]]:
     """Run a server; give a client for each of the users."""
     with AccountingDouble() as accounting:
         for user_id in users:
@@ -25,6 +27,7 @@ def serving(installation: Installation, *users: int) -> Iterator[list[httpx.Clie
             *("--accounting-host", accounting.url, "--apisecret", accounting.secret),
             "--dummy-cache",
             environment=installation.storage.environment,
+            command=command,
         )
         with server:
             yield [

@@ -44,7 +44,7 @@ def legacy(empty_installation: Installation) -> Installation:
     fill(empty_installation.dsn, empty_installation.storage, USERS)
     change(
         empty_installation.dsn,
-        f"INSERT INTO users VALUES ({ANN}, 5), ({OTHER}, 1000)",
+        f"INSERT INTO users (user_id, size) VALUES ({ANN}, 5), ({OTHER}, 1000)",
         f"INSERT INTO traffic VALUES ({ANN}, '2027-01-01', 5)",
     )
     return empty_installation

@@ -71,7 +71,7 @@ def _garbage(installation: Installation) -> None:
         f"('p/{number}~{VERSION}', '2001-01-01T00:00:00.000000+00:00')"
         for number in range(COUNT)
     )
-    change(installation.dsn, f"INSERT INTO garbage VALUES {rows}")
+    change(installation.dsn, f"INSERT INTO garbage (blob_key, since) VALUES {rows}")
 
 
 HALVES = {

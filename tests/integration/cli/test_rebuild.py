@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.integration.cli.conftest import Installation, on_sqlite, on_two
 from tests.integration.cli.server import serving, size, url
 from tests.integration.ledger.support import change
 from tests.support.database import query
 from tests.support.legacy import LegacyDirectory
+from tests.support.server import PLUGIN
 
 ANN, BOB = 7, 8
 P, Q = "p", "q"
@@ -141,3 +145,43 @@ def test_wrong_storage(local: Installation) -> None:
     assert (ended.status, ended.out) == (2, "")
     assert "is it the right one?" in ended.err
     assert len(_rows(local.dsn)) == 1
+
+
+@on_sqlite
+@pytest.mark.skipif(not shutil.which("faketime"), reason="faketime is not installed")
+def test_clock_that_was_put_back(local: Installation) -> None:
+    """What was stored after the clock had been put back is what rebuild finds, also in
+    place of something that was deleted before."""
+    _own(local.dsn)
+    with serving(local, ANN) as (ann,):
+        for path in ("replaced", "deleted"):
+            _post(ann, P, path, b"old")
+        assert ann.delete(url(P, "deleted")).status_code == 204
+    behind = ("faketime", "-f", "-10m", *PLUGIN)
+    with serving(local, ANN, command=behind) as (ann,):
+        for path in ("replaced", "deleted"):
+            _post(ann, P, path, b"new")
+    change(local.dsn, "DELETE FROM objects", "DELETE FROM garbage")
+    assert local.run("rebuild").status == 0
+    with serving(local, ANN) as (ann,):
+        for path in ("replaced", "deleted"):
+            assert ann.get(url(P, path)).content == b"new"
+
+
+@on_two
+def test_overlapping_uploads(installation: Installation) -> None:
+    """Of two uploads that overlap, rebuild finds the one that was committed last,
+    though it began first."""
+    _own(installation.dsn)
+    with serving(installation, ANN, ANN) as (ann, other):
+
+        def content() -> Iterator[bytes]:
+            yield b"began first"
+            _post(other, P, "a", b"began last")
+
+        assert ann.post(url(P, "a"), content=content()).status_code == 204
+        assert ann.get(url(P, "a")).content == b"began first"
+    change(installation.dsn, "DELETE FROM objects", "DELETE FROM garbage")
+    assert installation.run("rebuild").status == 0
+    with serving(installation, ANN) as (ann,):
+        assert ann.get(url(P, "a")).content == b"began first"

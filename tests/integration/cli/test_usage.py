@@ -13,7 +13,8 @@ def _fill(dsn: str) -> None:
     month = month_of(time.time())
     change(
         dsn,
-        "INSERT INTO users VALUES (1, 100), (2, 3000), (3, NULL), (4, 100)",
+        "INSERT INTO users (user_id, size)"
+        " VALUES (1, 100), (2, 3000), (3, NULL), (4, 100)",
         f"INSERT INTO traffic VALUES (1, '{month}', 7), (5, '{month}', 5000)",
         "INSERT INTO traffic VALUES (1, '2001-01-01', 9999999), (2, '2001-02-01', 1)",
     )

@@ -66,7 +66,7 @@ def _plant(installation: Installation) -> None:
     change(
         installation.dsn,
         f"UPDATE users SET size = size + 5 WHERE user_id = {ANN}",
-        "INSERT INTO users VALUES (99, 7)",
+        "INSERT INTO users (user_id, size) VALUES (99, 7)",
         "INSERT INTO objects (prefix, path, blob_key, size, etag, created)"
         " SELECT 'ghost', path, blob_key, size, etag, created"
         " FROM objects WHERE path = 'ok'",
@@ -177,7 +177,7 @@ def test_text(local: Installation) -> None:
     change(
         local.dsn,
         f"INSERT INTO prefixes (name, user_id) VALUES ('{P}', {ANN})",
-        f"INSERT INTO users VALUES ({ANN}, 1234)",
+        f"INSERT INTO users (user_id, size) VALUES ({ANN}, 1234)",
     )
     local.storage.put(f"{P}/a~{OLD}", b"x")
     ended = run_tool("verify", *local.places, "--repair", "--quiet")

@@ -65,8 +65,8 @@ async def noted(ledger: Ledger, name: ObjectName, size: int = 10) -> PendingBlob
     """Note a blob as if it had just been written."""
     version = _versions.next()
     key = blob_key(name, version)
-    note = await ledger.note_blob(key)
-    return PendingBlob(key, size, f'"{version}"', f"{size:064x}", note)
+    await ledger.note_blob(key)
+    return PendingBlob(key, size, f'"{version}"', f"{size:064x}")
 
 
 async def upload(ledger: Ledger, name: ObjectName, size: int = 10) -> PendingBlob:
@@ -92,6 +92,16 @@ def change(dsn: str, *statements: str) -> None:
         with closing(psycopg2.connect(dsn)) as connection, connection:
             for statement in statements:
                 connection.cursor().execute(statement)
+
+
+def age_garbage(dsn: str, seconds: float) -> None:
+    """Let all garbage be noted so long before, as if that time had passed."""
+    since = (
+        f"strftime('%Y-%m-%dT%H:%M:%f', since, '-{seconds} seconds') || '000+00:00'"
+        if dsn.startswith("sqlite:///")
+        else f"since - interval '{seconds} seconds'"
+    )
+    change(dsn, f"UPDATE garbage SET since = {since}")
 
 
 @contextmanager

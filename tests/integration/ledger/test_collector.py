@@ -18,8 +18,8 @@ from qabel_block.operations import collector as module
 from qabel_block.operations.collector import Collector
 from tests.integration.ledger.support import (
     OWNER,
-    MovableTime,
     P,
+    age_garbage,
     at_once,
     logged,
     name,
@@ -97,12 +97,12 @@ async def garbage(ledger: Ledger, number: int) -> list[str]:
 
 @pytest_twisted.ensureDeferred
 async def test_old_and_young(
-    collector: Collector, ledger: Ledger, blobs: Blobs, now: MovableTime, dsn: str
+    collector: Collector, ledger: Ledger, blobs: Blobs, dsn: str
 ) -> None:
     """Old garbage is deleted and forgotten; young garbage and objects stay."""
     old = await garbage(ledger, 3)
     await upload(ledger, name("b"))
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     (young,) = await garbage(ledger, 1)
     assert await collector.collect() == 3
     assert blobs.keys == old
@@ -129,21 +129,17 @@ async def test_batches(
 
 @pytest_twisted.ensureDeferred
 async def test_rounds(
-    collector: Collector,
-    ledger: Ledger,
-    blobs: Blobs,
-    clock: Clock,
-    now: MovableTime,
+    collector: Collector, ledger: Ledger, blobs: Blobs, clock: Clock, dsn: str
 ) -> None:
     """Once started it collects at once and then at every interval, until it is
     stopped."""
     first = await garbage(ledger, 1)
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     collector.start()
     await settled(collector)
     assert blobs.keys == first
     second = await garbage(ledger, 1)
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     clock.advance(INTERVAL - 1)
     await settled(collector)
     assert blobs.keys == first
@@ -163,13 +159,13 @@ async def test_storage_down(
     ledger: Ledger,
     blobs: Blobs,
     clock: Clock,
-    now: MovableTime,
     failure: Exception,
+    dsn: str,
 ) -> None:
     """When storage fails that is one line in the log, the garbage stays noted, and
     later rounds delete it."""
     keys = await garbage(ledger, 2)
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     blobs.failure = failure
     with logged() as events:
         collector.start()
@@ -180,7 +176,7 @@ async def test_storage_down(
     assert str(failure) in str(formatEvent(line))
     assert blobs.deleted == []
     blobs.failure = None
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     clock.advance(INTERVAL)
     await settled(collector)
     assert blobs.keys == keys
@@ -189,23 +185,19 @@ async def test_storage_down(
 
 @pytest_twisted.ensureDeferred
 async def test_mistakes_do_not_end_it(
-    collector: Collector,
-    ledger: Ledger,
-    blobs: Blobs,
-    clock: Clock,
-    now: MovableTime,
+    collector: Collector, ledger: Ledger, blobs: Blobs, clock: Clock, dsn: str
 ) -> None:
     """An error nobody thought of is logged with its traceback, and the next round
     takes place."""
     keys = await garbage(ledger, 1)
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     blobs.failure = RuntimeError("a mistake")
     with logged() as events:
         collector.start()
         await settled(collector)
     assert len(tracebacks(events)) == 1
     blobs.failure = None
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     clock.advance(INTERVAL)
     await settled(collector)
     assert blobs.keys == keys
@@ -225,22 +217,18 @@ async def test_failure_is_passed_on(
 
 @pytest_twisted.ensureDeferred
 async def test_one_round_at_a_time(
-    collector: Collector,
-    ledger: Ledger,
-    blobs: Blobs,
-    clock: Clock,
-    now: MovableTime,
+    collector: Collector, ledger: Ledger, blobs: Blobs, clock: Clock, dsn: str
 ) -> None:
     """No round begins while another is under way, however long that takes."""
     await garbage(ledger, 1)
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     blobs.gate = Deferred()
     collector.start()
     while not blobs.calls:
         await ledger.storage_used(OWNER)
     await garbage(ledger, 1)
     second = Deferred.fromCoroutine(collector.collect(grace=0))
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     clock.advance(5 * INTERVAL)
     await ledger.storage_used(OWNER)
     assert blobs.calls == 1
@@ -256,14 +244,13 @@ async def test_stop_waits(
     collector: Collector,
     ledger: Ledger,
     blobs: Blobs,
-    now: MovableTime,
     dsn: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stopping waits for the batch under way, and no further batch begins."""
     monkeypatch.setattr(module, "BATCH", 2)
     await garbage(ledger, 3)
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     blobs.gate = Deferred()
     collector.start()
     while not blobs.calls:
@@ -291,14 +278,13 @@ async def test_two_nodes(
     other_ledger: Ledger,
     blobs: Blobs,
     clock: Clock,
-    now: MovableTime,
     dsn: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two nodes that collect at the same time delete each blob once."""
     monkeypatch.setattr(module, "BATCH", 4)
     keys = await garbage(ledger, 30)
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     nodes = [collecting(node, blobs, clock) for node in (ledger, other_ledger)]
     counts = await at_once(node.collect() for node in nodes)
     assert sum(count for count in counts if isinstance(count, int)) == 30

@@ -22,8 +22,6 @@ from qabel_block.model import ObjectName, WriteState
 from tests.integration.ledger.conftest import database_at
 from tests.integration.ledger.support import at_once, logged, tracebacks
 
-WHEN = "2027-01-15T08:00:00.000000+00:00"
-
 increase = statement(update(users).values(size=users.c.size + bindparam("by")))
 count_prefixes = statement(select(func.count()).select_from(prefixes))
 delete_prefixes = statement(delete(prefixes))
@@ -32,7 +30,7 @@ mistaken = Statement("SELEKT 1", ("SELEKT 1",))
 
 async def create(transaction: ITransaction, name: str, user_id: int = 1) -> int:
     return await transaction.execute(
-        ledger_queries.create_prefix, prefix=name, user_id=user_id, now=WHEN
+        ledger_queries.create_prefix, prefix=name, user_id=user_id
     )
 
 
@@ -83,7 +81,7 @@ async def test_finish(
             for name in first:
                 await create(transaction, name)
             await transaction.finish(
-                ledger_queries.create_prefix, prefix=last, user_id=1, now=WHEN
+                ledger_queries.create_prefix, prefix=last, user_id=1
             )
             return last
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import cast
 
 import psycopg2
@@ -9,16 +10,21 @@ import pytest
 import pytest_twisted
 
 from qabel_block.errors import BlobCollected
+from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
+from qabel_block.names import milliseconds_of
 from tests.integration.ledger.support import (
+    OTHER,
     OWNER,
-    MovableTime,
     P,
+    Q,
+    age_garbage,
     allow,
     at_once,
     change,
     name,
     noted,
+    overwrite,
     upload,
 )
 from tests.support.database import query
@@ -34,7 +40,7 @@ async def ledger(ledger: Ledger) -> Ledger:
 
 
 @pytest_twisted.ensureDeferred
-async def test_old_garbage(ledger: Ledger, now: MovableTime) -> None:
+async def test_old_garbage(ledger: Ledger, dsn: str) -> None:
     """What was replaced, deleted or never committed may be deleted once it is as
     old as the grace period, and not before."""
     replaced = await upload(ledger, name("a"))
@@ -42,24 +48,22 @@ async def test_old_garbage(ledger: Ledger, now: MovableTime) -> None:
     deleted = await upload(ledger, name("b"))
     await ledger.delete(name("b"), allow)
     given_up = await noted(ledger, name("c"))
-    now.seconds += GRACE - 1
+    age_garbage(dsn, GRACE - 1)
     assert await ledger.claim_garbage(GRACE, 10) == []
-    now.seconds += 1
+    age_garbage(dsn, 1)
     assert set(await ledger.claim_garbage(GRACE, 10)) == {
         blob.blob_key for blob in (replaced, deleted, given_up)
     }
 
 
 @pytest_twisted.ensureDeferred
-async def test_age_counts_from_the_replacement(
-    ledger: Ledger, now: MovableTime
-) -> None:
+async def test_age_counts_from_the_replacement(ledger: Ledger, dsn: str) -> None:
     """A blob that was an object's for long is young garbage."""
     blob = await upload(ledger, name("a"))
-    now.seconds += 10 * GRACE
+    age_garbage(dsn, 10 * GRACE)
     await upload(ledger, name("a"))
     assert await ledger.claim_garbage(GRACE, 10) == []
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     assert await ledger.claim_garbage(GRACE, 10) == [blob.blob_key]
 
 
@@ -72,18 +76,16 @@ async def test_oldest_first(ledger: Ledger) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_claimed_once(
-    ledger: Ledger, other_ledger: Ledger, now: MovableTime
-) -> None:
+async def test_claimed_once(ledger: Ledger, other_ledger: Ledger, dsn: str) -> None:
     """Nobody else gets what is claimed, until the grace period is over again;
     what is forgotten is never claimed again."""
     lost = (await noted(ledger, name("a"))).blob_key
     done = (await noted(ledger, name("b"))).blob_key
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     assert await ledger.claim_garbage(GRACE, 10) == [lost, done]
     assert await other_ledger.claim_garbage(GRACE, 10) == []
     await ledger.forget_garbage([done])
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     assert await other_ledger.claim_garbage(GRACE, 10) == [lost]
 
 
@@ -97,12 +99,12 @@ async def test_forgetting(ledger: Ledger, dsn: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_counting(ledger: Ledger, now: MovableTime) -> None:
+async def test_counting(ledger: Ledger, dsn: str) -> None:
     """What is noted is counted, up to a limit, and by its age."""
     assert await ledger.garbage(0, 10) == 0
     for number in range(3):
         await noted(ledger, name(f"old-{number}"))
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     await noted(ledger, name("young"))
     assert await ledger.garbage(0, 10) == 4
     assert await ledger.garbage(0, 2) == 2
@@ -110,10 +112,10 @@ async def test_counting(ledger: Ledger, now: MovableTime) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_late_commit(ledger: Ledger, now: MovableTime) -> None:
+async def test_late_commit(ledger: Ledger, dsn: str) -> None:
     """An upload whose blob was claimed in the meantime is not committed."""
     blob = await noted(ledger, name("a"))
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     assert await ledger.claim_garbage(GRACE, 10) == [blob.blob_key]
     with pytest.raises(BlobCollected):
         await ledger.commit_upload(name("a"), blob, allow, None)
@@ -162,11 +164,11 @@ async def test_legacy_blob(ledger: Ledger, dsn: str) -> None:
     """A blob of the legacy server, adopted in place, is garbage once its object is
     replaced, and not before."""
     key = f"{P}/blocks/a"
-    note = await ledger.note_blob(key)
+    await ledger.note_blob(key)
     change(
         dsn,
         "INSERT INTO objects (prefix, path, blob_key, size, etag, created)"
-        f" VALUES ('{P}', 'blocks/a', '{key}', 5, '\"1\"', '{note}')",
+        f" SELECT '{P}', 'blocks/a', '{key}', 5, '\"1\"', since FROM garbage",
         f"INSERT INTO users (user_id, size) VALUES ({OWNER}, 5)",
     )
     assert await ledger.claim_garbage(0, 10) == []
@@ -186,12 +188,10 @@ async def test_no_blob_key(ledger: Ledger, dsn: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_claims_at_once(
-    ledger: Ledger, other_ledger: Ledger, now: MovableTime
-) -> None:
+async def test_claims_at_once(ledger: Ledger, other_ledger: Ledger, dsn: str) -> None:
     """Nodes that claim at the same time share all garbage and overlap in none."""
     keys = {(await noted(ledger, name("a"))).blob_key for _ in range(40)}
-    now.seconds += GRACE
+    age_garbage(dsn, GRACE)
     outcomes = await at_once(
         (ledger, other_ledger)[n % 2].claim_garbage(GRACE, 5) for n in range(12)
     )
@@ -216,3 +216,117 @@ async def test_commit_under_way(ledger: Ledger, dsn: str) -> None:
         assert await ledger.claim_garbage(0, 10) == [free.blob_key]
     finally:
         connection.close()
+
+
+def sums(dsn: str) -> dict[int, int]:
+    """Return the bytes of garbage of each owner who has any."""
+    rows = query(dsn, "SELECT user_id, garbage FROM users WHERE garbage <> 0")
+    return dict(rows)
+
+
+def added_up(dsn: str) -> dict[int, int]:
+    rows = query(
+        dsn,
+        "SELECT owner_id, sum(size) FROM garbage WHERE owner_id IS NOT NULL"
+        " GROUP BY owner_id",
+    )
+    return {owner_id: int(bytes_) for owner_id, bytes_ in rows if bytes_}
+
+
+@pytest_twisted.ensureDeferred
+async def test_bytes_of_garbage(ledger: Ledger, dsn: str) -> None:
+    """What an owner's garbage takes is kept exactly: what was replaced or deleted
+    counts until it is forgotten, what never was an object does not."""
+    await ledger.create_prefix(OTHER, Q)
+    for size in (10, 20, 30):
+        await upload(ledger, name("a"), size)
+        await upload(ledger, name("b", Q), size)
+    await ledger.delete(name("b", Q), allow)
+    await noted(ledger, name("c"), 1000)
+    assert sums(dsn) == added_up(dsn) == {OWNER: 30, OTHER: 60}
+    state = await ledger.state(name("new"))
+    assert state is not None
+    assert state.garbage == 30
+    (first, second, *_) = await ledger.claim_garbage(0, 2)
+    assert sums(dsn) == {OWNER: 30, OTHER: 60}
+    await ledger.forget_garbage([first])
+    await ledger.forget_garbage([first, second])
+    assert sums(dsn) == added_up(dsn) == {OWNER: 20, OTHER: 50}
+
+
+@pytest_twisted.ensureDeferred
+async def test_bytes_of_garbage_at_once(
+    ledger: Ledger, other_ledger: Ledger, dsn: str
+) -> None:
+    """Nodes that change and collect at the same time keep the sums exact."""
+    nodes = (ledger, other_ledger)
+
+    async def collect(node: Ledger) -> None:
+        for _ in range(5):
+            await node.forget_garbage(await node.claim_garbage(0, 3))
+
+    changes = [overwrite(nodes[n % 2], name("ab"[n % 2]), n) for n in range(40)]
+    deletions = [nodes[n % 2].delete(name("ab"[n % 2]), allow) for n in range(6)]
+    outcomes = await at_once([*changes, *deletions, *map(collect, nodes)])
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    # With no grace period the collector takes what is not committed yet.
+    assert all(isinstance(failure, BlobCollected) for failure in failed)
+    assert sums(dsn) == added_up(dsn)
+
+
+@pytest_twisted.ensureDeferred
+async def test_forgotten_user(ledger: Ledger, dsn: str) -> None:
+    """Notes of a user who is gone can be forgotten."""
+    await upload(ledger, name("a"))
+    await ledger.delete(name("a"), allow)
+    change(dsn, f"DELETE FROM users WHERE user_id = {OWNER}")
+    await ledger.forget_garbage(await ledger.claim_garbage(0, 10))
+    assert query(dsn, "SELECT * FROM garbage") == []
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_forgetting_beside_a_locked_owner(ledger: Ledger, dsn: str) -> None:
+    """The notes of an owner whom somebody else has locked stay, and are forgotten the
+    next time; others go."""
+    await upload(ledger, name("a"))
+    await ledger.delete(name("a"), allow)
+    pending = await noted(ledger, name("b"))
+    keys = await ledger.claim_garbage(0, 10)
+    with closing(psycopg2.connect(dsn)) as holder:
+        holder.cursor().execute("SELECT FROM users FOR UPDATE")
+        await ledger.forget_garbage(keys)
+        left = [key for (key,) in query(dsn, "SELECT blob_key FROM garbage")]
+        assert left == [key for key in keys if key != pending.blob_key]
+        holder.rollback()
+    await ledger.forget_garbage(keys)
+    assert query(dsn, "SELECT * FROM garbage") == []
+    assert sums(dsn) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_clock_of_a_node(ledger: Ledger, other_database: IDatabase) -> None:
+    """Garbage ages by the database's clock, whatever a node takes for the time."""
+    await noted(ledger, name("a"))
+    ahead = Ledger(other_database, lambda: 4e9)
+    assert await ahead.claim_garbage(GRACE, 10) == []
+    assert await ahead.garbage(GRACE, 10) == 0
+    assert await ahead.garbage(0, 10) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_newest_version(ledger: Ledger) -> None:
+    """The ledger remembers the time of an owner's newest version, also of one that was
+    deleted."""
+    assert await latest(ledger) == 0
+    blob = await upload(ledger, name("a"))
+    made = milliseconds_of(blob.blob_key)
+    assert await latest(ledger) == made
+    await ledger.delete(name("a"), allow)
+    assert await latest(ledger) == made
+
+
+async def latest(ledger: Ledger) -> int:
+    state = await ledger.state(name("a"))
+    assert state is not None
+    return state.latest

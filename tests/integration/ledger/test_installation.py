@@ -13,7 +13,6 @@ from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Installation
 from tests.integration.ledger.support import (
     OWNER,
-    MovableTime,
     P,
     at_once,
     name,
@@ -22,16 +21,14 @@ from tests.integration.ledger.support import (
 
 
 @pytest.fixture
-def record(database: IDatabase, now: MovableTime) -> InstallationRecord:
-    return InstallationRecord(database, now)
+def record(database: IDatabase) -> InstallationRecord:
+    return InstallationRecord(database)
 
 
 @pytest_twisted.ensureDeferred
-async def test_first_use(
-    ledger: Ledger, other_database: IDatabase, now: MovableTime
-) -> None:
+async def test_first_use(ledger: Ledger, other_database: IDatabase) -> None:
     """Of many nodes that use a ledger first, all find the same id, a UUID4."""
-    others = [InstallationRecord(other_database, now) for _ in range(5)]
+    others = [InstallationRecord(other_database) for _ in range(5)]
     first, *rest = await at_once([ledger.installation(), *(o.read() for o in others)])
     assert UUID(str(first)).version == 4
     assert rest == [Installation(str(first), confirmed=False)] * 5

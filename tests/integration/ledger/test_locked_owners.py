@@ -87,7 +87,9 @@ async def test_others_go_on(ledger: Ledger, holder: Any, dsn: str) -> None:
 @pytest_twisted.ensureDeferred
 async def test_more_locked_owners_than_connections(ledger: Ledger, holder: Any) -> None:
     """Many locked owners take no connection from the others."""
-    holder.cursor().execute("INSERT INTO users SELECT generate_series(1000, 1030), 0")
+    holder.cursor().execute(
+        "INSERT INTO users (user_id) SELECT generate_series(1000, 1030)"
+    )
     holder.commit()
     for user_id in range(1000, 1030):
         await ledger.create_prefix(user_id, of(user_id))

@@ -21,7 +21,6 @@ from qabel_block.names import parse_blob_key
 from tests.integration.ledger.support import (
     OTHER,
     OWNER,
-    MovableTime,
     P,
     Q,
     allow,
@@ -43,8 +42,8 @@ async def ledger(ledger: Ledger) -> Ledger:
 
 
 @pytest.fixture
-def inventory(database: IDatabase, now: MovableTime) -> Maintenance:
-    return Maintenance(database, now)
+def inventory(database: IDatabase) -> Maintenance:
+    return Maintenance(database)
 
 
 def entry(
@@ -259,7 +258,7 @@ async def test_sizes(ledger: Ledger, inventory: Maintenance, dsn: str) -> None:
     change(
         dsn,
         f"UPDATE users SET size = NULL WHERE user_id = {OWNER}",
-        "INSERT INTO users VALUES (50, NULL), (51, 3)",
+        "INSERT INTO users (user_id, size) VALUES (50, NULL), (51, 3)",
     )
     everybody = [OWNER, OTHER, 50, 51, 52]
     wrong = [SizeMismatch(OWNER, 0, 5), SizeMismatch(51, 3, 0)]

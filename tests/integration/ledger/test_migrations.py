@@ -45,7 +45,7 @@ def make_legacy(dsn: str) -> None:
     make_legacy_tables(dsn)
     change(
         dsn,
-        f"INSERT INTO users VALUES ({OWNER}, 0), (99, NULL)",
+        f"INSERT INTO users (user_id, size) VALUES ({OWNER}, 0), (99, NULL)",
         f"INSERT INTO prefixes VALUES {rows}",
         f"INSERT INTO traffic VALUES ({OWNER}, '2027-01-01', 5)",
     )
@@ -132,7 +132,7 @@ def test_description_is_true(dsn: str) -> None:
 
 def test_upgrade_twice(dsn: str) -> None:
     """Bringing a database to the schema it has changes nothing."""
-    change(dsn, "INSERT INTO users VALUES (1, 5)")
+    change(dsn, "INSERT INTO users (user_id, size) VALUES (1, 5)")
     upgrade(dsn)
     assert query(dsn, "SELECT user_id, size FROM users") == [(1, 5)]
 
@@ -168,7 +168,8 @@ def test_down_and_up_again(legacy_dsn: str, kind: str) -> None:
     upgrade(legacy_dsn)
     change(
         legacy_dsn,
-        "INSERT INTO garbage VALUES ('p/a', '2027-01-15T08:00:00.000000+00:00')",
+        "INSERT INTO garbage (blob_key, since)"
+        " VALUES ('p/a', '2027-01-15T08:00:00.000000+00:00')",
         f"UPDATE users SET size = 9 WHERE user_id = {OWNER}",
     )
     downgrade(legacy_dsn, LEGACY)

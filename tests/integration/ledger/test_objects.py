@@ -246,13 +246,12 @@ async def test_legacy_users(ledger: Ledger, dsn: str, legacy: str) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_blob_without_note(ledger: Ledger, dsn: str) -> None:
-    """A blob whose note is gone or isn't the same any more is not committed, and
-    nothing changes."""
+    """A blob whose note is gone or claimed is not committed, and nothing changes."""
     first = await upload(ledger, name("a"), 10)
     forgotten = await noted(ledger, name("a"), 20)
     await ledger.forget_garbage([forgotten.blob_key])
     claimed = await noted(ledger, name("a"), 30)
-    await ledger.note_blob(claimed.blob_key)
+    assert await ledger.claim_garbage(0, 10) == [claimed.blob_key]
     for blob in (forgotten, claimed):
         with pytest.raises(BlobCollected):
             await ledger.commit_upload(name("a"), blob, allow, None)

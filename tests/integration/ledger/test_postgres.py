@@ -211,7 +211,7 @@ async def test_lock_held_by_somebody_else(opened: Opened, dsn: str) -> None:
     stays usable."""
     change(
         dsn,
-        "INSERT INTO users VALUES (1, 0)",
+        "INSERT INTO users (user_id, size) VALUES (1, 0)",
         "INSERT INTO prefixes (name, user_id) VALUES ('p', 1)",
     )
     database = opened(dsn, connections=1, deadline=0.5)
@@ -236,7 +236,7 @@ async def test_lock_held_by_somebody_else(opened: Opened, dsn: str) -> None:
 async def test_deadlock(opened: Opened, dsn: str) -> None:
     """Of two transactions that wait for each other the one that the server ends is
     done again, and both are committed."""
-    change(dsn, "INSERT INTO users VALUES (1, 0), (2, 0)")
+    change(dsn, "INSERT INTO users (user_id, size) VALUES (1, 0), (2, 0)")
     database = opened(dsn)
     both_began: Deferred[None] = Deferred()
     began = []
@@ -307,7 +307,7 @@ async def test_swallowed_error(opened: Opened, dsn: str) -> None:
     database = opened(dsn)
 
     async def work(transaction: ITransaction) -> None:
-        await transaction.execute(sql("INSERT INTO users VALUES (1, 0)"))
+        await transaction.execute(sql("INSERT INTO users (user_id) VALUES (1)"))
         with pytest.raises(psycopg2.Error):
             await transaction.execute(sql("SELECT 1/0"))
 

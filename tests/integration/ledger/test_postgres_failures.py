@@ -25,8 +25,6 @@ from tests.support.postgres import PostgresServer, databases_on
 
 reactor: Any = global_reactor
 
-WHEN = "2027-01-15T08:00:00.000000+00:00"
-
 
 @pytest.fixture
 def server(own_postgres: PostgresServer) -> Iterator[PostgresServer]:
@@ -76,7 +74,6 @@ async def create(transaction: ITransaction, name: str) -> int:
         queries.create_prefix,
         prefix=name,
         user_id=1,
-        now=WHEN,
     )
 
 
@@ -221,9 +218,7 @@ async def test_lost_during_commit(
         nonlocal attempts
         attempts += 1
         if together:
-            await transaction.finish(
-                queries.create_prefix, prefix="a", user_id=1, now=WHEN
-            )
+            await transaction.finish(queries.create_prefix, prefix="a", user_id=1)
         else:
             await create(transaction, "a")
 
@@ -306,7 +301,7 @@ async def test_silence_within_a_transaction(
     proxy: Proxy, through: Callable[..., PostgresDatabase], dsn: str
 ) -> None:
     """A client that vanishes in a transaction doesn't keep its locks."""
-    change(dsn, "INSERT INTO users VALUES (1, 0)")
+    change(dsn, "INSERT INTO users (user_id, size) VALUES (1, 0)")
     database = through(deadline=0.3)
     never: Deferred[None] = Deferred()
 

@@ -12,7 +12,12 @@ import pytest
 from sqlalchemy import bindparam, literal, select
 
 from qabel_block.ledger import maintenance_queries, queries
-from qabel_block.ledger.sql import Statement, statement
+from qabel_block.ledger.sql import (
+    SQLITE_AGO,
+    Statement,
+    statement,
+    time_stamp_ago,
+)
 
 STATEMENTS: dict[str, Statement] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
@@ -45,6 +50,7 @@ def test_sqlite_understands(name: str, migrated_sqlite: Path) -> None:
     """SQLite can prepare every statement."""
     it = STATEMENTS[name]
     with closing(sqlite3.connect(migrated_sqlite)) as connection:
+        connection.create_function(SQLITE_AGO, 1, time_stamp_ago)
         for text in it.sqlite:
             parameters = dict.fromkeys(named(text, SQLITE_PARAMETER), 1)
             assert connection.execute(f"EXPLAIN {text}", parameters).fetchall()
@@ -95,5 +101,6 @@ def test_several_parts() -> None:
 
 def test_claims_pass_by_what_is_locked() -> None:
     """Stale notes are locked where the database has row locks."""
-    assert queries.stale_notes.postgres.endswith("FOR UPDATE SKIP LOCKED")
-    assert "FOR UPDATE" not in queries.stale_notes.sqlite[0]
+    for it in (queries.stale_notes, queries.owner_notes):
+        assert it.postgres.endswith("FOR UPDATE SKIP LOCKED")
+        assert "FOR UPDATE" not in it.sqlite[0]

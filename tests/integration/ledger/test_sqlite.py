@@ -22,7 +22,6 @@ from qabel_block.ledger.sql import Statement
 from qabel_block.ledger.sqlite import SqliteDatabase, SqliteThread
 
 reactor: Any = global_reactor
-WHEN = "2027-01-15T08:00:00.000000+00:00"
 
 
 def sql(text: str) -> Statement:
@@ -31,7 +30,7 @@ def sql(text: str) -> Statement:
 
 async def create(transaction: ITransaction, name: str = "a") -> int:
     return await transaction.execute(
-        ledger_queries.create_prefix, prefix=name, user_id=1, now=WHEN
+        ledger_queries.create_prefix, prefix=name, user_id=1
     )
 
 

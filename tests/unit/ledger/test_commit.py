@@ -35,7 +35,7 @@ def _commit(path: str, size: int, version: str = "1") -> Commit:
 
 
 def _blob(key: str, size: int) -> PendingBlob:
-    return PendingBlob(key, size, f'"{key}"', "0" * 64, "now")
+    return PendingBlob(key, size, f'"{key}"', "0" * 64)
 
 
 def _free(states: list[WriteState | None]) -> LockedStates:
@@ -180,3 +180,16 @@ def test_control_files_count_for_the_next() -> None:
     ]
     settle(changes, _free([WriteState(1, 0, None, control=1)] * 6))
     assert seen == [1, 6, 6, 1, 8]
+
+
+def test_overlapping_uploads() -> None:
+    """Whoever commits an upload is told of the version that it replaces if that is
+    the later one."""
+    current = StoredObject("p/a~5", 5, '"5"', None)
+    commits = [_commit("a", 1, "4"), _commit("a", 1, "6"), _commit("a", 1, "5")]
+    outcomes, _ = settle(commits, _free([WriteState(1, 5, current)] * 3))
+    assert outcomes == [
+        Change(1, -4, outdated="p/a~5"),
+        Change(1, 0),
+        Change(1, 0, outdated="p/a~6"),
+    ]
