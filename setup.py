@@ -37,7 +37,6 @@ setup(
     install_requires=[
         "alembic>=1.16",
         "attrs>=24.2",
-        "autobahn>=24.4",
         "boto3>=1.40,<2",
         "klein>=24.8",
         "prometheus-client>=0.22,<1",
@@ -49,6 +48,7 @@ setup(
         "txpostgres>=1.7,<2",
         "txredisapi>=1.4.11,<2",
         "werkzeug>=3.1",
+        "wsproto>=1.2,<2",
         "zope.interface>=7.2",
     ],
     entry_points={"console_scripts": ["qabel-block = qabel_block.cli.main:main"]},

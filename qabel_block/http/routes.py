@@ -18,7 +18,8 @@ from qabel_block.http.headers import conditions, field, json_answer, json_body
 from qabel_block.http.openapi import DOCUMENT
 from qabel_block.http.problems import answer_failure
 from qabel_block.http.transport.request import StreamingRequest
-from qabel_block.http.websocket import WebSockets, check_handshake
+from qabel_block.http.websocket.handshake import check_handshake
+from qabel_block.http.websocket.sockets import WebSockets
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account, ObjectName
 from qabel_block.names import PATH_LIMIT, PATH_PATTERN, PREFIX_PATTERN

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 from qabel_block.http.transport.interfaces import SiteRecorder
+from qabel_block.http.websocket.socket import SocketRecorder
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.ledger import OperationRecorder
 from qabel_block.operations.usage import TransferRecorder, UsageEvent
@@ -33,6 +34,10 @@ class Instrumentation:
 
     def requests(self) -> SiteRecorder | None:
         """Return who is told of connections and requests."""
+        return None
+
+    def sockets(self) -> SocketRecorder | None:
+        """Return who is told of WebSockets."""
         return None
 
     def thread_wait(self) -> Callable[[float], None] | None:

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.http.transport.interfaces import SiteRecorder
-from qabel_block.http.websocket import WebSocket
+from qabel_block.http.websocket.socket import SocketRecorder
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.ledger import OperationRecorder
 from qabel_block.metrics.accounts import (
@@ -19,7 +19,7 @@ from qabel_block.metrics.accounts import (
 from qabel_block.metrics.definitions import DOWNLOAD, UPLOAD, Metrics
 from qabel_block.metrics.instrument import Instrumentation
 from qabel_block.metrics.ledger import ledger_recorder
-from qabel_block.metrics.push import MeasuredNotifier, MeasuredSocket
+from qabel_block.metrics.push import MeasuredNotifier, MeasuredSockets
 from qabel_block.metrics.requests import MeasuredRequests
 from qabel_block.metrics.storage import MeasuredStorage, watch_s3
 from qabel_block.metrics.transfers import (
@@ -43,7 +43,6 @@ class MeasuredInstrumentation(Instrumentation):
         self._now = now
         self._kinds: dict[object, Callable[..., Any]] = {
             RecentAccounts: partial(MeasuredRecentAccounts, metrics),
-            WebSocket: partial(MeasuredSocket, metrics, now),
         }
 
     def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
@@ -53,6 +52,10 @@ class MeasuredInstrumentation(Instrumentation):
     def requests(self) -> SiteRecorder:
         """See :meth:`Instrumentation.requests`."""
         return MeasuredRequests(self._metrics)
+
+    def sockets(self) -> SocketRecorder:
+        """See :meth:`Instrumentation.sockets`."""
+        return MeasuredSockets(self._metrics)
 
     def thread_wait(self) -> Callable[[float], None]:
         """See :meth:`Instrumentation.thread_wait`."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from zope.interface import implementer
 
-from qabel_block.http.websocket import WebSocket
 from qabel_block.interfaces import IListener, INotifier
 from qabel_block.metrics.definitions import Metrics
 
@@ -50,33 +46,22 @@ class MeasuredNotifier:
         await self._inner.close()
 
 
-class MeasuredSocket(WebSocket):
-    """A subscriber's socket that is counted.
+class MeasuredSockets:
+    """A :class:`~qabel_block.http.websocket.socket.SocketRecorder`."""
 
-    :param now: seconds, of a clock that never goes back.
-    """
-
-    def __init__(
-        self, metrics: Metrics, now: Callable[[], float], *arguments: Any
-    ) -> None:
-        super().__init__(*arguments)
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._now = now
-        self._opened: float | None = None
 
-    def onOpen(self) -> None:
-        self._opened = self._now()
+    def opened(self) -> None:
+        """See :meth:`SocketRecorder.opened`."""
         self._metrics.websockets.inc()
-        super().onOpen()
 
-    def onClose(self, was_clean: bool, code: object, reason: object) -> None:
-        if self._opened is not None:
-            self._metrics.websockets.dec()
-            for histogram in self._metrics.websocket_durations:
-                histogram.observe(self._now() - self._opened)
-            self._opened = None
-        super().onClose(was_clean, code, reason)
+    def closed(self, seconds: float) -> None:
+        """See :meth:`SocketRecorder.closed`."""
+        self._metrics.websockets.dec()
+        for histogram in self._metrics.websocket_durations:
+            histogram.observe(seconds)
 
-    def sendMessage(self, payload: bytes, *arguments: Any, **options: Any) -> None:
+    def sent(self) -> None:
+        """See :meth:`SocketRecorder.sent`."""
         self._metrics.websocket_messages.inc()
-        super().sendMessage(payload, *arguments, **options)

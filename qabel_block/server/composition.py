@@ -30,7 +30,7 @@ from qabel_block.http.routes import BlockAPI
 from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.site import BlockSite
 from qabel_block.http.transport.trusted_proxies import TrustedProxies
-from qabel_block.http.websocket import WebSocket, WebSockets
+from qabel_block.http.websocket.sockets import WebSockets
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
@@ -165,7 +165,7 @@ def compose(
         },
         reactor,
     )
-    sockets = WebSockets(hub, reactor, instrumentation.kind(WebSocket))
+    sockets = WebSockets(hub, reactor, instrumentation.sockets())
     api = BlockAPI(
         readiness,
         authenticator,

@@ -19,7 +19,13 @@ from typing import Any
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import BAD_REQUEST, REQUEST_TIMEOUT, SWITCHING, HTTPChannel
+from twisted.web.http import (
+    BAD_REQUEST,
+    REQUEST_TIMEOUT,
+    RESPONSES,
+    SWITCHING,
+    HTTPChannel,
+)
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
@@ -34,6 +40,7 @@ from qabel_block.http.transport.interfaces import (
     REJECT_SECONDS,
     SHUTDOWN_IDLE_SECONDS,
     ConnectionSite,
+    UpgradedProtocol,
 )
 from qabel_block.http.transport.limits import Admission, origin
 from qabel_block.http.transport.request_ids import choose_request_id
@@ -61,6 +68,7 @@ class BlockChannel(HTTPChannel):
     _refused = False
     _silent = True
     _peer: Peer | None = None
+    _upgraded: UpgradedProtocol | None = None
     _admission: Admission
     _watch: SlowClientWatch
 
@@ -86,6 +94,9 @@ class BlockChannel(HTTPChannel):
             self._reject(refusal)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._upgraded is not None:
+            self._upgraded.dataReceived(data)
+            return
         if self._silent:
             self._silent = False
             self._begin(data)
@@ -99,7 +110,9 @@ class BlockChannel(HTTPChannel):
         """Take note that the client sends nothing more. It may go on reading: who
         has sent a whole request gets its answer. Called again after each answer,
         when reading is resumed."""
-        if not self._handlingRequest:
+        if self._upgraded is not None:
+            self.transport.loseConnection()
+        elif not self._handlingRequest:
             self.loseConnection()
 
     def writeConnectionLost(self) -> None:
@@ -114,6 +127,9 @@ class BlockChannel(HTTPChannel):
         self._admission.close()
         super().connectionLost(reason)
         self.site.closed(self)
+        upgraded, self._upgraded = self._upgraded, None
+        if upgraded is not None:
+            upgraded.connectionLost()
 
     def timeoutConnection(self) -> None:
         if self._watch.paused:
@@ -136,30 +152,36 @@ class BlockChannel(HTTPChannel):
         elif not self.requests[-1].startedWriting:
             self.persistent = False
 
-    def upgrade(self) -> Any:
-        """Give up the connection to another protocol; return its transport.
+    def upgrade(self, protocol: UpgradedProtocol) -> None:
+        """Answer the last request, which has no body, with 101 and the headers that
+        are set, and give what the client sends from now on to ``protocol``.
 
-        It counts for the limits of connections until :meth:`left` is called.
+        The connection goes on counting for the limits of connections.
         """
         self._watch.stop()
         self.setTimeout(None)
-        self.transport.unregisterProducer()
         request = self.requests[-1]
         request.setResponseCode(SWITCHING)
         self.site.ended(request)
         self.site.closed(self)
-        return self.transport
-
-    def take_early_data(self) -> bytes:
-        """Return what the client has sent after its request."""
-        data = b"".join(self._dataBuffer)
+        self.transport.unregisterProducer()
+        self.transport.resumeProducing()
+        self.transport.write(
+            format_head(
+                b"HTTP/1.1",
+                b"%d" % SWITCHING,
+                RESPONSES[SWITCHING],
+                request.responseHeaders,
+            )
+        )
+        self._upgraded = protocol
+        if self._handlingRequest:
+            self.requests.clear()  # else Twisted has not done with it yet
+        protocol.connectionMade(self.transport)
+        early = b"".join(self._dataBuffer)
         self._dataBuffer.clear()
-        return data
-
-    def left(self) -> None:
-        """Take note that the connection is no more, whoever has had it. May be
-        repeated."""
-        self._admission.leave()
+        if early:
+            protocol.dataReceived(early)
 
     # What comes in. Once it has refused a request, Twisted goes on parsing what has
     # already arrived, and might serve the very request it has refused.
@@ -173,7 +195,9 @@ class BlockChannel(HTTPChannel):
             super().lineReceived(line)
 
     def rawDataReceived(self, data: bytes) -> None:
-        if not self._refused:
+        if self._upgraded is not None:
+            self._upgraded.dataReceived(data)
+        elif not self._refused:
             super().rawDataReceived(data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
@@ -202,6 +226,8 @@ class BlockChannel(HTTPChannel):
     def allContentReceived(self) -> None:
         if not self._refused:
             super().allContentReceived()
+        if self._upgraded is not None:
+            self.requests.clear()
 
     def receive_at_most(self, size: int) -> None:
         """Say how many bytes to take from a plain socket at a time."""

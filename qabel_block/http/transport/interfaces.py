@@ -166,6 +166,20 @@ class SiteChannel(Protocol):
         """Cut the connection."""
 
 
+class UpgradedProtocol(Protocol):
+    """What takes a connection over from HTTP (RFC 9110 section 7.8)."""
+
+    def connectionMade(self, transport: Any) -> None:
+        """Begin, on an ``ITransport`` without a producer."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes from the client."""
+
+    def connectionLost(self) -> None:
+        """Take note that the connection is no more. Called once after
+        ``connectionMade``."""
+
+
 class RequestChannel(Protocol):
     """What a request asks of the connection it came by."""
 
@@ -191,6 +205,9 @@ class RequestChannel(Protocol):
 
     def send_head(self) -> None:
         """Send a head that nothing has followed so far."""
+
+    def upgrade(self, protocol: UpgradedProtocol) -> None:
+        """Answer with 101 and give the connection to another protocol."""
 
     def loseConnection(self) -> None:
         """Close the connection once what was written is sent."""

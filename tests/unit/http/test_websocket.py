@@ -6,26 +6,20 @@ import json
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
 
-from qabel_block.http.websocket import (
+from qabel_block.http.websocket.socket import (
+    CLOSE_SECONDS,
     MISSED_PINGS,
     PING_SECONDS,
     UNREAD_BYTES,
-    WebSocket,
-    WebSockets,
 )
+from qabel_block.http.websocket.sockets import WebSockets
 from qabel_block.push.hub import GOING_AWAY, TRY_AGAIN_LATER, Hub
 from qabel_block.push.memory import MemoryNotifier
 
 PING, PONG = b"\x89\x00", b"\x8a\x80\0\0\0\0"
-HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 
 
 class Opened:
@@ -37,16 +31,13 @@ class Opened:
         hub.start()
         self.sockets = WebSockets(hub, self.clock)
         self.sockets.start()
-        self.socket = WebSocket(hub, "p", None)
-        self.socket.factory = self.sockets._factory
+        self.socket = self.sockets.socket("p", None)
         self.transport = StringTransport()
         Deferred.fromCoroutine(hub.add(self.socket))
         self.hub = hub
 
     def open(self) -> None:
-        self.socket.makeConnection(self.transport)
-        self.socket.dataReceived(HANDSHAKE)
-        assert self.transport.value().startswith(b"HTTP/1.1 101 ")
+        self.socket.connectionMade(self.transport)
 
     def sent(self) -> bytes:
         data: bytes = self.transport.value()
@@ -110,7 +101,7 @@ def test_told_before_it_is_open() -> None:
     opening = Opened()
     opening.hub.deliver("p", json.dumps({"path": "p/a"}))
     opening.open()
-    assert opening.sent().endswith(b'\r\n\r\n\x81\x0f{"path": "p/a"}')
+    assert opening.sent() == b'\x81\x0f{"path": "p/a"}'
 
 
 def test_interrupted_before_it_is_open() -> None:
@@ -119,7 +110,7 @@ def test_interrupted_before_it_is_open() -> None:
     opening.hub.interrupted()
     opening.hub.deliver("p", json.dumps({"path": "p/a"}))
     opening.open()
-    _, _, frame = opening.sent().partition(b"\r\n\r\n")
+    frame = opening.sent()
     assert frame[:1] == b"\x88"
     assert int.from_bytes(frame[2:4], "big") == TRY_AGAIN_LATER
 
@@ -129,16 +120,65 @@ def test_server_stops_before_it_is_open() -> None:
     opening = Opened()
     stopping = Deferred.fromCoroutine(opening.sockets.stop())
     opening.open()
-    frame = opening.sent().partition(b"\r\n\r\n")[2]
+    frame = opening.sent()
     assert int.from_bytes(frame[2:4], "big") == GOING_AWAY
     assert not stopping.called
-    opening.socket.connectionLost(Failure(ConnectionDone()))
+    opening.socket.connectionLost()
     assert stopping.called
 
 
 def test_client_leaves_before_it_is_open() -> None:
     """A client that leaves during the handshake is not told of, nor waited for."""
     opening = Opened()
-    opening.socket.onClose(False, None, None)
+    opening.socket.connectionLost()
     assert opening.hub.subscribers() == []
     assert Deferred.fromCoroutine(opening.sockets.stop()).called
+
+
+def test_closing_is_answered(opened: Opened) -> None:
+    """A closing frame is answered with its code, and the connection ends; a peer that
+    does not take that is cut off."""
+    opened.socket.dataReceived(b"\x88\x82\0\0\0\0\x03\xe8")
+    assert opened.sent() == b"\x88\x02\x03\xe8"
+    assert opened.transport.disconnecting
+    assert not opened.transport.disconnected
+    opened.clock.advance(CLOSE_SECONDS)
+    assert opened.transport.disconnected
+
+
+def test_closing_has_a_limit(opened: Opened) -> None:
+    """A peer that does not answer a closing frame in time is cut off."""
+    opened.hub.interrupted()
+    assert not opened.transport.disconnecting
+    opened.clock.advance(CLOSE_SECONDS)
+    assert opened.transport.disconnected
+
+
+def test_nothing_follows_the_closing_frame(opened: Opened) -> None:
+    """Neither events nor pings nor pongs are sent behind it."""
+    opened.socket.end(GOING_AWAY, "")
+    opened.sent()
+    opened.socket.tell(b"{}")
+    opened.socket.ping()
+    opened.socket.dataReceived(b"\x89\x80\0\0\0\0")
+    opened.socket.end(TRY_AGAIN_LATER, "")
+    assert opened.sent() == b""
+
+
+def test_pings_of_a_peer_that_does_not_read(opened: Opened) -> None:
+    """Of any number of pings only the last one is answered when it reads again."""
+    opened.socket.pauseProducing()
+    for text in (b"1", b"2", b"3"):
+        opened.socket.dataReceived(b"\x89\x81\0\0\0\0" + text)
+    assert opened.sent() == b""
+    opened.socket.resumeProducing()
+    assert opened.sent() == b"\x8a\x013"
+
+
+def test_what_follows_an_error_is_dropped(opened: Opened) -> None:
+    """Behind a frame that is none, nothing is kept or answered."""
+    opened.socket.dataReceived(b"\x83\x80\0\0\0\0")
+    assert opened.sent() == b"\x88\x02\x03\xea"
+    for _ in range(100):
+        opened.socket.dataReceived(b"\x89\x80\0\0\0\0" * 1000)
+    assert opened.sent() == b""
