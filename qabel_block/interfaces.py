@@ -90,6 +90,21 @@ class IBlobReader(Interface):
         """Give back what the reader holds. Never raises."""
 
 
+class IFileBlobReader(IBlobReader):
+    """A reader whose bytes the kernel can send by itself."""
+
+    def send(socket: int, size: int) -> int | None:
+        """Let the kernel send up to ``size`` of the next bytes to a socket.
+
+        Waits neither for a disk nor for the socket. What is sent is not returned by
+        ``read``. Called like that: after the call before has returned.
+
+        :param socket: the descriptor of a socket that does not block.
+        :return: how many were sent, at least 1; 0 if ``read`` has to be called for the
+            next ones; ``None`` if the socket takes none now.
+        """
+
+
 class IStorageBackend(Interface):
     """Holds blobs: byte strings that never change once they are written.
 

@@ -8,6 +8,8 @@ from zope.interface import implementer
 
 from qabel_block.errors import ClientGone
 from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.http.transport.sendfile import FileSender, file_sender
+from qabel_block.interfaces import IFileBlobReader
 
 STALL_SECONDS = 120.0
 """How long a client may take for what the socket and one piece hold, before
@@ -29,6 +31,7 @@ class BodyProducer:
         self._registered = False
         self._waiting: Deferred[None] | None = None
         self._stall: IDelayedCall | None = None
+        self._files: FileSender | None = None
 
     async def ready(self) -> None:
         """Return when more can be written.
@@ -49,6 +52,20 @@ class BodyProducer:
     def write(self, data: bytes) -> None:
         """Write the next bytes."""
         self._request.write(data)
+
+    def can_send_files(self) -> bool:
+        """Return whether :meth:`send_file` may be called; once something is written."""
+        return self._files is not None
+
+    def send_file(self, reader: IFileBlobReader, size: int) -> int | None:
+        """Let the kernel send some of the next ``size`` bytes.
+
+        :return: see :meth:`FileSender.send`.
+        """
+        assert self._files is not None
+        sent = self._files.send(reader, size)
+        self._request.sentLength += sent or 0
+        return sent
 
     def unregister(self) -> None:
         """Let go of the connection, which may be gone already."""
@@ -73,6 +90,7 @@ class BodyProducer:
             self._gone = True
         else:
             self._request.registerProducer(self, True)
+            self._files = file_sender(self._request.channel.transport)
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None

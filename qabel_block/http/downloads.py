@@ -9,6 +9,7 @@ from qabel_block.http.accel_redirect import AccelRedirect
 from qabel_block.http.body_producer import BodyProducer
 from qabel_block.http.headers import conditions, field
 from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.interfaces import IFileBlobReader
 from qabel_block.model import ObjectName
 from qabel_block.names import modified_of
 from qabel_block.operations.download import Download, Downloads, Selection
@@ -85,6 +86,14 @@ class HTTPRecipient:
     def write(self, data: bytes) -> None:
         """See :meth:`Recipient.write`."""
         self._producer.write(data)
+
+    def can_send_files(self) -> bool:
+        """See :meth:`Recipient.can_send_files`."""
+        return self._producer.can_send_files()
+
+    def send_file(self, reader: IFileBlobReader, size: int) -> int | None:
+        """See :meth:`Recipient.send_file`."""
+        return self._producer.send_file(reader, size)
 
     def end(self) -> None:
         """See :meth:`Recipient.end`."""

@@ -14,7 +14,12 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from qabel_block.errors import BlobNotFound, ObjectNotFound, TrafficQuotaReached
-from qabel_block.interfaces import IAuthenticator, IBlobReader, IStorageBackend
+from qabel_block.interfaces import (
+    IAuthenticator,
+    IBlobReader,
+    IFileBlobReader,
+    IStorageBackend,
+)
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import ObjectName, ReadState, StoredObject
 from qabel_block.names import modified_of
@@ -112,6 +117,18 @@ class Recipient(Protocol):
     def write(self, data: bytes) -> None:
         """Take the next bytes."""
 
+    def can_send_files(self) -> bool:
+        """Say whether :meth:`send_file` may be called. Asked after the first
+        ``write``."""
+
+    def send_file(self, reader: IFileBlobReader, size: int) -> int | None:
+        """Let the kernel send some of the next ``size`` bytes of a reader; called
+        when the recipient is ready.
+
+        :return: bytes that were sent; 0 if they have to be read and written; ``None``
+            if the recipient is not ready any more.
+        """
+
     def end(self) -> None:
         """Take note that nothing more will be written. Called once after ``begin``,
         also if the download fails."""
@@ -173,7 +190,7 @@ class Downloads:
         try:
             recipient.begin(selection, delegated)
             if reader is not None:
-                await _transfer(reader, selection.length, recipient, count)
+                await transfer(reader, selection.length, recipient, count)
             elif delegated:
                 # A proxy does not tell how much of it the client took.
                 count(selection.length)
@@ -225,31 +242,55 @@ class Downloads:
             await self._traffic.settled()
 
 
-async def _transfer(
+async def transfer(
     reader: IBlobReader, length: int, recipient: Recipient, count: Callable[[int], None]
 ) -> None:
     """Write all that ``reader`` has to the recipient, and close the reader.
 
-    One piece is read ahead while another is on its way to the client; so two
-    pieces are in memory at the most.
+    What the kernel can send is not read, except for the first piece. Of anything else
+    one piece is read ahead while another is on its way to the client; so two pieces
+    are in memory at the most.
 
     :param length: bytes that the reader will return in all.
     :param count: told the number of bytes whenever some are written.
     """
+    file = reader if IFileBlobReader.providedBy(reader) else None
     ahead: Deferred[bytes] | None = None
     try:
         piece = await reader.read()
         while piece:
             length -= len(piece)
-            if length > 0:
+            if length > 0 and file is None:
                 ahead = Deferred.fromCoroutine(reader.read())
             await recipient.ready()
             count(len(piece))
             recipient.write(piece)
-            if ahead is None:
+            if file is not None and not recipient.can_send_files():
+                file = None
+            if file is not None:
+                length = await _send_from_memory(file, length, recipient, count)
+            if length <= 0:
                 break
-            piece, ahead = await ahead, None
+            piece, ahead = await (ahead or reader.read()), None
     finally:
         if ahead is not None:
             await ahead.addErrback(lambda _: b"")
         await reader.close()
+
+
+async def _send_from_memory(
+    file: IFileBlobReader,
+    length: int,
+    recipient: Recipient,
+    count: Callable[[int], None],
+) -> int:
+    """Let the kernel send what it has in memory; return how much is left."""
+    while length > 0:
+        await recipient.ready()
+        sent = recipient.send_file(file, length)
+        if sent == 0:
+            break
+        if sent is not None:
+            count(sent)
+            length -= sent
+    return length

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, Summary, values
 from twisted.internet import tcp
+from twisted.internet.abstract import FileDescriptor
 from twisted.protocols.basic import LineReceiver
 from twisted.web.http import HTTPChannel, Request
 
@@ -66,7 +67,14 @@ UNDOCUMENTED = {
         "writeHeaders",
     },
     Request: {"code_message", "finished", "queued", "sentLength", "startedWriting"},
-    tcp.Connection: {"bufferSize"},
+    FileDescriptor: {
+        "_tempDataLen",
+        "dataBuffer",
+        "producer",
+        "producerPaused",
+        "startWriting",
+    },
+    tcp.Connection: {"TLS", "bufferSize"},
     tcp.Port: {"disconnecting", "numberAccepts"},
 }
 """Names without an underscore that no interface promises."""

@@ -38,7 +38,7 @@ TESTED: dict[str, set[type]] = {
 }
 """The classes that the suite of each interface runs on."""
 
-PARTS = {"IBlobReader", "IBlobWriter", "ITransaction"}
+PARTS = {"IBlobReader", "IBlobWriter", "IFileBlobReader", "ITransaction"}
 """What storages and databases hand out; their suites test these too."""
 
 

@@ -1,9 +1,9 @@
-"""Opens and reads what the kernel has in memory, and never waits for a disk.
+"""Opens, reads and sends what the kernel has in memory, and never waits for a disk.
 
 Linux can be asked to fail rather than to wait: ``openat2`` with
-``RESOLVE_CACHED`` (5.12) and ``preadv2`` with ``RWF_NOWAIT`` (4.14). So these
-calls may be made on the reactor's thread. Where kernel or file system do not know
-them, nothing is ever in memory.
+``RESOLVE_CACHED`` (5.12) and ``preadv2`` with ``RWF_NOWAIT`` (4.14). ``sendfile``
+can't, so ``mincore`` is asked before. So these calls may be made on the reactor's
+thread. Where kernel or file system do not know them, nothing is ever in memory.
 """
 
 from __future__ import annotations
@@ -36,8 +36,24 @@ _HOW = _How(
 )
 
 # With the interpreter's lock held: giving it away would take longer.
-_syscall = ctypes.PyDLL(None).syscall
+_libc = ctypes.PyDLL(None)
+_syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+
+_PROT_READ, _MAP_SHARED = 1, 1
+_MAP_FAILED = ctypes.c_void_p(-1).value
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_IN_MEMORY = 1
+"""The bit that ``mincore`` sets for a page."""
+
+_mmap, _munmap, _mincore = _libc.mmap, _libc.munmap, _libc.mincore
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = (
+    *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int),
+    ctypes.c_longlong if ctypes.sizeof(ctypes.c_long) == 4 else ctypes.c_long,
+)
+_munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 
 
 class PageCache:
@@ -76,3 +92,42 @@ class PageCache:
         except OSError:
             return b""
         return bytes(buffer[:count])
+
+    def send(self, socket: int, descriptor: int, size: int, offset: int) -> int | None:
+        """Let the kernel send up to ``size`` bytes from ``offset`` on, if all of them
+        are in memory.
+
+        :param socket: does not block.
+        :return: how many were sent; 0 if not all are in memory or they can't be sent
+            in this way; ``None`` if the socket takes none now.
+        """
+        if not self._holds(descriptor, size, offset):
+            return 0
+        try:
+            return os.sendfile(socket, descriptor, offset, size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return 0  # the usual way tells what is wrong, if anything is
+
+    def _holds(self, descriptor: int, size: int, offset: int) -> bool:
+        """Return whether all pages of a part of a file are in memory.
+
+        One may be dropped before it is sent, but the kernel drops those first that were
+        not used for long.
+        """
+        if sys.platform != "linux" or os.fstat(descriptor).st_uid != os.geteuid():
+            return False  # mincore would call everything in memory
+        size += offset % _PAGE
+        offset -= offset % _PAGE
+        pages = -(-size // _PAGE)
+        states = ctypes.create_string_buffer(pages)
+        address = _mmap(None, size, _PROT_READ, _MAP_SHARED, descriptor, offset)
+        if address == _MAP_FAILED:
+            return False
+        try:
+            if _mincore(address, size, states) != 0:
+                return False
+        finally:
+            _munmap(address, size)
+        return all(state & _IN_MEMORY for state in states.raw[:pages])

@@ -11,7 +11,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from qabel_block.errors import BlobNotFound, StorageFull, Unavailable
-from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
+from qabel_block.interfaces import (
+    IBlobWriter,
+    IFileBlobReader,
+    IStorageBackend,
+)
 from qabel_block.storage.local import directory_fds
 from qabel_block.storage.local.atomic_write import SmallFile, publish, store
 from qabel_block.storage.local.errors import NO_FILE, translate, translated
@@ -212,7 +216,7 @@ class LocalWriter:
                 file.end(fds)
 
 
-@implementer(IBlobReader)
+@implementer(IFileBlobReader)
 class LocalReader:
     """A file on its way to a client. The file may be deleted meanwhile.
 
@@ -272,6 +276,15 @@ class LocalReader:
         if first or self._next == self._end:
             return first
         return self._read_in_memory() or await self._threads.run(self._read)
+
+    def send(self, socket: int, size: int) -> int | None:
+        """See :meth:`IFileBlobReader.send`."""
+        if self._first or self._descriptor is None:
+            return 0
+        size = min(size, self._end - self._next)
+        sent = self._page_cache.send(socket, self._descriptor, size, self._next)
+        self._next += sent or 0
+        return sent
 
     async def close(self) -> None:
         """See :meth:`IBlobReader.close`."""

@@ -9,6 +9,7 @@ import pytest
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
 from qabel_block.errors import (
     BlobNotFound,
@@ -19,8 +20,9 @@ from qabel_block.errors import (
     RangeNotSatisfiable,
     Unavailable,
 )
+from qabel_block.interfaces import IFileBlobReader
 from qabel_block.model import Account, ObjectName, ReadState, StoredObject
-from qabel_block.operations.download import Download, Downloads, Selection
+from qabel_block.operations.download import Download, Downloads, Selection, transfer
 from qabel_block.operations.traffic import TrafficMeter
 from qabel_block.operations.usage import UsageEvent
 from qabel_block.rules.conditions import UNCONDITIONAL, Conditions
@@ -110,6 +112,7 @@ class _Recipient:
 
     takes: int = 100
     proxy: bool = False
+    files: bool = True
     begun: list[Selection] = field(factory=list)
     data: list[bytes] = field(factory=list)
     ended: int = 0
@@ -127,6 +130,12 @@ class _Recipient:
 
     def write(self, data: bytes) -> None:
         self.data.append(data)
+
+    def can_send_files(self) -> bool:
+        return self.files
+
+    def send_file(self, reader: IFileBlobReader, size: int) -> int | None:
+        return reader.send(0, size)
 
     def end(self) -> None:
         self.ended += 1
@@ -243,3 +252,65 @@ def test_proxy_reads_the_blob_itself() -> None:
     assert (world.opened, recipient.data) == ([], [])
     assert world.written == [[(OWNER, 9)]]
     assert world.usage == [UsageEvent(OWNER, "prefix", downloaded=9)]
+
+
+@implementer(IFileBlobReader)
+@define
+class _FileReader:
+    """A reader of which the kernel has some bytes in memory.
+
+    :ivar in_memory: what ``send`` returns, one after the other, then 0.
+    :ivar calls: how many bytes were sent or read by which call.
+    """
+
+    left: int
+    in_memory: list[int | None]
+    calls: list[tuple[str, int]] = field(factory=list)
+    closed: int = 0
+
+    async def read(self) -> bytes:
+        piece = b"x" * min(10, self.left)
+        self.left -= len(piece)
+        self.calls.append(("read", len(piece)))
+        return piece
+
+    def send(self, _socket: int, size: int) -> int | None:
+        sent = self.in_memory.pop(0) if self.in_memory else 0
+        if sent:
+            assert sent <= size
+            self.left -= sent
+            self.calls.append(("send", sent))
+        return sent
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize(
+    ("in_memory", "expected"),
+    [
+        ([40], [("read", 10), ("send", 40)]),
+        ([15, None, None, 25], [("read", 10), ("send", 15), ("send", 25)]),
+        ([15, 0, 15], [("read", 10), ("send", 15), ("read", 10), ("send", 15)]),
+        ([], [("read", 10)] * 5),
+    ],
+)
+def test_file_in_memory_is_sent_by_the_kernel(
+    in_memory: list[int | None], expected: list[tuple[str, int]]
+) -> None:
+    """After the first piece the kernel sends what it has in memory; only what it has
+    not is read. All of it is counted as it goes."""
+    reader, recipient = _FileReader(50, in_memory), _Recipient()
+    counted: list[int] = []
+    _now(transfer(reader, 50, recipient, counted.append))
+    assert reader.calls == expected
+    assert counted == [size for _, size in expected]
+    assert (reader.left, reader.closed) == (0, 1)
+
+
+def test_recipient_that_takes_no_files() -> None:
+    """Where the kernel can't send to the recipient all is read, one piece ahead."""
+    reader, recipient = _FileReader(50, [40]), _Recipient(files=False)
+    _now(transfer(reader, 50, recipient, lambda _: None))
+    assert b"".join(recipient.data) == b"x" * 50
+    assert reader.in_memory == [40]
