@@ -166,7 +166,7 @@ async def test_rule(tmp_path: Path) -> None:
     database = SqliteDatabase(reactor, str(tmp_path / "ledger.sqlite"))
     await database.start()
     clock = MovableTime()
-    ledger, table = Ledger(database, clock), RepositoryTable(database, clock)
+    ledger, table = Ledger(database, clock), RepositoryTable(database)
 
     machine: Any = partial(FullRepositories, dsn, ledger, table)
     try:
