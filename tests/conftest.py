@@ -1,6 +1,7 @@
 """The real servers that tests run against, each started when first needed."""
 
 import pytest
+from hypothesis import settings
 
 from tests.support.postgres import new_postgres_database, own_postgres, postgres_dsn
 from tests.support.s3 import moto, seaweedfs, store
@@ -26,3 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         group = str(parameters.get("setting", item.location[0]))
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+# How long an example takes says more of the machine's load than of the code.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
