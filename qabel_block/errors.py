@@ -29,6 +29,10 @@ class NotOwner(BlockError):
     """The prefix does not exist or belongs to somebody else."""
 
 
+class OriginNotAllowed(BlockError):
+    """A page of this origin may not open a WebSocket."""
+
+
 class ObjectNotFound(BlockError):
     """Nothing is stored under this prefix and path."""
 

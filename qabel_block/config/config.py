@@ -118,6 +118,7 @@ class Config:
     :ivar max_connections_per_address: of them from one address; 0 is any number.
     :ivar trusted_proxies: addresses and networks of those that are believed for
         whom they speak, and ``unix``.
+    :ivar cors_origins: of web pages that browsers let use the server; ``*`` for any.
     :ivar drain: seconds for which requests under way may go on at the end.
     """
 
@@ -137,3 +138,4 @@ class Config:
     drain: float = 30.0
     log: LogConfig = field(factory=LogConfig)
     trusted_proxies: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()

@@ -44,6 +44,7 @@ def configure(options: Options) -> Config:
         drain=float(options["drain"]),
         log=_log(options),
         trusted_proxies=options["trusted-proxy"],
+        cors_origins=options["cors-origin"],
     )
 
 

@@ -35,6 +35,14 @@ LISTENING = (
         repeatable=True,
     ),
     Option(
+        "cors-origin",
+        values.origin,
+        None,
+        "Origin, such as https://app.example, whose pages browsers let use this"
+        " server; * for any. Without it browsers let none. Repeatable, like --listen.",
+        repeatable=True,
+    ),
+    Option(
         "processes",
         values.positive,
         "1",

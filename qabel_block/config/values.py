@@ -24,6 +24,11 @@ _FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _LARGEST_SIZE = 2**63 - 1
 """What the ledger's columns can hold."""
 
+_ORIGIN = re.compile(
+    r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5}|)/?"
+)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
 
 def printable(value: str) -> str:
     """Anything without control characters, and UTF-8. It is in no error."""
@@ -193,6 +198,18 @@ def proxy(value: str) -> str:
                 f"{value!r} is no address, no network and not 'unix'"
             ) from error
     return value
+
+
+def origin(value: str) -> str:
+    """The origin of a web page as browsers spell it (RFC 6454 section 6.1), or ``*``
+    for any."""
+    if value == "*":
+        return value
+    match = _ORIGIN.fullmatch(value.lower())
+    if match is None:
+        raise ValueError(f"{value!r} is no origin such as https://app.example, nor *")
+    default = _DEFAULT_PORTS.get(match[1])
+    return f"{match[1]}://{match[2]}{match[3] if match[3] != default else ''}"
 
 
 def endpoint(value: str) -> str:

@@ -33,6 +33,7 @@ STATUS_LINES: StatusLines = {
     errors.UserDisabled: (403, "User is disabled"),
     errors.NotPermitted: (403, "Not allowed with this token"),
     errors.NotOwner: (403, "Not authorized for this prefix"),
+    errors.OriginNotAllowed: (403, "Origin not allowed"),
     errors.ObjectNotFound: (404, "File not found"),
     errors.MethodRefused: (405, "Method Not Allowed"),
     errors.PreconditionFailed: (412, "Precondition Failed"),
@@ -88,6 +89,26 @@ def answer_failure(
     return body
 
 
+def answer_preflight(request: StreamingRequest, error: object) -> bool:
+    """Answer a browser that asks what a page of another origin may send here
+    (PROTOCOL section 12).
+
+    :param error: in which the request has ended.
+    :return: whether the request is one for that.
+    """
+    cross_origin = request.site.cross_origin
+    if (
+        not isinstance(error, MethodNotAllowed)
+        or request.method != b"OPTIONS"
+        or not cross_origin.names(request.getHeader(b"Origin"))
+    ):
+        return False
+    request.setResponseCode(204)
+    for name, value in cross_origin.preflight_headers(_methods(error)):
+        request.setHeader(name, value)
+    return True
+
+
 def _describe(
     request: StreamingRequest, failure: Failure, status_lines: StatusLines
 ) -> tuple[int, str, str]:
@@ -124,8 +145,7 @@ def _set_headers(request: StreamingRequest, error: object, status: int) -> None:
     if isinstance(error, errors.RangeNotSatisfiable):
         request.setHeader(b"Content-Range", b"bytes */%d" % error.size)
     if isinstance(error, MethodNotAllowed):
-        allowed = ", ".join(sorted(error.valid_methods or ()))
-        request.setHeader(b"Allow", allowed.encode("ascii"))
+        request.setHeader(b"Allow", ", ".join(_methods(error)).encode("ascii"))
     if isinstance(error, errors.MethodRefused):
         request.setHeader(b"Allow", b"")
     if isinstance(error, errors.UpgradeRequired):
@@ -134,6 +154,11 @@ def _set_headers(request: StreamingRequest, error: object, status: int) -> None:
         request.setHeader(b"Sec-WebSocket-Version", b"13")
     if status == 503:
         request.setHeader(b"Retry-After", b"%d" % RETRY_SECONDS)
+
+
+def _methods(error: MethodNotAllowed) -> list[str]:
+    """Return the methods that the resource has."""
+    return sorted(error.valid_methods or ())
 
 
 def _wants_body(request: StreamingRequest) -> bool:

@@ -16,9 +16,9 @@ from qabel_block.http.downloads import DownloadAnswers
 from qabel_block.http.handlers import make_routes, uncancellable
 from qabel_block.http.headers import conditions, field, json_answer, json_body
 from qabel_block.http.openapi import DOCUMENT
-from qabel_block.http.problems import answer_failure
+from qabel_block.http.problems import answer_failure, answer_preflight
 from qabel_block.http.transport.request import StreamingRequest
-from qabel_block.http.websocket.handshake import check_handshake
+from qabel_block.http.websocket.handshake import check_handshake, offered_authorization
 from qabel_block.http.websocket.sockets import WebSockets
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account, ObjectName
@@ -70,6 +70,8 @@ class BlockAPI:
     @app.handle_errors(Exception)  # type: ignore[arg-type]
     def problem(self, request: StreamingRequest, failure: Failure) -> bytes:
         """Answer with the problem that a handler ended in."""
+        if answer_preflight(request, failure.value):
+            return b""
         return answer_failure(request, failure)
 
     @app.route("/healthz", methods=["GET"])
@@ -162,7 +164,10 @@ class BlockAPI:
     async def listen_to_prefix(self, request: StreamingRequest, prefix: str) -> Any:
         """Tell of changes below a prefix of the user's own."""
         check_handshake(request)
-        account = await self._authenticate(request)
+        account = await self._authenticate_as(
+            request,
+            _authorization(request) or offered_authorization(request),
+        )
         await self._operations.check_prefix(account, prefix)
         return await self._sockets.open(request, prefix, None)
 
@@ -178,11 +183,20 @@ class BlockAPI:
         return await self._sockets.open(request, prefix, path)
 
     async def _authenticate(self, request: StreamingRequest) -> Account:
-        authorization = request.getHeader(b"Authorization")
+        return await self._authenticate_as(request, _authorization(request))
+
+    async def _authenticate_as(
+        self, request: StreamingRequest, authorization: str | None
+    ) -> Account:
         if not authorization:
             raise NoAuthorization
         account = await self._authenticator.authenticate(
-            authorization.decode("latin-1"), request.request_id
+            authorization, request.request_id
         )
         request.user_id = account.user_id
         return account
+
+
+def _authorization(request: StreamingRequest) -> str | None:
+    value = request.getHeader(b"Authorization")
+    return None if value is None else value.decode("latin-1")

@@ -24,6 +24,7 @@ from qabel_block.caches.redis import RedisCache
 from qabel_block.config.config import Config, DummyUser, InProcess
 from qabel_block.factories import make_database, make_storage
 from qabel_block.http.accel_redirect import AccelRedirect
+from qabel_block.http.cors import CrossOrigin
 from qabel_block.http.downloads import DownloadAnswers
 from qabel_block.http.front_ends import FrontEnds
 from qabel_block.http.routes import BlockAPI
@@ -195,6 +196,7 @@ def compose(
         instrumentation.requests(),
         config.max_body_size,
     )
+    site.cross_origin = CrossOrigin(config.cors_origins)
     site.connection_limiter = ConnectionLimiter(
         raise_nofile_limit(config.max_connections),
         config.max_connections_per_address,

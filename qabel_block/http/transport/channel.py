@@ -290,7 +290,11 @@ class BlockChannel(HTTPChannel):
         request = self.requests[-1] if self.requests else None
         if request is None or not request.startedWriting:
             request_id = self._record_refusal(request, status)
-            self.transport.write(format_refusal(status, reason, request_id, text))
+            origin = None if request is None else request.getHeader(b"Origin")
+            headers = self.site.cross_origin.headers(origin)
+            self.transport.write(
+                format_refusal(status, reason, request_id, text, headers)
+            )
         self.loseConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:

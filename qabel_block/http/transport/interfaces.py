@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
+from qabel_block.http.cors import CrossOrigin
 from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.trusted_proxies import Peer, TrustedProxies
 
@@ -121,6 +122,7 @@ class ConnectionSite(Protocol):
 
     :ivar draining: whether the server is about to stop.
     :ivar resource: answers all requests.
+    :ivar cross_origin: what is said to pages of other origins, in every answer.
     :ivar discard_bytes: how much of a refused body is read before the connection is
         cut.
     """
@@ -128,6 +130,7 @@ class ConnectionSite(Protocol):
     draining: bool
     reactor: IReactorTime
     resource: Any
+    cross_origin: CrossOrigin
     discard_bytes: int
     proxies: TrustedProxies
     connection_limiter: ConnectionLimiter

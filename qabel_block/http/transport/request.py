@@ -116,6 +116,8 @@ class StreamingRequest(Request):
         self.setHeader(b"Date", datetimeToString())
         self.setHeader(b"Server", b"qabel-block")
         self.setHeader(b"X-Request-ID", self.request_id.encode("ascii"))
+        for name, value in self.site.cross_origin.headers(self.getHeader(b"Origin")):
+            self.setHeader(name, value)
         self.prepath: list[bytes] = []
         path = self.path[1:].decode("latin-1").encode("ascii", "replace")
         self.postpath = path.removesuffix(b"/").split(b"/")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twisted.web.http_headers import Headers
 
 
@@ -14,12 +16,20 @@ def format_head(version: bytes, code: bytes, reason: bytes, headers: Headers) ->
 
 
 def format_refusal(
-    status: int, reason: bytes, request_id: str, text: str = ""
+    status: int,
+    reason: bytes,
+    request_id: str,
+    text: str = "",
+    headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """Return the answer to what is no request that can be served.
 
     :param text: what to tell people, in ASCII.
+    :param headers: further ones.
     """
+    lines = [b"%s: %s\r\n" % header for header in headers]
+    if text:
+        lines.append(b"Content-Type: text/plain\r\n")
     return (
         b"HTTP/1.1 %d %s\r\nX-Request-ID: %s\r\n%s"
         b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
@@ -27,7 +37,7 @@ def format_refusal(
             status,
             reason,
             request_id.encode("ascii"),
-            b"Content-Type: text/plain\r\n" if text else b"",
+            b"".join(lines),
             len(text),
             text.encode("ascii"),
         )

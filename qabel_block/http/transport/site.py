@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from qabel_block.http.cors import CrossOrigin
 from qabel_block.http.transport.channel import BlockChannel
 from qabel_block.http.transport.interfaces import (
     IDLE_SECONDS,
@@ -37,6 +38,7 @@ class BlockSite(Site):
     :param proxies: those that are believed whom they speak for; by default none.
     :param recorder: measures connections and requests.
     :param max_body_size: bytes of the largest body that is not refused for its size.
+    :ivar cross_origin: what is said to pages of other origins; by default, nothing.
     :ivar connection_limiter: what lets connections in; by default, all of them.
     """
 
@@ -60,6 +62,7 @@ class BlockSite(Site):
         super().__init__(resource, reactor=reactor, timeout=IDLE_SECONDS)
         self.proxies = TrustedProxies() if proxies is None else proxies
         self.connection_limiter = ConnectionLimiter()
+        self.cross_origin = CrossOrigin()
         self.discard_bytes = max(max_body_size, MIN_DISCARD_BYTES)
         self._write_access = write_access
         self._counted = counted

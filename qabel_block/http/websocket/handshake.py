@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from wsproto.utilities import generate_accept_token
 
-from qabel_block.errors import BadRequest, UpgradeRequired
+from qabel_block.errors import BadRequest, OriginNotAllowed, UpgradeRequired
 from qabel_block.http.headers import field
 from qabel_block.http.transport.request import StreamingRequest
 
 SUBPROTOCOL = "v0.ws.block.qabel.de"
+
+_BEARER = "bearer."
+"""What a subprotocol that holds a token begins with. It is never selected."""
 
 
 def check_handshake(request: StreamingRequest) -> None:
@@ -20,6 +23,8 @@ def check_handshake(request: StreamingRequest) -> None:
 
     :raises UpgradeRequired: if it is none.
     :raises BadRequest: if it is wrong, or offers only other subprotocols.
+    :raises OriginNotAllowed: if it comes from a page that is neither the server's own
+        nor of an origin that the operator has named.
     """
     asked = "websocket" in _tokens(field(request, "Upgrade"))
     version = field(request, "Sec-WebSocket-Version")
@@ -34,6 +39,25 @@ def check_handshake(request: StreamingRequest) -> None:
     offered = field(request, "Sec-WebSocket-Protocol")
     if offered is not None and SUBPROTOCOL not in _tokens(offered):
         raise BadRequest(f"the only subprotocol here is {SUBPROTOCOL}")
+    if not request.site.cross_origin.admits_handshake(
+        request.getHeader(b"Origin"), request.getHeader(b"Host")
+    ):
+        raise OriginNotAllowed
+
+
+def offered_authorization(request: StreamingRequest) -> str | None:
+    """Return the token that a page offers as a subprotocol, in the form of the header
+    ``Authorization``, which pages can't send.
+
+    :return: ``None`` if there is none, or no page is expected (PROTOCOL section 12).
+    """
+    if not request.site.cross_origin.enabled:
+        return None
+    for offered in (field(request, "Sec-WebSocket-Protocol") or "").split(","):
+        token = offered.strip().removeprefix(_BEARER)
+        if token not in ("", offered.strip()):
+            return f"Token {token}"
+    return None
 
 
 def accept(request: StreamingRequest) -> None:
