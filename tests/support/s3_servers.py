@@ -115,7 +115,7 @@ class SeaweedServer(_Server):
             b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
         )
         (self.folder / "data").mkdir()
-        (self.folder / "s3.json").write_text(json.dumps(_identities()))
+        (self.folder / "s3.json").write_text(json.dumps(identities()))
         self._ports = {name: free_port() for name in _PORTS}
         self._run(
             str(Path(sysconfig.get_path("scripts")) / "weed"),
@@ -131,33 +131,35 @@ class SeaweedServer(_Server):
         )
         self.url = f"http://127.0.0.1:{self._ports['s3.port']}"
         self.https_url = f"https://127.0.0.1:{self._ports['s3.port.https']}"
-        self._wait_until(self._stores)
+        self._wait_until(lambda: stores(self.url))
 
-    def _stores(self) -> bool:
-        """Say whether all the parts have found each other."""
-        client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-        try:
-            client.create_bucket(Bucket="started")
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
-                return False
-        except BotoCoreError:
+
+def stores(url: str) -> bool:
+    """Say whether all parts of a SeaweedFS have found each other, and can store."""
+    client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    try:
+        client.create_bucket(Bucket="started")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
             return False
-        try:
-            client.put_object(Bucket="started", Key="yes", Body=b"yes")
-        except (ClientError, BotoCoreError):
-            return False
-        return True
+    except BotoCoreError:
+        return False
+    try:
+        client.put_object(Bucket="started", Key="yes", Body=b"yes")
+    except (ClientError, BotoCoreError):
+        return False
+    return True
 
 
-def _identities() -> dict[str, Any]:
+def identities() -> dict[str, Any]:
+    """Return the one user there is, for ``-s3.config``."""
     return {
         "identities": [
             {
