@@ -15,6 +15,8 @@ class Daemon:
     :param name: what it is called in reports and its log's file.
     :param command: starts it; the same each time.
     :param folder: where it runs and logs.
+    :param pid_file: has in its first line the ID of a process that belongs to it
+        and is not its child.
     """
 
     def __init__(
@@ -23,8 +25,10 @@ class Daemon:
         command: list[str],
         folder: Path,
         environment: dict[str, str] | None = None,
+        pid_file: Path | None = None,
     ) -> None:
         self.name = name
+        self._pid_file = pid_file
         self._command = command
         self._folder = folder
         self._environment = {**os.environ, **(environment or {})}
@@ -83,11 +87,27 @@ class Daemon:
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None:
             return
-        for pid in _family(self._process.pid):
+        for pid in self._pids(self._process.pid):
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
+
+    def _pids(self, main: int) -> list[int]:
+        pids = _family(main)
+        if self._pid_file is not None and self._pid_file.exists():
+            other = int(self._pid_file.read_text().split()[0])
+            if self._is_ours(other):
+                pids += _family(other)
+        return pids
+
+    def _is_ours(self, pid: int) -> bool:
+        """Say whether a process works in our folder: IDs are used again."""
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+        except OSError:
+            return False
+        return str(self._folder) in command
 
 
 def _family(pid: int) -> list[int]:

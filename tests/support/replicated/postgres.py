@@ -154,6 +154,7 @@ class ReplicatedPostgres:
             [*self._as_user(), sys.executable, "-m", "patroni", str(file)],
             self._folder,
             {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)},
+            home / "data" / "postmaster.pid",
         )
 
     def _as_user(self) -> list[str]:

@@ -145,13 +145,17 @@ class Client:
     def work(self) -> None:
         for _ in range(REQUESTS):
             time.sleep(self._chance.random() * PAUSE_SECONDS)
-            path = self._history.path(self._chance.randrange(OBJECTS))
-            if self._chance.random() < 0.4:
-                self.read(path)
-            elif self._chance.random() < 0.8:
-                self._change(path, Kind.WRITE)
-            else:
-                self._change(path, Kind.DELETE)
+            self.step()
+
+    def step(self) -> None:
+        """Send one request."""
+        path = self._history.path(self._chance.randrange(OBJECTS))
+        if self._chance.random() < 0.4:
+            self.read(path)
+        elif self._chance.random() < 0.8:
+            self._change(path, Kind.WRITE)
+        else:
+            self._change(path, Kind.DELETE)
 
     def read(self, path: str) -> None:
         """Look at an object."""

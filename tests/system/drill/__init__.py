@@ -1,0 +1,1 @@
+"""The drill: parts of an installation are lost while clients use it."""
