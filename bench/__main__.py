@@ -11,12 +11,15 @@ from pathlib import Path
 
 import httpx
 
-from bench import report
+from bench import record, report
+from bench.balancing import balancing_rows
+from bench.buffering import buffering_rows
 from bench.contest import AUTHORIZATION, GIB, LARGE, MIB, SMALL, Contest
 from bench.growth import Growth
 from bench.processes import peak
 from bench.rivals import bare_klein, nginx
 from bench.rows import Figure, Result, Row
+from bench.s3 import s3_rows
 from bench.scaling import two_processes
 from bench.services import services
 from tests.support.server import CHECKOUT
@@ -24,14 +27,19 @@ from tests.support.server import CHECKOUT
 WORK: dict[str, Callable[[Contest], list[Row]]] = {
     "get": lambda contest: [contest.get_small()],
     "304": lambda contest: [contest.get_unchanged()],
-    "post": lambda contest: [contest.post_small()],
-    "get4m": lambda contest: [contest.get_large()],
+    "post": lambda contest: [contest.post_small(), contest.post_cpu()],
+    "get4m": lambda contest: [contest.get_large(), contest.large_cpu()],
     "upload": lambda contest: [contest.upload_large()],
     "download": lambda contest: [contest.download_large()],
-    "latency": lambda contest: [contest.latency_during_uploads()],
+    "latency": lambda contest: [contest.latency_during_transfers()],
     "growth": lambda contest: Growth(contest).rows(),
+    "s3": s3_rows,
     "processes": two_processes,
+    "balancing": balancing_rows,
+    "buffering": buffering_rows,
 }
+
+RECORD = CHECKOUT / "docs" / "performance.json"
 
 
 def _arguments() -> argparse.Namespace:
@@ -81,6 +89,7 @@ def _large_file(folder: Path) -> Path:
 def main() -> None:
     """Measure, print, and keep the result if it is a whole one."""
     arguments = _arguments()
+    before = record.read(RECORD)
     with ExitStack() as stack:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.directory))
@@ -101,13 +110,16 @@ def main() -> None:
         for name in arguments.only:
             made = WORK[name](contest)
             rows += made
-            sys.stderr.write(report.text(Result(made, [])))
+            sys.stderr.write(report.text(Result(made, []), before))
         memory = peak(contest.server.pid) / MIB
-        figures = [Figure("memory, whole run", memory, 160, "MiB"), *contest.figures]
+        figures = [Figure("memory, whole run", memory, 128, "MiB"), *contest.figures]
         result = Result(rows, figures)
-    sys.stdout.write(report.text(result))
+    sys.stdout.write(report.text(result, before))
+    for warning in record.warnings(result, before):
+        sys.stdout.write(f"{warning}\n")
     if set(arguments.only) == set(WORK):
         report.write(result, arguments.rounds, CHECKOUT / "docs")
+        record.write(result, RECORD)
 
 
 if __name__ == "__main__":

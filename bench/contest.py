@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,8 +50,8 @@ class Contest:
     def get_small(self) -> Row:
         """GET of 1 KiB objects."""
         load = small_objects(64)
-        return self._load(
-            Row("GET 1 KiB, 64 connections", "bare Klein route", "requests/s", 0.45),
+        return self.alternate(
+            Row("GET 1 KiB, 64 connections", "bare Klein route", "requests/s", 0.75),
             lambda: self._wrk(self.us, load),
             lambda: self._wrk(self.bare, load),
         )
@@ -58,8 +60,8 @@ class Contest:
         """GET answered 304."""
         paths = ["/api/v0/files/small/0"]
         load = Load(paths=paths, headers={"If-None-Match": self.etag})
-        return self._load(
-            Row("GET answered 304", "bare Klein route", "requests/s", 0.50),
+        return self.alternate(
+            Row("GET answered 304", "bare Klein route", "requests/s", 0.85),
             lambda: self._wrk(self.us, load),
             lambda: self._wrk(self.bare, Load(paths=paths)),
         )
@@ -73,17 +75,36 @@ class Contest:
             body_size=1024,
             headers=AUTHORIZATION,
         )
-        theirs = Load("PUT", 32, prefix="/dav/new/", body_size=1024)
-        return self._load(
-            Row(
-                "POST 1 KiB durable, 32 connections",
-                "nginx DAV PUT, not synced",
-                "requests/s",
-                0.30,
-            ),
+        return self.alternate(
+            Row("POST 1 KiB durable, 32 connections", "the disk", "requests/s", 0.50),
             lambda: self._wrk(self.us, ours),
-            lambda: self._wrk(self.nginx, theirs),
+            self._disk_limit,
         )
+
+    def post_cpu(self) -> Row:
+        """Processor time of a small durable upload."""
+        ours = Load(
+            "POST",
+            32,
+            prefix="/api/v0/files/small/cpu/",
+            body_size=1024,
+            headers=AUTHORIZATION,
+        )
+        theirs = Load("POST", 32, prefix="/", body_size=1024)
+        return self.alternate(
+            Row("POST 1 KiB durable, CPU", "bare Klein POST", "s", 3.0, at_most=True),
+            lambda: _processor(self._wrk(self.us, ours)),
+            lambda: _processor(self._wrk(self.bare, theirs)),
+        )
+
+    def _disk_limit(self) -> Sample:
+        command = [sys.executable, "-m", "bench.disk_limit"]
+        folder = self.services.directory.parent / "disk-limit"
+        arguments = [str(folder), self.services.dsn, str(self.seconds)]
+        output = subprocess.run(
+            [*command, *arguments], check=True, capture_output=True, text=True
+        ).stdout
+        return Sample(float(output))
 
     def get_large(self) -> Row:
         """GET of 4 MiB objects."""
@@ -92,10 +113,23 @@ class Contest:
         )
         files = self.services.blob_files("large")
         theirs = Load(connections=8, paths=[f"/{name}" for name in files])
-        return self._load(
-            Row("GET 4 MiB, 8 connections", "nginx sendfile", "bytes/s", 0.50),
+        return self.alternate(
+            Row("GET 4 MiB, 8 connections", "nginx sendfile", "bytes/s", 0.85),
             lambda: self._wrk(self.us, ours, bandwidth=True),
             lambda: self._wrk(self.nginx, theirs, bandwidth=True),
+        )
+
+    def large_cpu(self) -> Row:
+        """Processor time of a GET of 4 MiB."""
+        ours = Load(
+            connections=8, paths=[f"/api/v0/files/large/{n}" for n in range(LARGE)]
+        )
+        files = self.services.blob_files("large")
+        theirs = Load(connections=8, paths=[f"/{name}" for name in files])
+        return self.alternate(
+            Row("GET 4 MiB, CPU", "nginx sendfile", "s", 1.5, at_most=True),
+            lambda: _processor(self._wrk(self.us, ours)),
+            lambda: _processor(self._wrk(self.nginx, theirs)),
         )
 
     def upload_large(self) -> Row:
@@ -111,8 +145,8 @@ class Contest:
             self._grown("upload of 1 GiB", growth.grown)
             return Sample(GIB / took, cpu=used)
 
-        return self._load(
-            Row("upload 1 GiB", "nginx DAV, not synced", "bytes/s", 0.75),
+        return self.alternate(
+            Row("upload 1 GiB", "nginx DAV, not synced", "bytes/s", 1.0),
             upload,
             lambda: Sample(
                 GIB / transfers.upload(f"{self.nginx.url}/dav/huge", self.large)
@@ -131,33 +165,37 @@ class Contest:
             self._grown("download of 1 GiB", growth.grown)
             return Sample(GIB / took, cpu=used)
 
-        return self._load(
-            Row("download 1 GiB", "nginx sendfile", "bytes/s", 0.40),
+        return self.alternate(
+            Row("download 1 GiB", "nginx sendfile", "bytes/s", 0.85),
             download,
             lambda: Sample(GIB / transfers.download(f"{self.nginx.url}/{file}")),
         )
 
-    def latency_during_uploads(self) -> Row:
-        """GET of small objects while eight uploads of 1 GiB run."""
+    def latency_during_transfers(self) -> Row:
+        """GET of small objects while eight uploads and eight downloads of 1 GiB run."""
         load = small_objects(8)
 
         def busy() -> Sample:
             headers = [f"Authorization: Token {TOKEN}"]
-            uploads = [
+            running = [
                 transfers.start_upload(
                     f"{self.us.url}/huge/{number}", self.large, headers
                 )
                 for number in range(8)
             ]
+            running += [
+                transfers.start_download(f"{self.us.url}/huge-download/0")
+                for _ in range(8)
+            ]
             try:
                 return self._p99(load)
             finally:
-                for one in uploads:
+                for one in running:
                     one.kill()
                     one.wait()
 
-        return self._load(
-            Row("p99 of GET 1 KiB during 8 uploads of 1 GiB", "idle", "s", 5.0, True),
+        return self.alternate(
+            Row("p99 of GET 1 KiB, 8 uploads, 8 downloads", "idle", "s", 3.0, True),
             busy,
             lambda: self._p99(load),
         )
@@ -166,9 +204,10 @@ class Contest:
         seen = wrk.measure(self.server.url, self.server.pid, load, self.seconds)
         return Sample(seen.p99, seen.p50, seen.p99, seen.cpu)
 
-    def _load(
+    def alternate(
         self, row: Row, ours: Callable[[], Sample], theirs: Callable[[], Sample]
     ) -> Row:
+        """Fill a row with rounds of ours and theirs, by turns."""
         for _ in range(self.rounds):
             row.ours.append(ours())
             row.theirs.append(theirs())
@@ -183,10 +222,16 @@ class Contest:
     def _grown(self, transfer: str, grown: int) -> None:
         work = f"memory above idle, {transfer}"
         self.figures = [one for one in self.figures if one.work != work]
-        self.figures.append(Figure(work, grown / MIB, 48, "MiB"))
+        self.figures.append(Figure(work, grown / MIB, 16, "MiB"))
 
 
-def small_objects(connections: int) -> Load:
+def _processor(sample: Sample) -> Sample:
+    """Return a sample whose score is the processor time of a request."""
+    assert sample.cpu is not None
+    return Sample(sample.cpu, sample.p50, sample.p99, sample.cpu)
+
+
+def small_objects(connections: int, prefix: str = "small") -> Load:
     """Return GETs of objects of 1 KiB."""
-    paths = [f"/api/v0/files/small/{number}" for number in range(SMALL)]
+    paths = [f"/api/v0/files/{prefix}/{number}" for number in range(SMALL)]
     return Load(connections=connections, paths=paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
@@ -29,8 +30,11 @@ def _goal(row: Row) -> str:
     return f"{'≤' if row.at_most else '≥'} {row.goal:.2f}"
 
 
-def table(result: Result) -> list[list[str]]:
-    """Return the cells of the table, the head first."""
+def table(result: Result, before: Mapping[str, float] | None = None) -> list[list[str]]:
+    """Return the cells of the table, the head first.
+
+    :param before: what the last run on record had; without it there is no column.
+    """
     head = [
         "work",
         "against",
@@ -42,7 +46,7 @@ def table(result: Result) -> list[list[str]]:
         "p99 µs",
         "CPU µs",
     ]
-    return [
+    cells = [
         head,
         *(
             [
@@ -60,6 +64,12 @@ def table(result: Result) -> list[list[str]]:
         ),
         *(_figure(figure) for figure in result.figures),
     ]
+    if before is not None:
+        head.insert(3, "before")
+        for line in cells[1:]:
+            last = before.get(line[0])
+            line.insert(3, "" if last is None else f"{last:,.2f}")
+    return cells
 
 
 def _figure(figure: Figure) -> list[str]:
@@ -73,9 +83,9 @@ def _figure(figure: Figure) -> list[str]:
     ]
 
 
-def text(result: Result) -> str:
-    """Return the table for a terminal."""
-    cells = table(result)
+def text(result: Result, before: Mapping[str, float]) -> str:
+    """Return the table for a terminal, beside what the last run on record had."""
+    cells = table(result, before)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -136,10 +146,11 @@ WebDAV module (`apt-get install wrk curl nginx-light`).
 *CPU* is the server's own processor time for each request (for each transfer, where it
 is one of 1 GiB); *p50* and *p99* are times until the answer was whole.
 
-nginx's WebDAV waits for no disk: it answers when the kernel has the bytes. A small
-upload of ours takes half a millisecond of Python, which alone allows not even 2,000 a
-second, a flush of the disk for its file, and a share of those for folders and for the
-database's log.
+*The disk* is a loop of ten threads that write files of 1 KiB, sync them, rename them
+and sync their folders, beside one commit of PostgreSQL for each 32. nginx's WebDAV
+waits for no disk: it answers when the kernel has the bytes. On S3, *bare boto3* is a
+script with as many threads as the server has. *Unbalanced* and *unbuffered* are the
+same server without a part of it: what that part brings.
 
 With two processes on two cores, of which the load generator and PostgreSQL need one, it
 is the processor time of a request that tells what more cores would bring.

@@ -28,14 +28,27 @@ class Services:
     accounting: AccountingDouble
     directory: Path
 
-    def server(self, *options: str) -> ServerProcess:
-        """Return a server, not yet started, as its users run it."""
+    def server(
+        self,
+        *options: str,
+        storage: bool = True,
+        environment: dict[str, str] | None = None,
+    ) -> ServerProcess:
+        """Return a server, not yet started, as its users run it.
+
+        :param storage: whether it keeps files in the directory; if not, the options
+            say where.
+        """
+        local = ("--local-storage", str(self.directory)) if storage else ()
         return ServerProcess(
-            *("--psql-dsn", self.dsn, "--local-storage", str(self.directory)),
+            *("--psql-dsn", self.dsn, *local),
             *("--redis-host", "127.0.0.1", "--redis-port", str(self.valkey_port)),
             *("--accounting-host", self.accounting.url),
             *options,
-            environment={"QABEL_BLOCK_APISECRET": self.accounting.secret},
+            environment={
+                "QABEL_BLOCK_APISECRET": self.accounting.secret,
+                **(environment or {}),
+            },
         )
 
     def blob_files(self, prefix: str) -> list[str]:

@@ -18,6 +18,11 @@ def download(url: str) -> float:
     return _curl(url)
 
 
+def start_download(url: str) -> subprocess.Popen[bytes]:
+    """Begin to download to nowhere."""
+    return subprocess.Popen(_command(url))
+
+
 def start_upload(
     url: str, file: Path, headers: Sequence[str] = ()
 ) -> subprocess.Popen[bytes]:
