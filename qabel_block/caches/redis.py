@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from txredisapi import RedisError, RedisProtocol
 from zope.interface import implementer
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import ICache
-from qabel_block.util.redis import RedisLink
+from qabel_block.util.redis.address import RedisAddress
+from qabel_block.util.redis.link import Identity, RedisCommands, RedisLink
+
+CHECK_SECONDS = 10
 
 
 @implementer(ICache)
@@ -20,10 +23,20 @@ class RedisCache:
     at once; one that is not answered in time cuts the connection.
 
     :param reactor: connects and tells the time.
+    :param identity: the installation's id, which is in the names of all keys.
+    :param changed: told when a connection is made or lost.
     """
 
-    def __init__(self, reactor: Any, host: str, port: int) -> None:
-        self._link = RedisLink(reactor, host, port, RedisProtocol, lambda _: None)
+    def __init__(
+        self,
+        reactor: Any,
+        address: RedisAddress,
+        identity: Identity,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._link = RedisLink(
+            reactor, address, identity, RedisCommands, changed=changed
+        )
 
     async def start(self) -> None:
         """See :meth:`ICache.start`."""
@@ -31,31 +44,20 @@ class RedisCache:
 
     async def get(self, key: str) -> str | None:
         """See :meth:`ICache.get`."""
-        with _translated():
-            value: str | None = await self._link.require().get(key)
+        value: object = await self._link.run("GET", self._link.namespace + key)
+        if value is not None and not isinstance(value, str):
+            raise Unavailable("cache", "an entry is not text")
         return value
 
     async def set(self, key: str, value: str, seconds: int) -> None:
         """See :meth:`ICache.set`."""
-        with _translated():
-            await self._link.require().setex(key, seconds, value)
+        await self._link.run("SETEX", self._link.namespace + key, seconds, value)
 
     async def check(self) -> None:
-        """See :meth:`ICache.check`."""
-        with _translated():
-            await self._link.require().ping()
+        """See :meth:`ICache.check`: sets an entry, which a replica or a full Redis
+        refuses."""
+        await self.set("check", "", CHECK_SECONDS)
 
     async def close(self) -> None:
         """See :meth:`ICache.close`."""
         await self._link.stop()
-
-
-class _translated:  # noqa: N801
-    """Turns what Redis says into the domain's errors."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
-        if isinstance(error, RedisError):
-            raise Unavailable("cache", "Redis did not answer as it should") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from qabel_block.log.setup import LogConfig
+from qabel_block.util.redis.address import RedisAddress
 
 
 @frozen
@@ -54,14 +55,6 @@ class SqliteLedger:
 @frozen
 class TemporaryLedger:
     """The ledger is forgotten at exit, together with the blobs."""
-
-
-@frozen
-class RedisServer:
-    """Cache and push go through Redis."""
-
-    host: str
-    port: int
 
 
 @frozen
@@ -124,7 +117,7 @@ class Config:
 
     storage: LocalDirectory | TemporaryDirectory | S3Bucket
     ledger: PostgresLedger | SqliteLedger | TemporaryLedger
-    cache: RedisServer | InProcess
+    cache: RedisAddress | InProcess
     accounts: AccountingServer | DummyUser
     endpoints: tuple[str, ...]
     x_accel_redirect: str | None = None

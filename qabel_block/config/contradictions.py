@@ -36,6 +36,9 @@ def check_combinations(values: Mapping[str, Any], given: Mapping[str, str]) -> N
     :raises UsageError: if there are any.
     """
     check_locations(values, given)
+    for name in ("redis-host", "redis-port"):
+        if "redis-url" in given and name in given:
+            _contradict(given, "redis-url", name)
     local = values["standalone"] or values["local-storage"]
     if values["x-accel-redirect"] and not local:
         raise UsageError(f"{given['x-accel-redirect']} needs --local-storage")

@@ -15,7 +15,6 @@ from qabel_block.config.config import (
     LocalDirectory,
     MetricsAddress,
     PostgresLedger,
-    RedisServer,
     S3Bucket,
     SqliteLedger,
     TemporaryDirectory,
@@ -23,6 +22,7 @@ from qabel_block.config.config import (
 )
 from qabel_block.config.values import SQLITE
 from qabel_block.log.setup import LogConfig
+from qabel_block.util.redis.address import RedisAddress
 
 
 def configure(options: Options) -> Config:
@@ -81,10 +81,13 @@ def ledger_of(
     return PostgresLedger(dsn)
 
 
-def _cache(options: Mapping[str, Any]) -> RedisServer | InProcess:
+def _cache(options: Mapping[str, Any]) -> RedisAddress | InProcess:
     if options["standalone"] or options["dummy-cache"]:
         return InProcess()
-    return RedisServer(options["redis-host"], options["redis-port"])
+    if options["redis-url"]:
+        address: RedisAddress = options["redis-url"]
+        return address
+    return RedisAddress(((options["redis-host"], options["redis-port"]),))
 
 
 def _accounts(options: Mapping[str, Any]) -> AccountingServer | DummyUser:

@@ -10,6 +10,7 @@ from itertools import chain
 
 from qabel_block.config import values
 from qabel_block.config.option import Option
+from qabel_block.util.redis.address import parse_redis_url
 
 LISTENING = (
     Option(
@@ -111,6 +112,14 @@ LEDGER = (
 CACHE = (
     Option("redis-host", values.text, "localhost", "Host of Redis.", metavar="HOST"),
     Option("redis-port", values.port, "6379", "Port of Redis."),
+    Option(
+        "redis-url",
+        parse_redis_url,
+        None,
+        "Redis, instead of host and port: redis://, rediss://, unix:// with"
+        " USER:PASSWORD@ and a database number, or redis+sentinel://HOST,HOST/MASTER/DB.",
+        metavar="URL",
+    ),
     Option(
         "dummy-cache", values.flag, None, "Cache and push in process, not in Redis."
     ),

@@ -107,14 +107,20 @@ class Readiness:
             for name, dependency in self._dependencies.items()
             if foreign or not dependency.foreign
         }
+        reasons = {name: await asking for name, asking in asked.items()}
+        self._log_changes(reasons)
         failed: dict[str, str] = {}
         degraded: dict[str, str] = {}
-        for name, asking in asked.items():
-            reason = await asking
+        for name, reason in reasons.items():
             if reason:
                 required = self._dependencies[name].required
                 (failed if required else degraded)[name] = reason
         return ReadinessReport(failed, degraded)
+
+    def look(self) -> None:
+        """Check because something may have changed; it is logged."""
+        if self._logging:
+            self._watch()
 
     def _watch(self) -> Deferred[ReadinessReport]:
         return Deferred.fromCoroutine(self.report(foreign=False))
@@ -135,18 +141,26 @@ class Readiness:
         return outcome
 
     def _found(self, reason: str, name: str) -> None:
-        self._log_change(name, reason)
         self._waiters.pop(name).wake(reason)
 
-    def _log_change(self, name: str, reason: str) -> None:
-        if not self._logging or bool(reason) == (name in self._failing):
+    def _log_changes(self, reasons: Mapping[str, str]) -> None:
+        """Log what has changed, in one line what has one reason."""
+        if not self._logging:
             return
-        if reason:
-            self._failing.add(name)
-            log.warn("{name} does not work: {reason}", name=name, reason=reason)
-        else:
-            self._failing.discard(name)
-            log.info("{name} works again", name=name)
+        changed: dict[str, list[str]] = {}
+        for name, reason in reasons.items():
+            if bool(reason) != (name in self._failing):
+                self._failing ^= {name}
+                changed.setdefault(reason, []).append(name)
+        for reason, names in changed.items():
+            if reason:
+                log.warn(
+                    "not working: {names} ({reason})",
+                    names=", ".join(names),
+                    reason=reason,
+                )
+            else:
+                log.info("working again: {names}", names=", ".join(names))
 
 
 def _observed(failure: Any) -> str:

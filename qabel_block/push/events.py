@@ -19,7 +19,15 @@ def format_event(event: ChangeEvent) -> str:
     return json.dumps(fields)
 
 
-def path_of(message: str) -> str:
-    """Return the path, prefix included, of which a message tells."""
-    path: str = json.loads(message)["path"]
-    return path
+def read_path(prefix: str, message: str) -> str:
+    """Return the path, without its prefix, of which a message tells.
+
+    :raises ValueError: if it is no event of this prefix.
+    """
+    try:
+        path = json.loads(message)["path"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        raise ValueError("it is no event") from None
+    if not isinstance(path, str) or not path.startswith(f"{prefix}/"):
+        raise ValueError("it is of another prefix")
+    return path.removeprefix(f"{prefix}/")

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from qabel_block.interfaces import IListener, INotifier
 from qabel_block.model import ChangeEvent
-from qabel_block.push.events import format_event, path_of
+from qabel_block.push.events import format_event, read_path
 from qabel_block.util.event import Waiters
 
 log = Logger()
@@ -123,7 +123,12 @@ class Hub:
         room = self._rooms.get(prefix)
         if room is None:
             return
-        path = path_of(message).partition("/")[2]
+        try:
+            path = read_path(prefix, message)
+        except ValueError as error:
+            # Whoever can publish may publish anything.
+            log.warn("a message is ignored: {error}", error=str(error))
+            return
         payload = message.encode("utf-8")
         for subscriber in tuple(room.subscribers):
             if subscriber.path in (None, path):

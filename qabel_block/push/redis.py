@@ -2,63 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-from txredisapi import RedisError, RedisProtocol, SubscriberProtocol
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.task import LoopingCall
+from txredisapi import RedisError
 from zope.interface import implementer
 
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IListener, INotifier
-from qabel_block.util.redis import RedisLink
-
-log = Logger()
-
-CHANNELS = "qabel-block:push:"
-"""What the names of our channels begin with. The prefix follows, whole, and
-channels are joined by name, not by pattern: no prefix hears of another."""
-
-INTERRUPTIONS = "qabel-block:push"
-"""The channel on which a node says that it could not publish for a while. It is
-no prefix's: those have a colon more."""
+from qabel_block.util.redis.address import RedisAddress
+from qabel_block.util.redis.endpoint import REPLY_SECONDS
+from qabel_block.util.redis.link import (
+    PING_SECONDS,
+    UNREACHABLE,
+    Identity,
+    RedisCommands,
+    RedisLink,
+    RedisSubscription,
+)
 
 UNANSWERED_BYTES = 4 * 2**20
 """How much may be on its way to a Redis that does not answer."""
+
+SPLIT = "what is published does not arrive"
 
 
 @implementer(INotifier)
 class RedisNotifier:
     """One connection to hear on and one to publish on, whatever is joined.
 
+    Channels are joined by name, not by pattern: no prefix hears of another.
+
     Whoever may have missed something is told so: after the first connection is
     made again everybody here, after the second everybody everywhere, if
-    something was to be published meanwhile.
+    something was published since push was last known to work. That is known when
+    a message to this node arrives: the two connections may be to two servers.
 
     :param reactor: connects and tells the time.
+    :param identity: the installation's id, which is in the names of all channels.
+    :param changed: told when a connection is made or lost.
     """
 
     _listener: IListener
 
-    def __init__(self, reactor: Any, host: str, port: int) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        address: RedisAddress,
+        identity: Identity,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._reactor = reactor
+        self._changed = changed
+        self._node = str(uuid4())
         self._joined: set[str] = set()
         self._unanswered = 0
+        self._published = 0
+        self._confirmed = 0
         self._unpublished = False
-        self._hearing = RedisLink(reactor, host, port, self._subscriber, self._hear)
-        self._speaking = RedisLink(reactor, host, port, RedisProtocol, self._speak)
+        self._subscribed = False
+        self._echoes: dict[str, Deferred[None]] = {}
+        self._hearing = RedisLink(
+            reactor,
+            address,
+            identity,
+            self._subscription,
+            self._hear,
+            self._hearing_changed,
+        )
+        self._speaking = RedisLink(
+            reactor,
+            address,
+            identity,
+            RedisCommands,
+            self._speak,
+            self._speaking_changed,
+        )
+        self._probing = LoopingCall(lambda: Deferred.fromCoroutine(self._probe()))
+        self._probing.clock = reactor
 
     def start(self, listener: IListener) -> None:
         """See :meth:`INotifier.start`."""
         self._listener = listener
         self._hearing.start()
         self._speaking.start()
+        self._probing.start(PING_SECONDS, now=False)
 
     async def join(self, prefix: str) -> None:
         """See :meth:`INotifier.join`."""
         protocol = self._hearing.require()
         self._joined.add(prefix)
         try:
-            await protocol.subscribe(CHANNELS + prefix)
+            await protocol.subscribe(self._channel(prefix))
         except RedisError as error:
             raise Unavailable("cache", "Redis did not answer") from error
 
@@ -67,7 +107,7 @@ class RedisNotifier:
         self._joined.discard(prefix)
         protocol = self._hearing.protocol
         if protocol is not None:
-            _unheeded(protocol.unsubscribe(CHANNELS + prefix))
+            _unheeded(protocol.unsubscribe(self._channel(prefix)))
 
     def publish(self, prefix: str, message: str) -> None:
         """See :meth:`INotifier.publish`."""
@@ -77,7 +117,8 @@ class RedisNotifier:
             return
         size = len(message)
         self._unanswered += size
-        answer: Deferred[object] = protocol.publish(CHANNELS + prefix, message)
+        self._published += 1
+        answer: Deferred[object] = protocol.publish(self._channel(prefix), message)
         answer.addErrback(self._failed)
         answer.addCallback(lambda _: self._answered(size))
 
@@ -87,37 +128,73 @@ class RedisNotifier:
         return sum(link.protocol is not None for link in links)
 
     async def check(self) -> None:
-        """See :meth:`INotifier.check`."""
+        """See :meth:`INotifier.check`: publishes a message to this node."""
+        self._hearing.require()
+        if not self._subscribed:
+            raise Unavailable("cache", "Redis has not answered SUBSCRIBE")
+        await self._speaking.check()
+        published, nonce = self._published, uuid4().hex
+        heard = self._echoes[nonce] = Deferred()
+        heard.addTimeout(REPLY_SECONDS, self._reactor)
         try:
-            await self._hearing.require().ping()
-            await self._speaking.require().ping()
-        except RedisError as error:
-            raise Unavailable("cache", "Redis did not answer") from error
+            await self._speaking.run("PUBLISH", self._own_channel, nonce)
+            await heard
+        except TimedOut:
+            self._hearing.drop(SPLIT)
+            self._speaking.drop(SPLIT)
+            raise Unavailable("cache", SPLIT) from None
+        finally:
+            del self._echoes[nonce]
+            heard.addErrback(lambda _: None).cancel()
+        self._confirmed = published
 
     async def close(self) -> None:
         """See :meth:`INotifier.close`."""
+        if self._probing.running:
+            self._probing.stop()
         await self._hearing.stop()
         await self._speaking.stop()
 
-    def _subscriber(self, **options: Any) -> SubscriberProtocol:
-        protocol = _Subscriber(**options)
+    @property
+    def _interruptions(self) -> str:
+        """The channel on which a node says that it could not publish for a while."""
+        return f"{self._hearing.namespace}push"
+
+    @property
+    def _own_channel(self) -> str:
+        """The channel of this node. No prefix has a dot."""
+        return f"{self._hearing.namespace}push:node.{self._node}"
+
+    def _channel(self, prefix: str) -> str:
+        return f"{self._hearing.namespace}push:{prefix}"
+
+    def _subscription(self, **options: Any) -> RedisSubscription:
+        protocol = RedisSubscription(**options)
         protocol.heard = self._heard
         return protocol
 
     def _hear(self, protocol: Any) -> None:
         """Join everything on a new connection."""
-        joining = [INTERRUPTIONS, *(CHANNELS + prefix for prefix in self._joined)]
-        for channel in joining[:-1]:
-            _unheeded(protocol.subscribe(channel))
+        for prefix in self._joined:
+            _unheeded(protocol.subscribe(self._channel(prefix)))
+        _unheeded(protocol.subscribe(self._own_channel))
         # Answers come in order: after the last one nothing is missed any more.
-        last: Deferred[object] = protocol.subscribe(joining[-1])
-        last.addCallbacks(lambda _: self._listener.interrupted(), lambda _: None)
+        last: Deferred[object] = protocol.subscribe(self._interruptions)
+        last.addCallbacks(lambda _: self._hears(), lambda _: None)
+
+    def _hears(self) -> None:
+        self._subscribed = True
+        self._listener.interrupted()
+        self._changed()
 
     def _heard(self, channel: str, message: str) -> None:
-        if channel == INTERRUPTIONS:
+        if channel == self._interruptions:
             self._listener.interrupted()
-        elif channel.startswith(CHANNELS):
-            prefix = channel.removeprefix(CHANNELS)
+        elif channel == self._own_channel:
+            if message in self._echoes:
+                self._echoes[message].callback(None)
+        else:
+            prefix = channel.rpartition(":")[2]
             if prefix in self._joined:
                 self._listener.deliver(prefix, message)
 
@@ -125,23 +202,35 @@ class RedisNotifier:
         """Own up to what was not published while there was no connection."""
         if self._unpublished:
             self._unpublished = False
-            answer: Deferred[object] = protocol.publish(INTERRUPTIONS, "")
+            answer: Deferred[object] = protocol.publish(self._interruptions, "")
             answer.addErrback(self._failed)
+
+    def _hearing_changed(self) -> None:
+        if self._hearing.protocol is None:
+            self._subscribed = False
+            if self._hearing.reason != UNREACHABLE:
+                # The server was there, but not everybody's: this may be so for long.
+                self._listener.interrupted()
+        self._changed()
+
+    def _speaking_changed(self) -> None:
+        if self._speaking.protocol is None:
+            # What the server took may have reached nobody else.
+            self._unpublished |= self._published > self._confirmed
+            self._confirmed = self._published
+            if self._speaking.reason != UNREACHABLE:
+                self._hearing.drop(self._speaking.reason)
+        self._changed()
+
+    async def _probe(self) -> None:
+        with suppress(Unavailable):
+            await self.check()
 
     def _answered(self, size: int) -> None:
         self._unanswered -= size
 
     def _failed(self, _failure: object) -> None:
         self._unpublished = True
-
-
-class _Subscriber(SubscriberProtocol):  # type: ignore[misc]
-    """Passes messages on."""
-
-    heard: Any
-
-    def messageReceived(self, _pattern: object, channel: str, message: str) -> None:
-        self.heard(channel, message)
 
 
 def _unheeded(answer: Deferred[object]) -> None:

@@ -48,6 +48,7 @@ from qabel_block.metrics.sampler import Sampler
 from qabel_block.names import Versions
 from qabel_block.operations.collector import Collector
 from qabel_block.operations.download import Downloads
+from qabel_block.operations.installation import installation_id
 from qabel_block.operations.objects import Operations
 from qabel_block.operations.readiness import Dependency, Readiness
 from qabel_block.operations.repositories import Repositories
@@ -62,6 +63,7 @@ from qabel_block.server.rlimits import raise_nofile_limit
 from qabel_block.storage.local.layout import file_of
 from qabel_block.storage.timeouts import TimeLimitedStorage
 from qabel_block.util.keyed_lock import KeyedLock
+from qabel_block.util.redis.link import Identity
 from qabel_block.util.threads import ThreadPool
 
 
@@ -119,18 +121,23 @@ def compose(
     database, prepare = make_database(
         config.ledger, reactor, waited=instrumentation.database_wait()
     )
-    cache = instrumentation.cache(_cache(config, reactor))
-    notifier = instrumentation.notifier(_notifier(config, reactor))
+    ledger = Ledger(
+        database,
+        reactor.seconds,
+        lambda function: reactor.callLater(0, function),
+        instrumentation.ledger(),
+    )
+
+    def connection_changed() -> None:
+        readiness.look()
+
+    shared = (installation_id(ledger, reactor), connection_changed)
+    cache = instrumentation.cache(_cache(config, reactor, *shared))
+    notifier = instrumentation.notifier(_notifier(config, reactor, *shared))
     authenticator = _authenticator(config, reactor, cache, instrumentation)
     now = reactor.seconds
     record_usage = instrumentation.usage(
         _usage_log(reactor) if config.usage_log else no_usage_log
-    )
-    ledger = Ledger(
-        database,
-        now,
-        lambda function: reactor.callLater(0, function),
-        instrumentation.ledger(),
     )
     traffic = TrafficMeter(ledger.add_traffic, reactor)
     hub = Hub(notifier)
@@ -255,16 +262,20 @@ def _storage(
     return TimeLimitedStorage(storage, reactor)
 
 
-def _cache(config: Config, reactor: Any) -> ICache:
+def _cache(
+    config: Config, reactor: Any, identity: Identity, changed: Callable[[], None]
+) -> ICache:
     if isinstance(config.cache, InProcess):
         return MemoryCache(reactor)
-    return RedisCache(reactor, config.cache.host, config.cache.port)
+    return RedisCache(reactor, config.cache, identity, changed)
 
 
-def _notifier(config: Config, reactor: Any) -> INotifier:
+def _notifier(
+    config: Config, reactor: Any, identity: Identity, changed: Callable[[], None]
+) -> INotifier:
     if isinstance(config.cache, InProcess):
         return MemoryNotifier()
-    return RedisNotifier(reactor, config.cache.host, config.cache.port)
+    return RedisNotifier(reactor, config.cache, identity, changed)
 
 
 def _authenticator(

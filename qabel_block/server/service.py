@@ -98,11 +98,11 @@ class BlockService(Service):
 
     async def _start_parts(self) -> None:
         parts = self._parts
+        await parts.database.start()
         parts.hub.start()
         parts.sockets.start()
         parts.traffic.start()
         await parts.cache.start()
-        await parts.database.start()
         await parts.storage.start()
         if self.running:
             parts.collector.start()

@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "push": BASE,
     "storage": BASE,
     # What is wanted, and how it is written in options.
-    "config": {"errors", "log", "ledger"},
+    "config": {"errors", "log", "ledger", "util"},
     # The domain's operations, and who asks for them.
     "operations": BASE | {"rules", "ledger"},
     "http": EDGE,

@@ -27,6 +27,7 @@ from qabel_block.metrics.accounts import MeasuredAuthenticator
 from qabel_block.metrics.definitions import Metrics
 from qabel_block.model import Account
 from tests.support.accounting import AccountingDouble
+from tests.support.valkey import installation, redis_at
 
 IMPLEMENTATIONS = {
     "server": AccountingAuthenticator,
@@ -60,7 +61,8 @@ async def subject(
             reactor, accounting.url, accounting.secret
         )
         if request.param == "cached in redis":
-            cache = RedisCache(reactor, *request.getfixturevalue("redis_address"))
+            host, port = request.getfixturevalue("redis_address")
+            cache = RedisCache(reactor, redis_at(port, host), installation)
         if request.param == "measured":
             metrics = Metrics(CollectorRegistry())
             authenticator = MeasuredAuthenticator(authenticator, metrics, monotonic)

@@ -24,7 +24,7 @@ from qabel_block.model import Account
 from tests.integration.ledger.support import at_once, logged
 from tests.support.accounting import AccountingDouble
 from tests.support.clocks import until
-from tests.support.valkey import ValkeyServer
+from tests.support.valkey import ValkeyServer, installation, redis_at
 
 
 @implementer(IAuthenticator)
@@ -129,7 +129,7 @@ async def test_errors_are_not_shared_nor_kept() -> None:
 async def test_no_cache() -> None:
     """Without its cache it asks directly, and remembers in this process."""
     clock, inner = Clock(), Asked()
-    cache = RedisCache(reactor, "127.0.0.1", 9)
+    cache = RedisCache(reactor, redis_at(9), installation)
     authenticator = CachingAuthenticator(inner, cache, "s", clock)
     for _ in range(3):
         assert (await authenticator.authenticate("Token a", "r")).user_id == 7
@@ -152,7 +152,7 @@ async def test_unreadable_entry(entry: str) -> None:
 async def in_redis(
     own_valkey: ValkeyServer, accounting: AccountingDouble
 ) -> AsyncIterator[CachingAuthenticator]:
-    cache = RedisCache(reactor, "127.0.0.1", own_valkey.port)
+    cache = RedisCache(reactor, redis_at(own_valkey.port), installation)
     server = AccountingAuthenticator(reactor, accounting.url, accounting.secret)
     await cache.start()
     await until(lambda: cache._link.protocol is not None)

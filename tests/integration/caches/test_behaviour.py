@@ -19,6 +19,7 @@ from qabel_block.interfaces import ICache
 from qabel_block.metrics.accounts import MeasuredCache
 from qabel_block.metrics.definitions import Metrics
 from tests.support.clocks import sleep
+from tests.support.valkey import installation, redis_at
 
 IMPLEMENTATIONS = {
     "memory": MemoryCache,
@@ -49,7 +50,8 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
         subject = Subject(cache, advance)
     else:
         host, port = request.getfixturevalue("redis_address")
-        subject = Subject(RedisCache(reactor, host, port), sleep)
+        cache = RedisCache(reactor, redis_at(port, host), installation)
+        subject = Subject(cache, sleep)
     await subject.cache.start()
     for _ in range(100):
         # Starting does not wait.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,6 +76,65 @@ def test_redis_restarts(world_of_its_own: World, own_valkey: ValkeyServer) -> No
             assert event(socket)["path"] == f"{user.prefix}/c"
 
 
+def test_redis_is_demoted(world_of_its_own: World, own_valkey: ValkeyServer) -> None:
+    """When Redis becomes a replica, requests work, ``/readyz`` and the log say what
+    is the matter, and sockets are closed with 1013. When it is none any more, push
+    works again by itself. The log has one line for each."""
+    world = world_of_its_own
+    with ValkeyServer() as primary, world.server:
+        user = world.user()
+        wait_for(_all_works(user))
+        with listen(user) as socket:
+            own_valkey.client.replicaof("127.0.0.1", str(primary.port))
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=60)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1013
+        assert user.upload("a", b"x").status_code == 204
+        answer = user.client.get("/readyz")
+        reason = "Redis is a replica"
+        assert answer.status_code == 200
+        assert answer.json()["degraded"] == {"cache": reason, "push": reason}
+        own_valkey.client.replicaof("NO", "ONE")
+        wait_for(_all_works(user))
+        with listen(user) as socket:
+            user.upload("c", b"x")
+            assert event(socket)["path"] == f"{user.prefix}/c"
+        lines = [
+            (record["level"], record["message"])
+            for record in world.server.records()
+            if record["logger"] == "qabel_block.operations.readiness"
+        ]
+    warnings = [message for level, message in lines if level == "WARNING"]
+    for name in ("cache", "push"):
+        assert len([one for one in warnings if name in one]) == 1
+        again = [text for level, text in lines if level == "INFO" and name in text]
+        assert len(again) == 1
+
+
+def test_password_is_refused(world_of_its_own: World) -> None:
+    """A password that Redis refuses is named by ``/readyz`` and once in the log;
+    the password itself is nowhere."""
+    world, secret = world_of_its_own, "wr0ng-password"
+    with ValkeyServer("requirepass right") as valkey:
+        host = world.server.options.index("--redis-host")
+        world.server.options = (
+            *world.server.options[:host],
+            *world.server.options[host + 4 :],
+            *("--redis-url", f"redis://:{secret}@127.0.0.1:{valkey.port}", "--debug"),
+        )
+        with world.server:
+            user = world.user()
+            reason = "Redis refuses the password"
+            wait_for(lambda: user.client.get("/readyz").text.count(reason) == 2)
+            assert user.upload("a", b"x").status_code == 204
+            assert user.client.get("/readyz").status_code == 200
+            lines = world.server.log().splitlines()
+            assert sum(reason in line for line in lines) == 1
+            assert secret not in world.server.log()
+            assert "Starting factory" not in world.server.log()
+
+
 def test_one_connection(world_of_its_own: World, own_valkey: ValkeyServer) -> None:
     """A process subscribes over one connection, whatever the number of sockets,
     to a channel for each prefix that somebody listens to."""
@@ -83,7 +143,9 @@ def test_one_connection(world_of_its_own: World, own_valkey: ValkeyServer) -> No
 
     def channels() -> list[str]:
         return [
-            name for name in map(str, client.pubsub_channels()) if name.count(":") > 1
+            name
+            for name in map(str, client.pubsub_channels())
+            if re.search(":push:[^.]+$", name)
         ]
 
     with world.server:

@@ -20,6 +20,7 @@ from qabel_block.metrics.push import MeasuredNotifier
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from tests.support.clocks import sleep, until
+from tests.support.valkey import installation, redis_at
 
 IMPLEMENTATIONS = {
     "memory": MemoryNotifier,
@@ -86,7 +87,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
         host, port = request.getfixturevalue("redis_address")
 
         def new() -> RedisNotifier:
-            return RedisNotifier(reactor, host, port)
+            return RedisNotifier(reactor, redis_at(port, host), installation)
 
         notifier, listener = await _started(new)
         other, _ = await _started(new)
@@ -159,7 +160,10 @@ async def test_leaving(subject: Subject, p: str) -> None:
 @pytest_twisted.ensureDeferred
 async def test_connections(redis_address: tuple[str, int]) -> None:
     """Connections to a broker are counted while they are there."""
-    notifier, _ = await _started(lambda: RedisNotifier(reactor, *redis_address))
+    host, port = redis_address
+    notifier, _ = await _started(
+        lambda: RedisNotifier(reactor, redis_at(port, host), installation)
+    )
     assert notifier.connections() == 2
     await notifier.close()
     assert notifier.connections() == 0

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
-from txredisapi import RedisProtocol
 
-from qabel_block.util.redis import RedisLink
+from qabel_block.util.redis.link import RedisCommands, RedisLink
+from tests.support.valkey import installation, redis_at
 
 HOUR = 3600.0
 RECOVERY_SECONDS = 10.0
@@ -23,7 +24,7 @@ def test_redis_after_an_hour() -> None:
     """However long Redis has been away, the next attempt is never more than ten
     seconds off."""
     reactor: Any = MemoryReactorClock()
-    link = RedisLink(reactor, "127.0.0.1", 6379, RedisProtocol, lambda _: None)
+    link = RedisLink(reactor, redis_at(6379), installation, RedisCommands)
     link.start()
     last = reactor.seconds()
     attempts = 0
@@ -36,3 +37,4 @@ def test_redis_after_an_hour() -> None:
         reactor.tcpClients.clear()
         assert reactor.seconds() - last < RECOVERY_SECONDS
     assert attempts > HOUR / RECOVERY_SECONDS
+    Deferred.fromCoroutine(link.stop())

@@ -16,7 +16,6 @@ from qabel_block.config.config import (
     LocalDirectory,
     MetricsAddress,
     PostgresLedger,
-    RedisServer,
     S3Bucket,
     SqliteLedger,
     TemporaryDirectory,
@@ -25,6 +24,7 @@ from qabel_block.config.config import (
 from qabel_block.config.from_options import configure
 from qabel_block.config.options import OPTIONS
 from qabel_block.log.setup import LogConfig
+from qabel_block.util.redis.address import RedisAddress
 
 SECRET = "pa55word"
 
@@ -59,7 +59,7 @@ def test_defaults() -> None:
     assert config.ledger == PostgresLedger(
         "postgresql://postgres:postgres@localhost/qabel-block"
     )
-    assert config.cache == RedisServer("localhost", 6379)
+    assert config.cache == RedisAddress((("localhost", 6379),))
     assert config.accounts == AccountingServer("http://localhost:8000", "secret")
     assert config.endpoints == ("tcp:8888:interface=localhost",)
     assert config.max_body_size == 2147483648
@@ -113,7 +113,12 @@ CASES: list[tuple[list[str], str, Any]] = [
         "storage",
         S3Bucket("b", "http://h:1", "r"),
     ),
-    (["--redis-host", "h", "--redis-port", "1"], "cache", RedisServer("h", 1)),
+    (["--redis-host", "h", "--redis-port", "1"], "cache", RedisAddress((("h", 1),))),
+    (
+        ["--redis-url", "redis://:p@h/1"],
+        "cache",
+        RedisAddress((("h", 6379),), password="p", database=1),
+    ),
     (["--dummy-cache"], "cache", InProcess()),
     (
         ["--accounting-host", "https://h/x/", "--apisecret", "s"],
@@ -260,6 +265,8 @@ def test_command_line_wins() -> None:
         ["--psql-dsn", "no equals sign"],
         ["--psql-dsn", "sqlite:////nowhere/at/all"],
         ["--psql-dsn", ""],
+        ["--redis-url", "http://h"],
+        ["--redis-url", "redis://p@h"],
         ["--apisecret", ""],
         ["--dummy-auth", ""],
     ],
@@ -293,6 +300,8 @@ def test_wrong_values(capsys: pytest.CaptureFixture[str], arguments: list[str]) 
         ["--local-storage", "/tmp", "--s3-bucket", "b"],
         ["--x-accel-redirect", "/blobs"],
         ["--x-accel-redirect", "/blobs", "--dummy"],
+        ["--redis-url", "redis://h", "--redis-host", "h"],
+        ["--redis-url", "redis://h", "--redis-port", "6379"],
     ],
 )
 def test_wrong_command_lines(
@@ -422,8 +431,11 @@ def test_secrets_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     for dsn in (f"mysql://u:{SECRET}@h/d", f"host=h password='{SECRET}"):
         assert SECRET not in refused(capsys, "--psql-dsn", dsn)
     assert SECRET not in refused(capsys, "--dummy", SECRET)
+    for url in (f"redis://{SECRET}@h", f"redis://:{SECRET}@h:x"):
+        assert SECRET not in refused(capsys, "--redis-url", url)
     config = parsed(
-        *("--psql-dsn", f"postgresql://u:{SECRET}@h/d", "--apisecret", SECRET)
+        *("--psql-dsn", f"postgresql://u:{SECRET}@h/d", "--apisecret", SECRET),
+        *("--redis-url", f"redis://u:{SECRET}@h"),
     )
     assert SECRET not in repr(config)
     assert SECRET not in repr(parsed("--dummy-auth", SECRET))

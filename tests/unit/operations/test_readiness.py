@@ -108,9 +108,11 @@ def events() -> Iterator[list[LogEvent]]:
 
 def test_changes_are_logged_once(events: list[LogEvent]) -> None:
     """One warning when something fails, one message when it works again, however
-    often it is asked; none before the server has had time to connect."""
+    often it is asked and whatever has the same reason; none before
+    the server has had time to connect."""
     switch = _Switch()
-    readiness = Readiness({"cache": Dependency(switch.check)}, Clock())
+    names = ("cache", "push")
+    readiness = Readiness(dict.fromkeys(names, Dependency(switch.check)), Clock())
     switch.down = True
     _ask(readiness)
     assert events == []
@@ -124,8 +126,8 @@ def test_changes_are_logged_once(events: list[LogEvent]) -> None:
         (event["log_level"].name, event["log_format"].format(**event))
         for event in events
     ] == [
-        ("warn", "cache does not work: it is gone"),
-        ("info", "cache works again"),
+        ("warn", "not working: cache, push (it is gone)"),
+        ("info", "working again: cache, push"),
     ]
 
 
@@ -145,7 +147,7 @@ def test_watching(events: list[LogEvent]) -> None:
     near.down = True
     clock.advance(INTERVAL)
     assert (near.checks, far.checks) == (2, 0)
-    assert [event["name"] for event in events] == ["database"]
+    assert [event["names"] for event in events] == ["database"]
     readiness.stop()
     clock.advance(INTERVAL)
     assert near.checks == 2

@@ -1,0 +1,1 @@
+"""Connections to Redis: where it is, how to log in, and what to do when it is lost."""
