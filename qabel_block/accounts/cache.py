@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
-from hmac import digest
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from qabel_block.accounts.accounting_server import read_entry, write_entry
+from qabel_block.accounts.entries import EntrySigner, InvalidEntry, user_key
 from qabel_block.accounts.memory import RecentAccounts, RecentlyUnknown
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.interfaces import IAuthenticator, ICache
@@ -25,8 +25,6 @@ log = Logger()
 SECONDS = 60
 """How long an answer is good (PROTOCOL section 5)."""
 
-_KEYS = "qabel-block:account"
-
 _TOKEN = re.compile(r"token +[\x21-\x7e]{1,1024} *", re.IGNORECASE)
 """``Token`` and one word, which is what the accounting server looks for."""
 
@@ -38,11 +36,13 @@ class CachingAuthenticator:
     What it learns goes into a cache that all nodes share, and stays in this
     process until the same moment, so that most look-ups ask nobody.
 
-    Tokens are never kept: the key of an entry is their HMAC. A header that can't be
+    Tokens are never kept: the key of an entry is their HMAC. Entries are signed:
+    who can write to the cache can't be another user by that. A header that can't be
     one with a token is nobody's, without asking; and whoever was unknown stays so
     for a moment, so that it costs the accounting server little if somebody guesses.
 
-    :param secret: the key of the HMAC; all nodes that share the cache share it.
+    :param secret: all nodes that share the cache share it.
+    :param now: seconds since 1970, for when shared entries expire.
     :param recent: what stays in this process; empty by default.
     """
 
@@ -52,12 +52,13 @@ class CachingAuthenticator:
         cache: ICache,
         secret: str,
         clock: IReactorTime,
+        now: Callable[[], float],
         recent: RecentAccounts | None = None,
     ) -> None:
         self._inner = inner
         self._cache = cache
-        self._secret = secret.encode("utf-8")
-        self._clock = clock
+        self._entries = EntrySigner(secret)
+        self._now = now
         self._recent = RecentAccounts(clock) if recent is None else recent
         self._unknown = RecentlyUnknown(clock)
         self._asking: dict[str, Waiters[Account]] = {}
@@ -67,16 +68,15 @@ class CachingAuthenticator:
         """See :meth:`IAuthenticator.authenticate`."""
         if not _TOKEN.fullmatch(authorization):
             raise UnknownUser
-        token = digest(self._secret, authorization.encode("utf-8"), "sha256").hex()
         return await self._look_up(
-            f"{_KEYS}:token:{token}",
+            self._entries.token_key(authorization),
             lambda: self._inner.authenticate(authorization, request_id),
         )
 
     async def account(self, user_id: int, request_id: str) -> Account:
         """See :meth:`IAuthenticator.account`."""
         return await self._look_up(
-            _user_key(user_id), lambda: self._inner.account(user_id, request_id)
+            user_key(user_id), lambda: self._inner.account(user_id, request_id)
         )
 
     async def check(self) -> None:
@@ -126,48 +126,40 @@ class CachingAuthenticator:
     ) -> Account:
         cached = await self._recall(key)
         if cached is not None:
-            account, expires = cached
-            self._recent.keep(key, account, expires)
+            account, seconds = cached
+            self._recent.keep(key, account, seconds)
             return account
         try:
             account = await ask()
         except UnknownUser:
             self._unknown.keep(key)
             raise
-        expires = self._clock.seconds() + SECONDS
-        for name in {key, _user_key(account.user_id)}:
-            self._recent.keep(name, account, expires)
-        await self._share({key, _user_key(account.user_id)}, account, expires)
+        keys = {key, user_key(account.user_id)}
+        for name in keys:
+            self._recent.keep(name, account, SECONDS)
+        await self._share(keys, account)
         return account
 
     async def _recall(self, key: str) -> tuple[Account, float] | None:
-        """Return what the shared cache has, and until when it is good."""
+        """Return what the shared cache has, and for how many seconds it is good."""
         try:
             cached = await self._cache.get(key)
-        except Unavailable as error:
-            self._complain(error)
+            if cached is None:
+                return None
+            account, expires = self._entries.read(key, cached)
+        except Unavailable:
+            return None  # Which the cache's check tells.
+        except InvalidEntry as error:
+            if self._complaints.allows():
+                log.warn("a cached account is ignored: {error}", error=str(error))
             return None
-        if cached is None:
-            return None
-        try:
-            account, expires = read_entry(cached)
-        except Unavailable as error:
-            self._complain(error)
-            return None
-        # Not longer than our own clock allows, whatever another's said.
-        return account, min(expires, self._clock.seconds() + SECONDS)
+        # Not longer than an answer of this moment, whatever another's clock said.
+        seconds = min(expires - self._now(), SECONDS)
+        return (account, seconds) if seconds > 0 else None
 
-    async def _share(self, keys: set[str], account: Account, expires: float) -> None:
-        try:
+    async def _share(self, keys: set[str], account: Account) -> None:
+        expires = self._now() + SECONDS
+        with suppress(Unavailable):
             for key in keys:
-                await self._cache.set(key, write_entry(account, expires), SECONDS)
-        except Unavailable as error:
-            self._complain(error)
-
-    def _complain(self, error: Unavailable) -> None:
-        if self._complaints.allows():
-            log.warn("accounts are not cached: {error}", error=str(error))
-
-
-def _user_key(user_id: int) -> str:
-    return f"{_KEYS}:user:{user_id}"
+                entry = self._entries.write(key, account, expires)
+                await self._cache.set(key, entry, SECONDS)

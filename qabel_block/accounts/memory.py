@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
+from cachetools import TLRUCache, TTLCache
 from twisted.internet.interfaces import IReactorTime
 
 from qabel_block.model import Account
@@ -13,31 +12,23 @@ class RecentAccounts:
     """Keeps accounts until they expire, up to a number of them.
 
     :param clock: tells when that is.
-    :param limit: accounts; beyond that the ones kept longest are forgotten.
+    :param limit: accounts; beyond that the ones not used for longest are forgotten.
     """
 
     def __init__(self, clock: IReactorTime, limit: int = 30_000) -> None:
         self._clock = clock
-        self._limit = limit
-        self._entries: OrderedDict[str, tuple[float, Account]] = OrderedDict()
+        self._entries: TLRUCache[str, tuple[float, Account], float] = TLRUCache(
+            limit, ttu=lambda _key, entry, _now: entry[0], timer=clock.seconds
+        )
 
     def get(self, key: str) -> Account | None:
         """Return the account kept under ``key``, unless it has expired."""
         entry = self._entries.get(key)
-        if entry is None:
-            return None
-        expires, account = entry
-        if expires > self._clock.seconds():
-            return account
-        del self._entries[key]
-        return None
+        return None if entry is None else entry[1]
 
-    def keep(self, key: str, account: Account, expires: float) -> None:
-        """Keep an account until a time, in seconds since 1970."""
-        self._entries[key] = (expires, account)
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._limit:
-            self._entries.popitem(last=False)
+    def keep(self, key: str, account: Account, seconds: float) -> None:
+        """Keep an account for some seconds from now on."""
+        self._entries[key] = (self._clock.seconds() + seconds, account)
 
 
 SECONDS = 5.0
@@ -53,22 +44,13 @@ class RecentlyUnknown:
     """
 
     def __init__(self, clock: IReactorTime, limit: int = 10_000) -> None:
-        self._clock = clock
-        self._limit = limit
-        self._until: OrderedDict[str, float] = OrderedDict()
+        self._keys: TTLCache[str, None, float] = TTLCache(
+            limit, SECONDS, timer=clock.seconds
+        )
 
     def __contains__(self, key: str) -> bool:
-        return self._until.get(key, 0.0) > self._clock.seconds()
+        return key in self._keys
 
     def keep(self, key: str) -> None:
         """Keep a key from now on."""
-        self._until[key] = self._clock.seconds() + SECONDS
-        self._until.move_to_end(key)
-        while self._is_over():
-            self._until.popitem(last=False)
-
-    def _is_over(self) -> bool:
-        """Say whether the key kept longest is one too many, or of no use."""
-        if len(self._until) > self._limit:
-            return True
-        return next(iter(self._until.values())) <= self._clock.seconds()
+        self._keys[key] = None

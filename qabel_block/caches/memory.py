@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
+from cachetools import TLRUCache
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -15,28 +14,26 @@ class MemoryCache:
     """Keeps what was set last, up to a number of entries.
 
     :param clock: tells when an entry expires.
-    :param limit: entries; beyond that the ones set longest ago are forgotten.
+    :param limit: entries; beyond that the ones not used for longest are forgotten.
     """
 
     def __init__(self, clock: IReactorTime, limit: int = 10_000) -> None:
         self._clock = clock
-        self._limit = limit
-        self._entries: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self._entries: TLRUCache[str, tuple[float, str], float] = TLRUCache(
+            limit, ttu=lambda _key, entry, _now: entry[0], timer=clock.seconds
+        )
 
     async def start(self) -> None:
         """See :meth:`ICache.start`."""
 
     async def get(self, key: str) -> str | None:
         """See :meth:`ICache.get`."""
-        expires, value = self._entries.get(key, (0.0, ""))
-        return value if expires > self._clock.seconds() else None
+        entry = self._entries.get(key)
+        return None if entry is None else entry[1]
 
     async def set(self, key: str, value: str, seconds: int) -> None:
         """See :meth:`ICache.set`."""
         self._entries[key] = (self._clock.seconds() + seconds, value)
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._limit:
-            self._entries.popitem(last=False)
 
     async def check(self) -> None:
         """See :meth:`ICache.check`."""

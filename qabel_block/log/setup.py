@@ -29,6 +29,7 @@ NOISY_LOGGERS = {
     "botocore": logging.INFO,
     "s3transfer": logging.INFO,
     "twisted.internet.endpoints": logging.WARNING,
+    "twisted.web.client": logging.WARNING,
     "urllib3": logging.ERROR,
 }
 """Libraries that say too much below a level: Alembic all that it loads, urllib3

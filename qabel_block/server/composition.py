@@ -288,4 +288,6 @@ def _authenticator(
         AccountingAuthenticator(reactor, chosen.url, chosen.secret)
     )
     recent = instrumentation.kind(RecentAccounts)(reactor)
-    return CachingAuthenticator(server, cache, chosen.secret, reactor, recent)
+    return CachingAuthenticator(
+        server, cache, chosen.secret, reactor, time.time, recent
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from time import monotonic
+from time import monotonic, time
 
 import pytest
 import pytest_twisted
@@ -72,6 +72,7 @@ async def subject(
                 cache,
                 accounting.url,  # a key of this test's own
                 reactor,
+                time,
             )
     await cache.start()
     yield Subject(authenticator, account)

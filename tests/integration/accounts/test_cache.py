@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import AsyncIterator
+from time import time
 
 import pytest
 import pytest_twisted
@@ -61,7 +62,8 @@ class Nodes:
         self.inner = Asked()
         cache = MemoryCache(self.clock)
         self.one, self.other = (
-            CachingAuthenticator(self.inner, cache, "s", self.clock) for _ in range(2)
+            CachingAuthenticator(self.inner, cache, "s", self.clock, self.clock.seconds)
+            for _ in range(2)
         )
 
 
@@ -130,21 +132,57 @@ async def test_no_cache() -> None:
     """Without its cache it asks directly, and remembers in this process."""
     clock, inner = Clock(), Asked()
     cache = RedisCache(reactor, redis_at(9), installation)
-    authenticator = CachingAuthenticator(inner, cache, "s", clock)
+    authenticator = CachingAuthenticator(inner, cache, "s", clock, clock.seconds)
     for _ in range(3):
         assert (await authenticator.authenticate("Token a", "r")).user_id == 7
     assert inner.asked == ["Token a"]
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("entry", ["", "{", "[]", '{"user_id": 1}', "\x00"])
+@pytest.mark.parametrize("entry", ["", "{", "[]", '{"user_id": 1}', "\x00", "\xe4 x"])
 async def test_unreadable_entry(entry: str) -> None:
     """An entry that makes no sense is as good as none."""
     clock, inner = Clock(), Asked()
     cache = MemoryCache(clock)
-    await cache.set("qabel-block:account:user:7", entry, 60)
-    authenticator = CachingAuthenticator(inner, cache, "s", clock)
+    await cache.set("account:user:7", entry, 60)
+    authenticator = CachingAuthenticator(inner, cache, "s", clock, clock.seconds)
     assert (await authenticator.account(7, "r")).user_id == 7
+    assert inner.asked == [7]
+
+
+@pytest_twisted.ensureDeferred
+async def test_entries_are_signed() -> None:
+    """Who can write to the cache can't make, change or move an entry; that somebody
+    tried is logged. What was signed is believed only until it expires."""
+    clock, inner = Clock(), Asked()
+    cache = MemoryCache(clock)
+
+    def node(secret: str) -> CachingAuthenticator:
+        return CachingAuthenticator(inner, cache, secret, clock, clock.seconds)
+
+    await node("s").account(7, "r")
+    entry = await cache.get("account:user:7")
+    assert entry is not None
+    signature, _, content = entry.partition(" ")
+    for user_id, forged in (
+        (8, entry),
+        (7, f"{signature} {content.replace('true', 'false')}"),
+        (7, f" {content}"),
+        (7, content),
+    ):
+        inner.asked.clear()
+        await cache.set(f"account:user:{user_id}", forged, 60)
+        with logged() as events:
+            assert (await node("s").account(user_id, "r")).user_id == user_id
+        assert inner.asked == [user_id]
+        assert ["ignored" in event["log_format"] for event in events] == [True]
+    inner.asked.clear()
+    await node("another secret").account(7, "r")
+    assert inner.asked == [7]
+    await cache.set("account:user:7", entry, 1000)
+    clock.advance(SECONDS)
+    inner.asked.clear()
+    await node("s").account(7, "r")
     assert inner.asked == [7]
 
 
@@ -161,6 +199,7 @@ async def in_redis(
         cache,
         accounting.secret,
         reactor,
+        time,
     )
     await server.close()
     await cache.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from twisted.internet.defer import Deferred
 
-from qabel_block.accounts.accounting_server import read_account, read_entry
+from qabel_block.accounts.accounting_server import read_account
+from qabel_block.accounts.entries import EntrySigner, InvalidEntry
 from qabel_block.errors import (
     BadRequest,
     PreconditionFailed,
@@ -17,9 +19,11 @@ from qabel_block.errors import (
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.transport.trusted_proxies import UNKNOWN, Peer, TrustedProxies
 from qabel_block.names import blob_key, parse_blob_key
+from qabel_block.push.events import read_path
 from qabel_block.rules.conditions import Conditions, if_range_holds
 from qabel_block.rules.digests import check_digest, expected_digests
 from qabel_block.rules.ranges import select_range
+from qabel_block.util.redis.address import parse_redis_url
 from tests.unit.http.transport.conversation import Conversation, answer
 
 ETAG = '"01M8AGAD1S24GZ5TWN2S5SAY73"'
@@ -78,12 +82,16 @@ def forwarded(data: bytes) -> None:
 
 
 def accounts(data: bytes) -> None:
-    """What is no account is an accounting server in trouble."""
-    for read in (read_account, lambda body: read_entry(body.decode("latin-1"))):
-        try:
-            read(data)
-        except Unavailable:
-            continue
+    """What is no account is an accounting server in trouble, and what is no entry of
+    the cache is none."""
+    with suppress(Unavailable):
+        read_account(data)
+    with suppress(InvalidEntry):
+        EntrySigner("s").read("k", data.decode("latin-1"))
+    with suppress(ValueError):
+        read_path("p", data.decode("latin-1"))
+    with suppress(ValueError):
+        parse_redis_url(data.decode("latin-1"))
 
 
 def requests(data: bytes) -> None:

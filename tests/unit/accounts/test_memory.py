@@ -50,7 +50,9 @@ class Node:
         self.clock = Clock()
         self.accounts = Accounts()
         cache = MemoryCache(self.clock)
-        self.authenticator = CachingAuthenticator(self.accounts, cache, "s", self.clock)
+        self.authenticator = CachingAuthenticator(
+            self.accounts, cache, "s", self.clock, self.clock.seconds
+        )
 
     async def knows(self, question: str | int) -> bool:
         try:
@@ -132,7 +134,7 @@ def test_bound() -> None:
     clock.advance(SECONDS)
     assert "d" not in unknown
     unknown.keep("e")
-    assert list(unknown._until) == ["e"]
+    assert list(unknown._keys) == ["e"]
 
 
 @pytest_twisted.ensureDeferred
