@@ -92,6 +92,10 @@ class BadRequest(BlockError):
     """The request contradicts itself; the message says how."""
 
 
+class UnsupportedEncoding(BlockError):
+    """The body has a content coding, which would be lost."""
+
+
 class MethodRefused(BlockError):
     """There is no way to do this to this resource."""
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.http import parse_accept_header
 
 from qabel_block import errors
@@ -38,6 +38,7 @@ STATUS_LINES: StatusLines = {
     errors.MethodRefused: (405, "Method Not Allowed"),
     errors.PreconditionFailed: (412, "Precondition Failed"),
     errors.BodyTooLarge: (413, "Content Too Large"),
+    errors.UnsupportedEncoding: (415, "Unsupported Media Type"),
     errors.RangeNotSatisfiable: (416, "Range Not Satisfiable"),
     errors.UpgradeRequired: (426, "Upgrade Required"),
     errors.Unavailable: (503, "Service Unavailable"),
@@ -47,6 +48,16 @@ STATUS_LINES: StatusLines = {
 }
 """The reason phrases are part of the contract: clients show them."""
 
+
+_OF_NAMES = (b"/api/v0/files/", b"/api/v0/websocket/")
+_GRAMMAR = (
+    "A prefix is 1 to 36 of the characters A-Z a-z 0-9 _ and -; a path is one or more"
+    " segments of 1 to 200 of them, joined by single slashes, 900 characters in all."
+)
+_AUTHORIZATION = (
+    "Send the header Authorization: Token TOKEN, with your token in place of TOKEN."
+    " Bearer and Basic are not understood here."
+)
 
 _OF_THE_OBJECT = (
     b"Content-Range",
@@ -115,7 +126,7 @@ def _describe(
     """Return status, reason and detail; log what an operator must hear of."""
     error = failure.value
     if isinstance(error, HTTPException):
-        return error.code or 500, error.name, ""
+        return error.code or 500, error.name, _advice(request, error)
     for kind in type(error).__mro__:
         if kind in status_lines:
             status, reason = status_lines[kind]
@@ -128,7 +139,8 @@ def _describe(
                     error=str(error),
                 )
                 log.debug("{trace}", trace=failure.getTraceback())
-            return status, reason, str(error) if status in (400, 503) else ""
+            tells = status in (400, 415, 503)
+            return status, reason, str(error) if tells else _advice(request, error)
     incident = str(uuid4())
     log.failure(
         "incident {incident} in {request_id}",
@@ -137,6 +149,20 @@ def _describe(
         request_id=request.request_id,
     )
     return 500, "Internal Server Error", f"incident {incident}"
+
+
+def _advice(request: StreamingRequest, error: object) -> str:
+    """Return what to send instead, where a newcomer could not know."""
+    if not request.path.startswith(b"/api/"):
+        return ""
+    if isinstance(error, NotFound) and request.path.startswith(_OF_NAMES):
+        return _GRAMMAR
+    scheme, _, token = (request.getHeader(b"Authorization") or b"").partition(b" ")
+    if isinstance(error, errors.NoAuthorization) or (
+        isinstance(error, errors.UnknownUser) and (scheme != b"Token" or not token)
+    ):
+        return _AUTHORIZATION
+    return ""
 
 
 def _set_headers(request: StreamingRequest, error: object, status: int) -> None:
@@ -148,6 +174,9 @@ def _set_headers(request: StreamingRequest, error: object, status: int) -> None:
         request.setHeader(b"Allow", ", ".join(_methods(error)).encode("ascii"))
     if isinstance(error, errors.MethodRefused):
         request.setHeader(b"Allow", b"")
+    if isinstance(error, errors.UnsupportedEncoding):
+        # RFC 9110 section 15.5.16
+        request.setHeader(b"Accept-Encoding", b"identity")
     if isinstance(error, errors.UpgradeRequired):
         # RFC 9110 section 15.5.22
         request.setHeader(b"Upgrade", b"websocket")

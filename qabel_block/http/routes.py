@@ -11,7 +11,12 @@ from typing import Any
 from twisted.python.failure import Failure
 from werkzeug.routing import BaseConverter
 
-from qabel_block.errors import BadRequest, MethodRefused, NoAuthorization
+from qabel_block.errors import (
+    BadRequest,
+    MethodRefused,
+    NoAuthorization,
+    UnsupportedEncoding,
+)
 from qabel_block.http.downloads import DownloadAnswers
 from qabel_block.http.handlers import make_routes, uncancellable
 from qabel_block.http.headers import conditions, field, json_answer, json_body
@@ -135,6 +140,10 @@ class BlockAPI:
         if request.requestHeaders.hasHeader(b"Content-Range"):
             # RFC 9110 section 14.4: a part must not replace the whole.
             raise BadRequest("partial uploads are not supported")
+        if (field(request, "Content-Encoding") or "identity").lower() != "identity":
+            raise UnsupportedEncoding(
+                "Content-Encoding would be lost: send the bytes that shall come back"
+            )
         upload = Upload(
             account,
             ObjectName(prefix, path),
