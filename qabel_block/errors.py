@@ -25,6 +25,14 @@ class NotPermitted(BlockError):
     """The token may not do this, whatever its user may (PROTOCOL section 10)."""
 
 
+class AccountNotFound(BlockError):
+    """Built-in accounts know no user or token of this name."""
+
+
+class NameTaken(BlockError):
+    """Another user has this name."""
+
+
 class NotOwner(BlockError):
     """The prefix does not exist or belongs to somebody else."""
 

@@ -46,6 +46,64 @@ class Account:
             raise UserDisabled
 
 
+UNLIMITED = 2**63 - 1
+"""A quota that nobody reaches, in bytes."""
+
+
+@frozen
+class User:
+    """A user of built-in accounts, as an operator sees one.
+
+    :ivar storage_quota: bytes; :data:`UNLIMITED` for any number. So is
+        ``traffic_quota``, of a calendar month.
+    :ivar created: as ISO 8601 in UTC.
+    :ivar erasing: whether all that the user has is being deleted.
+    :ivar stored: bytes of all objects.
+    :ivar downloaded: bytes of downloads in this month.
+    """
+
+    user_id: int
+    active: bool
+    storage_quota: int
+    traffic_quota: int
+    name: str
+    created: str
+    erasing: bool
+    stored: int
+    downloaded: int
+
+
+@frozen
+class NewToken:
+    """A token that is to be made.
+
+    :ivar sha256: hexadecimal digest of the token, which itself is nowhere.
+    :ivar expires: seconds since 1970; ``None`` for never.
+    """
+
+    sha256: str
+    permission: Permission = Permission.FULL
+    label: str = ""
+    expires: int | None = None
+
+
+@frozen
+class Token:
+    """A token of a user of built-in accounts, as an operator sees one.
+
+    :ivar id: a number by which this user's tokens are told apart.
+    :ivar created: as ISO 8601 in UTC.
+    :ivar expires: seconds since 1970; ``None`` for never.
+    """
+
+    id: int
+    permission: Permission
+    label: str
+    created: str
+    expires: int | None
+    revoked: bool
+
+
 @frozen
 class ObjectName:
     """Where an object is: ``<prefix>/<path>``, both of PROTOCOL's grammar."""

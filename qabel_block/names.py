@@ -26,6 +26,8 @@ CONTROL_TYPES = frozenset({"locks", "index", "snapshots"})
 _VERSION_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
 _KEY = re.compile(rf"({PREFIX_PATTERN})/({PATH_PATTERN})(?:~({_VERSION_PATTERN}))?")
 _PREFIX = re.compile(PREFIX_PATTERN)
+_USER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_TOKEN = re.compile(r"qb_[A-Za-z0-9_-]{22,256}")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -70,6 +72,17 @@ class Versions:
 def is_prefix(name: str) -> bool:
     """Say whether something is of the grammar of prefixes."""
     return _PREFIX.fullmatch(name) is not None
+
+
+def is_user_name(name: str) -> bool:
+    """Say whether something may be the name of a user of built-in accounts."""
+    return _USER_NAME.fullmatch(name) is not None
+
+
+def is_token(text: str) -> bool:
+    """Say whether something may be a token of built-in accounts: ``qb_`` and at least
+    128 random bits."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def is_control_file(path: str) -> bool:

@@ -78,6 +78,18 @@ class DummyUser:
 
 
 @frozen
+class BuiltinAccounts:
+    """Users are in the ledger.
+
+    :ivar first_user: the name of the user that is made if there is none.
+    :ivar first_token: that user's token.
+    """
+
+    first_user: str | None = None
+    first_token: str | None = field(default=None, repr=False)
+
+
+@frozen
 class MetricsAddress:
     """Where metrics are served.
 
@@ -118,7 +130,7 @@ class Config:
     storage: LocalDirectory | TemporaryDirectory | S3Bucket
     ledger: PostgresLedger | SqliteLedger | TemporaryLedger
     cache: RedisAddress | InProcess
-    accounts: AccountingServer | DummyUser
+    accounts: AccountingServer | DummyUser | BuiltinAccounts
     endpoints: tuple[str, ...]
     x_accel_redirect: str | None = None
     max_body_size: int = 2_147_483_648

@@ -10,6 +10,7 @@ from twisted.python.usage import UsageError
 from qabel_block.config.values import SQLITE
 
 OPTIONS_OF_S3 = ("s3-bucket", "s3-endpoint-url", "s3-region")
+_OTHER_ACCOUNTS = ("accounting-host", "dummy-auth")
 _NOT_STANDALONE = ("psql-dsn", "redis-host", "redis-port", "redis-url")
 
 
@@ -39,11 +40,39 @@ def check_combinations(values: Mapping[str, Any], given: Mapping[str, str]) -> N
     for name in ("redis-host", "redis-port"):
         if "redis-url" in given and name in given:
             _contradict(given, "redis-url", name)
+    _check_accounts(values, given)
     local = values["standalone"] or values["local-storage"]
     if values["x-accel-redirect"] and not local:
         raise UsageError(f"{given['x-accel-redirect']} needs --local-storage")
     if values["processes"] > 1:
         _check_processes(values, given)
+
+
+def has_builtin_accounts(values: Mapping[str, Any], given: Mapping[str, str]) -> bool:
+    """Say whether users are in the ledger.
+
+    With ``--standalone`` they are, unless something says who else knows them.
+    """
+    if values["accounts"] is not None:
+        return bool(values["accounts"] == "builtin")
+    chosen = any(name in given for name in _OTHER_ACCOUNTS)
+    return bool(values["standalone"]) and not chosen
+
+
+def _check_accounts(values: Mapping[str, Any], given: Mapping[str, str]) -> None:
+    """Refuse what does not belong to the accounts that are chosen."""
+    if values["accounts"] == "builtin":
+        for name in _OTHER_ACCOUNTS:
+            if name in given:
+                raise UsageError(
+                    f"{given['accounts']} builtin and {given[name]} exclude each other"
+                )
+    first = ("first-user", "first-token")
+    for name, other in (first, first[::-1]):
+        if name in given and other not in given:
+            raise UsageError(f"{given[name]} needs --{other}")
+    if "first-user" in given and not has_builtin_accounts(values, given):
+        raise UsageError(f"{given['first-user']} needs --accounts builtin")
 
 
 def _check_processes(values: Mapping[str, Any], given: Mapping[str, str]) -> None:

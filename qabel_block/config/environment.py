@@ -20,8 +20,6 @@ LARGEST_FILE = 65_536
 OTHER_VARIABLES = frozenset(
     {
         "QABEL_BLOCK_WORKER",  # from the supervisor to its workers
-        "QABEL_BLOCK_FIRST_USER",
-        "QABEL_BLOCK_FIRST_TOKEN",
     }
 )
 """Known variables that are no options."""

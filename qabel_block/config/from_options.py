@@ -9,6 +9,7 @@ from typing import Any
 from qabel_block.config.command_line import Options
 from qabel_block.config.config import (
     AccountingServer,
+    BuiltinAccounts,
     Config,
     DummyUser,
     InProcess,
@@ -20,6 +21,7 @@ from qabel_block.config.config import (
     TemporaryDirectory,
     TemporaryLedger,
 )
+from qabel_block.config.contradictions import has_builtin_accounts
 from qabel_block.config.values import SQLITE
 from qabel_block.log.setup import LogConfig
 from qabel_block.util.redis.address import RedisAddress
@@ -90,9 +92,13 @@ def _cache(options: Mapping[str, Any]) -> RedisAddress | InProcess:
     return RedisAddress(((options["redis-host"], options["redis-port"]),))
 
 
-def _accounts(options: Mapping[str, Any]) -> AccountingServer | DummyUser:
+def _accounts(
+    options: Options,
+) -> AccountingServer | DummyUser | BuiltinAccounts:
     if options["dummy-auth"]:
         return DummyUser(options["dummy-auth"])
+    if has_builtin_accounts(options, options.given):
+        return BuiltinAccounts(options["first-user"], options["first-token"])
     return AccountingServer(options["accounting-host"], options["apisecret"])
 
 

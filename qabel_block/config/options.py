@@ -147,6 +147,32 @@ ACCOUNTS = (
         " prefix, and no accounting server.",
         metavar="TOKEN",
     ),
+    Option(
+        "accounts",
+        values.one_of("server", "builtin"),
+        None,
+        "Who knows the users: server is the accounting server, builtin are the users"
+        " that qabel-block user add makes in the ledger [default: server; builtin with"
+        " --standalone].",
+        metavar="server|builtin",
+    ),
+    Option(
+        "first-user",
+        values.user_name,
+        None,
+        "With builtin accounts: make this user at the start if there has never been"
+        " any. Needs --first-token.",
+        metavar="NAME",
+    ),
+    Option(
+        "first-token",
+        values.builtin_token,
+        None,
+        "The token of the first user: qb_ and at least 22 characters. Give it in"
+        " QABEL_BLOCK_FIRST_TOKEN or QABEL_BLOCK_FIRST_TOKEN_FILE: here it shows in the"
+        " list of processes.",
+        metavar="TOKEN",
+    ),
 )
 
 LOG = (

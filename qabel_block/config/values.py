@@ -11,6 +11,8 @@ from unicodedata import category
 from urllib.parse import urlsplit
 
 from qabel_block.ledger.postgres.dsn import postgres_parameters
+from qabel_block.model import UNLIMITED
+from qabel_block.names import is_token, is_user_name
 
 SQLITE = "sqlite:///"
 _YES = frozenset({"1", "true", "yes", "on"})
@@ -101,6 +103,27 @@ def positive_size(value: str) -> int:
     if count < 1:
         raise ValueError(f"{value!r} is less than 1")
     return count
+
+
+def user_name(value: str) -> str:
+    """The name of a user of built-in accounts."""
+    if not is_user_name(value):
+        raise ValueError(
+            f"{value!r} is no user name (lower-case letters, digits, '.', '_', '-')"
+        )
+    return value
+
+
+def builtin_token(value: str) -> str:
+    """A token of built-in accounts."""
+    if not is_token(value):
+        raise ValueError("it is no token (qb_ and at least 22 of A-Z a-z 0-9 _ -)")
+    return value
+
+
+def quota(value: str) -> int:
+    """A number of bytes, or ``unlimited``."""
+    return UNLIMITED if value == "unlimited" else size(value)
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

@@ -37,6 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from qabel_block.ledger.schema import (
+    accounts,
     alembic_version,
     garbage,
     objects,
@@ -334,27 +335,40 @@ def _forget_uploaded(dialect: Dialect) -> ClauseElement:
     )
 
 
-def _create_prefix(dialect: Dialect) -> ClauseElement:
-    return (
-        dialect.insert(prefixes)
-        .values(
-            name=bindparam("prefix"),
-            user_id=bindparam("user_id"),
-            created=dialect.now,
-        )
-        .on_conflict_do_nothing(index_elements=["name"])
+def _lock_account(dialect: Dialect) -> ClauseElement | None:
+    """Let nobody begin to erase the user meanwhile."""
+    if not dialect.locks_rows:
+        return None
+    account = select(accounts.c.user_id).where(
+        accounts.c.user_id == bindparam("user_id")
     )
+    return account.with_for_update(read=True)
+
+
+def _create_prefix(dialect: Dialect) -> ClauseElement:
+    user_id = bindparam("user_id", type_=Integer())
+    row = select(bindparam("prefix", type_=Text()), user_id, dialect.now)
+    insert = dialect.insert(prefixes).from_select(
+        ["name", "user_id", "created"], row.where(not_(_is_erased(user_id)))
+    )
+    return insert.on_conflict_do_nothing(index_elements=["name"])
+
+
+def _is_erased(user_id: ColumnElement[int]) -> ColumnElement[bool]:
+    erased = select(accounts.c.user_id).where(
+        and_(accounts.c.user_id == user_id, accounts.c.erased.is_not(None))
+    )
+    return exists(erased)
 
 
 def _add_traffic(dialect: Dialect) -> ClauseElement:
     counts = dialect.records(
         "counts", user_id=Integer(), month=Date(), traffic=BigInteger()
     )
-    # In this order everywhere, so that two nodes can't wait for each other;
-    # SQLite can't parse the statement without a WHERE.
+    # In this order everywhere, so that two nodes can't wait for each other.
     rows = (
         select(counts.c.user_id, counts.c.month, counts.c.traffic)
-        .where(true())
+        .where(not_(_is_erased(counts.c.user_id)))
         .order_by(counts.c.user_id, counts.c.month)
     )
     insert = dialect.insert(traffic).from_select(
@@ -433,8 +447,9 @@ prefixes_of = statement(
 )
 """``user_id``. Rows: (prefix), oldest first, without those of repositories."""
 
-create_prefix = statement(_create_prefix)
-"""``prefix, user_id``. Touches no row if somebody has the prefix."""
+create_prefix = statement(_lock_account, _create_prefix)
+"""``prefix, user_id``. Touches no row if somebody has the prefix, or the user is
+erased."""
 
 drop_prefix = statement(delete(prefixes).where(prefixes.c.name == bindparam("prefix")))
 """``prefix``. For one that was made in the same transaction."""

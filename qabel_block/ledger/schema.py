@@ -19,6 +19,14 @@
 ``repositories``
     which prefix holds the files of a restic repository (PROTOCOL section 11).
 
+``accounts``
+    the users of built-in accounts (PROTOCOL section 10). One that is erased keeps a
+    row without a name, so that the user ID is never given to anybody else.
+``tokens``
+    the tokens of those users: their SHA-256, never themselves. ``expires`` is in
+    seconds since 1970.
+``account_changes``
+    one row: how often any of these has changed.
 ``unfinished``
     what the tools have begun, or must do: ``adopt`` as long as there may be blobs
     of the legacy server that are no objects yet.
@@ -121,6 +129,40 @@ repositories = Table(
     Column("prefix", String(36), nullable=False),
     Column("created", TIMESTAMP, nullable=False),
     Index("repositories_by_prefix", "prefix", unique=True),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("user_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(64)),
+    Column("storage_quota", BigInteger, nullable=False),
+    Column("traffic_quota", BigInteger, nullable=False),
+    Column("created", TIMESTAMP, nullable=False),
+    Column("disabled", TIMESTAMP),
+    Column("erased", TIMESTAMP),
+    Index("accounts_by_name", "name", unique=True),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("user_id", Integer, primary_key=True, autoincrement=False),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), nullable=False),
+    Column("permission", String(16), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("created", TIMESTAMP, nullable=False),
+    Column("expires", BigInteger),
+    Column("revoked", TIMESTAMP),
+    Index("tokens_by_sha256", "sha256", unique=True),
+)
+
+account_changes = Table(
+    "account_changes",
+    metadata,
+    Column("only_row", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
 )
 
 unfinished = Table(

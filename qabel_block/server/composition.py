@@ -10,18 +10,20 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from attrs import frozen
 
 from qabel_block.accounts.accounting_server import AccountingAuthenticator
+from qabel_block.accounts.builtin import BuiltinAuthenticator
 from qabel_block.accounts.cache import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
+from qabel_block.accounts.first_user import make_first_user
 from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
-from qabel_block.config.config import Config, DummyUser, InProcess
+from qabel_block.config.config import BuiltinAccounts, Config, DummyUser, InProcess
 from qabel_block.factories import make_database, make_storage
 from qabel_block.http.accel_redirect import AccelRedirect
 from qabel_block.http.cors import CrossOrigin
@@ -33,6 +35,7 @@ from qabel_block.http.transport.site import BlockSite
 from qabel_block.http.transport.trusted_proxies import TrustedProxies
 from qabel_block.http.websocket.sockets import WebSockets
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
+from qabel_block.ledger.accounts import AccountTable
 from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.repositories import RepositoryTable
@@ -72,10 +75,12 @@ class ServerParts:
     """What has to be started and stopped.
 
     :ivar prepare: to be called before anything else; it may block.
+    :ivar make_first_user: to be called until it does not raise ``Unavailable``.
     :ivar sampler: there if metrics are wanted, and so are ``buffered``.
     """
 
     prepare: Callable[[], None]
+    make_first_user: Callable[[], Coroutine[Any, Any, None]]
     threads: ThreadPool
     database: IDatabase
     storage: IStorageBackend
@@ -134,8 +139,11 @@ def compose(
     shared = (installation_id(ledger, reactor), connection_changed)
     cache = instrumentation.cache(_cache(config, reactor, *shared))
     notifier = instrumentation.notifier(_notifier(config, reactor, *shared))
-    authenticator = _authenticator(config, reactor, cache, instrumentation)
     now = reactor.seconds
+    accounts = AccountTable(
+        database, now, lambda function: reactor.callLater(0, function)
+    )
+    authenticator = _authenticator(config, reactor, cache, accounts, instrumentation)
     record_usage = instrumentation.usage(
         _usage_log(reactor) if config.usage_log else no_usage_log
     )
@@ -211,6 +219,7 @@ def compose(
     )
     return ServerParts(
         prepare,
+        _first_user(config, accounts),
         threads,
         database,
         storage,
@@ -278,10 +287,31 @@ def _notifier(
     return RedisNotifier(reactor, config.cache, identity, changed)
 
 
+def _first_user(
+    config: Config, accounts: AccountTable
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Return what makes the first user, if one is wanted and there is none."""
+    chosen = config.accounts
+
+    async def make() -> None:
+        if isinstance(chosen, BuiltinAccounts):
+            await make_first_user(accounts, chosen.first_user, chosen.first_token)
+
+    return make
+
+
 def _authenticator(
-    config: Config, reactor: Any, cache: ICache, instrumentation: Instrumentation
+    config: Config,
+    reactor: Any,
+    cache: ICache,
+    accounts: AccountTable,
+    instrumentation: Instrumentation,
 ) -> IAuthenticator:
     chosen = config.accounts
+    if isinstance(chosen, BuiltinAccounts):
+        return instrumentation.authenticator(
+            BuiltinAuthenticator(accounts, time.monotonic, time.time)
+        )
     if isinstance(chosen, DummyUser):
         return instrumentation.authenticator(DummyAuthenticator(chosen.token))
     server = instrumentation.authenticator(

@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from qabel_block import __version__
+from qabel_block.errors import StorageFull, Unavailable
 from qabel_block.listening.endpoints import CannotListen
 from qabel_block.server.composition import ServerParts
 from qabel_block.server.lifecycle import Lifecycle, LifecycleCommands
@@ -23,6 +24,9 @@ log = Logger()
 START_SECONDS = 3.0
 """How long connections wait at the start for what their requests need. After
 that they are accepted, whatever is missing."""
+
+FIRST_USER_SECONDS = 0.5
+"""How long to wait for the ledger before it is asked again whether there is a user."""
 
 CLOSE_SECONDS = 10.0
 """How long each part may take to end after the requests under way."""
@@ -106,13 +110,24 @@ class BlockService(Service):
         await parts.storage.start()
         if self.running:
             parts.collector.start()
+        making = shield(self._make_first_user()).addErrback(_broken)
         while not self._accepting and await self._missing():
             await deferLater(self._reactor, 0.05)
+        if not self._accepting:
+            await making
         if self.running:
             parts.readiness.start()
             # Whoever samples metrics checks all dependencies.
             begin = parts.sampler.start if parts.sampler else parts.readiness.watch
             begin()
+
+    async def _make_first_user(self) -> None:
+        while self.running:
+            try:
+                await self._parts.make_first_user()
+                return
+            except (Unavailable, StorageFull):
+                await deferLater(self._reactor, FIRST_USER_SECONDS)
 
     async def _missing(self) -> bool:
         """Say whether something is missing, but perhaps the accounting server: the

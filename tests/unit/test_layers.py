@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "interfaces": {"model"},
     "rules": {"errors", "model", "names"},
     # Adapters: each stands alone on the interfaces.
-    "accounts": BASE,
+    "accounts": BASE | {"ledger"},
     "caches": BASE,
     "ledger": BASE,
     "listening": {"errors", "util"},
@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "push": BASE,
     "storage": BASE,
     # What is wanted, and how it is written in options.
-    "config": {"errors", "log", "ledger", "util"},
+    "config": {"errors", "log", "ledger", "model", "names", "util"},
     # The domain's operations, and who asks for them.
     "operations": BASE | {"rules", "ledger"},
     "http": EDGE,

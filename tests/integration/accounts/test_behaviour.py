@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from time import monotonic, time
 
 import pytest
@@ -13,25 +14,31 @@ from twisted.internet import reactor
 from zope.interface.verify import verifyObject
 
 from qabel_block.accounts.accounting_server import AccountingAuthenticator
+from qabel_block.accounts.builtin import BuiltinAuthenticator
 from qabel_block.accounts.cache import CachingAuthenticator
 from qabel_block.accounts.dummy import (
     STORAGE_QUOTA,
     TRAFFIC_QUOTA,
     DummyAuthenticator,
 )
+from qabel_block.accounts.tokens import token_digest
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator
+from qabel_block.ledger.accounts import AccountTable
+from qabel_block.ledger.migrate import upgrade
+from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.metrics.accounts import MeasuredAuthenticator
 from qabel_block.metrics.definitions import Metrics
-from qabel_block.model import Account
+from qabel_block.model import Account, NewToken
 from tests.support.accounting import AccountingDouble
 from tests.support.valkey import installation, redis_at
 
 IMPLEMENTATIONS = {
     "server": AccountingAuthenticator,
     "dummy": DummyAuthenticator,
+    "builtin": BuiltinAuthenticator,
     "cached in process": CachingAuthenticator,
     "cached in redis": CachingAuthenticator,
     "measured": MeasuredAuthenticator,
@@ -40,19 +47,42 @@ IMPLEMENTATIONS = {
 
 @frozen
 class Subject:
-    """An authenticator, and the account of the token ``known``."""
+    """An authenticator, a token that it knows, and the token's account."""
 
     authenticator: IAuthenticator
     account: Account
+    token: str = "known"
+
+
+BUILTIN_TOKEN = "qb_0123456789abcdefghijkl"
+
+
+async def _builtin(path: Path) -> tuple[SqliteDatabase, Subject]:
+    """Return built-in accounts, and the ledger of their own in which they are."""
+    upgrade(f"sqlite:///{path}")
+    database = SqliteDatabase(reactor, str(path))
+    await database.start()
+    table = AccountTable(database, monotonic)
+    user_id = await table.add_user(
+        "alice", 100, 200, NewToken(token_digest(BUILTIN_TOKEN))
+    )
+    authenticator = BuiltinAuthenticator(table, monotonic, time)
+    account = Account(user_id, True, 100, 200)
+    return database, Subject(authenticator, account, BUILTIN_TOKEN)
 
 
 @pytest_twisted.async_yield_fixture(params=IMPLEMENTATIONS)
 async def subject(
-    request: pytest.FixtureRequest, accounting: AccountingDouble
+    request: pytest.FixtureRequest, accounting: AccountingDouble, tmp_path: Path
 ) -> AsyncIterator[Subject]:
     account = Account(7, True, 100, 200)
     cache: MemoryCache | RedisCache = MemoryCache(reactor)
     authenticator: IAuthenticator
+    if request.param == "builtin":
+        database, subject = await _builtin(tmp_path / "ledger.sqlite")
+        yield subject
+        await database.close()
+        return
     if request.param == "dummy":
         authenticator = DummyAuthenticator("known")
         account = Account(0, True, STORAGE_QUOTA, TRAFFIC_QUOTA, any_prefix=True)
@@ -90,7 +120,9 @@ async def test_interface(subject: Subject) -> None:
 async def test_known(subject: Subject) -> None:
     """A known token's account is returned, each time it is asked for."""
     for _ in range(3):
-        account = await subject.authenticator.authenticate("Token known", "r")
+        account = await subject.authenticator.authenticate(
+            f"Token {subject.token}", "r"
+        )
         assert account == subject.account
 
 
@@ -99,6 +131,9 @@ async def test_known(subject: Subject) -> None:
     "header",
     [
         "Token unknown",
+        "Token qb_unknown0123456789abcdef",
+        f"Basic {BUILTIN_TOKEN}",
+        BUILTIN_TOKEN,
         "Token Known",
         "Token ",
         "Token",

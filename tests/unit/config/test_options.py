@@ -195,8 +195,11 @@ def test_every_option_is_tested() -> None:
     tested = {name for arguments, _, _ in CASES for name in arguments}
     names = {f"--{option.name}" for option in OPTIONS}
     assert names - tested == {
+        "--accounts",
         "--asyncio",
         "--drain",
+        "--first-token",
+        "--first-user",
         "--logging-config",
         "--processes",
     }
@@ -419,9 +422,9 @@ def test_unknown_variables(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_other_variables() -> None:
-    """Variables of the tests, of workers and of the first user are known, and those
-    of others don't matter."""
-    assert parsed(TEST_X="1", FIRST_USER="a", FIRST_TOKEN="b") == parsed()
+    """Variables of the tests and of workers are known, and those of others don't
+    matter."""
+    assert parsed(TEST_X="1", WORKER="x") == parsed()
     options = Options({"QABEL": "1", "PATH": "", "QABEL_BLOCKS": "x"})
     options.parseOptions([])
 
