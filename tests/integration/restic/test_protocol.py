@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from tests.integration.http.world import User, World
 from tests.integration.restic.client import TYPES, V1, V2, RepositoryClient, id_of
+from tests.support.server import ServerProcess
 
 Connect = Callable[..., RepositoryClient]
 
@@ -347,3 +349,16 @@ def test_counts_as_the_users(connect: Connect, user: User) -> None:
     connect(user, "one").store("data", BODY)
     connect(user, "two").store("index", BODY)
     assert user.size == user.sum_of_objects == 5 + 2 * len(BODY)
+
+
+def test_nothing_is_left_to_nginx(tmp_path: Path) -> None:
+    """nginx would have to be told where a repository is."""
+    options = ("--standalone", str(tmp_path / "home"), "--dummy-auth", "T")
+    with ServerProcess(*options, "--x-accel-redirect", "/internal") as server:
+        repository = RepositoryClient(server.url, "T", "laptop")
+        repository.create()
+        repository.store("data", BODY)
+        answer = repository.get(f"data/{id_of(BODY)}")
+        repository.close()
+    assert answer.content == BODY
+    assert "x-accel-redirect" not in answer.headers
