@@ -39,7 +39,7 @@ setup(
         "attrs>=24.2",
         "cachetools>=6.0",
         "boto3>=1.40,<2",
-        "klein>=24.8",
+        "klein>=24.8,<25",
         "prometheus-client>=0.22,<1",
         "psycopg2-binary>=2.9.10",
         "rich>=14.0",

@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from klein import Klein
 from twisted.internet.defer import Deferred
 
 from qabel_block.http.transport.request import StreamingRequest
@@ -17,15 +16,6 @@ P = ParamSpec("P")
 Handler = Callable[
     Concatenate[A, StreamingRequest, P], Coroutine[Deferred[Any], Any, Any]
 ]
-
-
-def make_routes() -> Klein:
-    """Return an application without routes, in which a path is what it says."""
-    app = Klein()
-    # No redirects: clients follow them with their token, whatever the host.
-    app.url_map.merge_slashes = False
-    app.url_map.redirect_defaults = False
-    return app
 
 
 def uncancellable(

@@ -18,10 +18,11 @@ from qabel_block.errors import (
     UnsupportedEncoding,
 )
 from qabel_block.http.downloads import DownloadAnswers
-from qabel_block.http.handlers import make_routes, uncancellable
+from qabel_block.http.handlers import uncancellable
 from qabel_block.http.headers import conditions, field, json_answer, json_body
 from qabel_block.http.openapi import DOCUMENT
 from qabel_block.http.problems import answer_failure, answer_preflight
+from qabel_block.http.route_map import make_routes
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.websocket.handshake import check_handshake, offered_authorization
 from qabel_block.http.websocket.sockets import WebSockets

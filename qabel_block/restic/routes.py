@@ -14,8 +14,9 @@ from werkzeug.routing import BaseConverter
 
 from qabel_block.errors import BadRequest
 from qabel_block.http.downloads import DownloadAnswers
-from qabel_block.http.handlers import make_routes, uncancellable
+from qabel_block.http.handlers import uncancellable
 from qabel_block.http.headers import field
+from qabel_block.http.route_map import make_routes
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account

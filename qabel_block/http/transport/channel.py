@@ -37,6 +37,7 @@ from qabel_block.http.transport.framing import (
     is_persistent,
 )
 from qabel_block.http.transport.interfaces import (
+    KEEP_ALIVE_SECONDS,
     REJECT_SECONDS,
     SHUTDOWN_IDLE_SECONDS,
     ConnectionSite,
@@ -45,6 +46,7 @@ from qabel_block.http.transport.interfaces import (
 from qabel_block.http.transport.limits import Admission, origin
 from qabel_block.http.transport.request_ids import choose_request_id
 from qabel_block.http.transport.response_head import (
+    format_connection,
     format_head,
     format_refusal,
     format_rejection,
@@ -172,6 +174,7 @@ class BlockChannel(HTTPChannel):
                 b"%d" % SWITCHING,
                 RESPONSES[SWITCHING],
                 request.responseHeaders,
+                request.common_headers(),
             )
         )
         self._upgraded = protocol
@@ -257,7 +260,9 @@ class BlockChannel(HTTPChannel):
     ) -> None:
         """Keep a head for what follows it: a part of the body, or
         :meth:`send_head`."""
-        self._head = format_head(version, code, reason, headers)
+        common = self.requests[0].common_headers()
+        connection = format_connection(bool(self.persistent), KEEP_ALIVE_SECONDS)
+        self._head = format_head(version, code, reason, headers, common, connection)
 
     def send_head(self) -> None:
         """Send a head that nothing has followed so far."""

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from qabel_block.http.cors import CrossOrigin
 from qabel_block.http.transport.limits import ConnectionLimiter
+from qabel_block.http.transport.response_head import DateHeader
 from qabel_block.http.transport.trusted_proxies import Peer, TrustedProxies
 
 IDLE_SECONDS = 75.0
@@ -123,6 +124,7 @@ class ConnectionSite(Protocol):
     :ivar draining: whether the server is about to stop.
     :ivar resource: answers all requests.
     :ivar cross_origin: what is said to pages of other origins, in every answer.
+    :ivar date: for the head of each answer.
     :ivar discard_bytes: how much of a refused body is read before the connection is
         cut.
     """
@@ -132,6 +134,7 @@ class ConnectionSite(Protocol):
     resource: Any
     cross_origin: CrossOrigin
     discard_bytes: int
+    date: DateHeader
     proxies: TrustedProxies
     connection_limiter: ConnectionLimiter
 

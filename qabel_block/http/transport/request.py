@@ -17,14 +17,13 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
-from twisted.web.http import NO_BODY_CODES, datetimeToString
+from twisted.web.http import NO_BODY_CODES
 from twisted.web.server import Request
 
 from qabel_block.http.transport.body import RequestBody
 from qabel_block.http.transport.interfaces import (
     CLIENT_GONE,
     DISCARD_SECONDS,
-    KEEP_ALIVE_SECONDS,
     LARGE_READ_BYTES,
     SMALL_READ_BYTES,
     UNSENT_SECONDS,
@@ -32,6 +31,7 @@ from qabel_block.http.transport.interfaces import (
     RequestChannel,
 )
 from qabel_block.http.transport.request_ids import choose_request_id
+from qabel_block.http.transport.response_head import format_common
 from qabel_block.http.transport.trusted_proxies import UNKNOWN
 
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
@@ -113,15 +113,16 @@ class StreamingRequest(Request):
         The path is routed as it was sent: ``%2F`` is not ``/`` and matches
         nothing. One slash at its end makes no difference (PROTOCOL section 2).
         """
-        self.setHeader(b"Date", datetimeToString())
-        self.setHeader(b"Server", b"qabel-block")
-        self.setHeader(b"X-Request-ID", self.request_id.encode("ascii"))
         for name, value in self.site.cross_origin.headers(self.getHeader(b"Origin")):
             self.setHeader(name, value)
         self.prepath: list[bytes] = []
         path = self.path[1:].decode("latin-1").encode("ascii", "replace")
         self.postpath = path.removesuffix(b"/").split(b"/")
         self.render(self.site.resource)
+
+    def common_headers(self) -> bytes:
+        """Return the lines that are in the head of every answer."""
+        return format_common(self.site.date.value(), self.request_id)
 
     def getRequestHostname(self) -> bytes:
         """Return a constant: nothing here depends on ``Host``, and routing
@@ -150,7 +151,7 @@ class StreamingRequest(Request):
 
     def write(self, data: bytes) -> None:
         if not self.startedWriting and not self._disconnected:
-            self._announce_persistence()
+            self._decide_persistence()
         super().write(data)
         if not self._disconnected:
             self.channel.send_head()
@@ -197,18 +198,13 @@ class StreamingRequest(Request):
         if not self._disconnected:
             self.channel.transport.abortConnection()
 
-    def _announce_persistence(self) -> None:
+    def _decide_persistence(self) -> None:
         if self._awaits_continue:
             # Whether a body will follow is the client's choice (RFC 9110
             # section 10.1.1), so where the next request begins can't be known.
             self.channel.persistent = False
         if self.clientproto != b"HTTP/1.1" and not self._has_length():
             self.channel.persistent = False
-        if self.channel.persistent:
-            self.setHeader(b"Connection", b"keep-alive")
-            self.setHeader(b"Keep-Alive", b"timeout=%d" % KEEP_ALIVE_SECONDS)
-        else:
-            self.setHeader(b"Connection", b"close")
 
     def _has_length(self) -> bool:
         """Return whether the answer's end can be told without chunks, which HTTP/1.0

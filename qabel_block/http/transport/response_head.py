@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 
 
-def format_head(version: bytes, code: bytes, reason: bytes, headers: Headers) -> bytes:
-    """Return the head of an answer, with the empty line at its end."""
-    lines = [b"%s %s %s" % (version, code, reason)]
+class DateHeader:
+    """The time as ``Date`` has it, which is the same for a whole second.
+
+    :param now: seconds since 1970.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._second = -1
+        self._value = b""
+
+    def value(self) -> bytes:
+        """Return the header's value (RFC 9110 section 5.6.7)."""
+        second = int(self._now())
+        if second != self._second:
+            self._second, self._value = second, datetimeToString(second)
+        return self._value
+
+
+def format_common(date: bytes, request_id: str) -> bytes:
+    """Return the lines that are in the head of every answer."""
+    return b"Date: %s\r\nServer: qabel-block\r\nX-Request-ID: %s" % (
+        date,
+        request_id.encode("ascii"),
+    )
+
+
+def format_connection(persistent: bool, seconds: int) -> bytes:
+    """Return the lines that say whether the connection is kept.
+
+    :param seconds: for how long an idle one is.
+    """
+    if persistent:
+        return b"Connection: keep-alive\r\nKeep-Alive: timeout=%d" % seconds
+    return b"Connection: close"
+
+
+def format_head(
+    version: bytes, code: bytes, reason: bytes, headers: Headers, *lines_before: bytes
+) -> bytes:
+    """Return the head of an answer, with the empty line at its end.
+
+    :param lines_before: what comes before ``headers``.
+    """
+    lines = [b"%s %s %s" % (version, code, reason), *lines_before]
     for name, values in headers.getAllRawHeaders():
         lines += [b"%s: %s" % (name, value) for value in values]
     return b"\r\n".join([*lines, b"", b""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from qabel_block.http.transport.interfaces import (
 )
 from qabel_block.http.transport.limits import ConnectionLimiter
 from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.http.transport.response_head import DateHeader
 from qabel_block.http.transport.trusted_proxies import TrustedProxies
 from qabel_block.log.access import AccessRecord, WriteAccess, write_to_twisted
 from qabel_block.util.event import Waiters
@@ -64,6 +66,8 @@ class BlockSite(Site):
         self.connection_limiter = ConnectionLimiter()
         self.cross_origin = CrossOrigin()
         self.discard_bytes = max(max_body_size, MIN_DISCARD_BYTES)
+        # Not the reactor's time, which need not be that of the wall clock.
+        self.date = DateHeader(time.time)
         self._write_access = write_access
         self._counted = counted
         self._recorder = recorder
