@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
 from qabel_block.cli.context import CommandContext, opened
 from qabel_block.cli.importer import ImportChoice, Importer
 from qabel_block.cli.reports import in_bytes
@@ -26,6 +27,8 @@ HELP = (
     "Enter what the legacy server has stored in the ledger, where it is, and correct"
     " what users store. The server may run meanwhile."
 )
+
+OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

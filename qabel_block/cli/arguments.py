@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from attrs import frozen
@@ -23,6 +24,7 @@ from qabel_block.config.config import (
     TemporaryLedger,
 )
 from qabel_block.config.contradictions import OPTIONS_OF_S3, check_locations
+from qabel_block.config.env_file import read_env_file
 from qabel_block.config.environment import (
     given_in_environment,
     refuse_unknown_variables,
@@ -31,9 +33,13 @@ from qabel_block.config.from_options import ledger_of, storage_of
 from qabel_block.config.option import Given
 from qabel_block.config.options import BY_NAME
 
-PLACES = ("standalone", "psql-dsn", "local-storage", *OPTIONS_OF_S3, "transfers")
-"""The server's options that the tools have too."""
+LEDGER_OPTIONS = ("standalone", "psql-dsn")
+"""The server's options of commands that use the ledger alone."""
 
+STORAGE_OPTIONS = ("local-storage", *OPTIONS_OF_S3, "transfers")
+"""The server's options of commands that use the storage."""
+
+_LOCATIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 _TYPED = "server_"
 
 
@@ -53,12 +59,15 @@ class Places:
 class Syntax:
     """How one command is called.
 
+    :ivar name: one word, or two for a command of a group (``user add``).
     :ivar add_arguments: adds those that only this command has.
+    :ivar options: names of the server's options that it has.
     """
 
     name: str
     help: str
     add_arguments: Callable[[ArgumentParser], None]
+    options: tuple[str, ...]
 
 
 class _Parser(ArgumentParser):
@@ -68,9 +77,12 @@ class _Parser(ArgumentParser):
         raise UsageError(message)
 
 
-def read_arguments(syntaxes: Iterable[Syntax], words: list[str]) -> Namespace:
+def read_arguments(
+    syntaxes: Iterable[Syntax], groups: Mapping[str, str], words: list[str]
+) -> Namespace:
     """Take a command line apart; ``command`` is the command's name.
 
+    :param groups: helps of groups of commands, by their first words.
     :raises UsageError: if it is wrong.
     :raises SystemExit: after help or version was printed.
     """
@@ -84,16 +96,23 @@ def read_arguments(syntaxes: Iterable[Syntax], words: list[str]) -> Namespace:
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {__version__}"
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = {"": _subcommands(parser)}
+    for group, text in groups.items():
+        command = commands[""].add_parser(
+            group, help=text, description=text, allow_abbrev=False
+        )
+        commands[group] = _subcommands(command)
     for syntax in syntaxes:
-        command = commands.add_parser(
-            syntax.name,
+        group, _, name = syntax.name.rpartition(" ")
+        command = commands[group].add_parser(
+            name,
             help=syntax.help,
             description=syntax.help,
-            epilog="Options may also come from the environment, --psql-dsn from"
-            f" {BY_NAME['psql-dsn'].variable} and so on, as for the server.",
+            epilog="The server's options may also come from the environment, --psql-dsn"
+            f" from {BY_NAME['psql-dsn'].variable} and so on, as for the server.",
             allow_abbrev=False,
         )
+        command.set_defaults(command=syntax.name)
         syntax.add_arguments(command)
         command.add_argument(
             "--json", action="store_true", help="Print JSON, one object a line."
@@ -101,27 +120,41 @@ def read_arguments(syntaxes: Iterable[Syntax], words: list[str]) -> Namespace:
         command.add_argument(
             "--quiet", action="store_true", help="Show no progress on stderr."
         )
-        _add_places(command)
-    return parser.parse_args(words)
+        _add_server_options(command, syntax.options)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        # Only the name is repeated: there may be a secret in the value.
+        name, *_ = unknown[0].split("=")
+        raise UsageError(
+            f"{arguments.command} has no option {name!r}"
+            if name.startswith("-")
+            else f"{arguments.command} takes only options as further words"
+        )
+    return arguments
 
 
-def read_places(arguments: Namespace, environment: Mapping[str, str]) -> Places:
+def read_places(
+    arguments: Namespace, options: tuple[str, ...], environment: Mapping[str, str]
+) -> Places:
     """Return where ledger and storage are.
 
+    :param options: names of the server's options that the command has.
     :raises UsageError: if an option's value is wrong.
     """
-    values: dict[str, Any] = {"dummy": False}
+    values: dict[str, Any] = {
+        name: BY_NAME[name].value_by_default() for name in _LOCATIONS
+    }
+    values["dummy"] = False
     given: dict[str, str] = {}
     refuse_unknown_variables(environment)
-    for name in PLACES:
+    for name in options:
         option = BY_NAME[name]
         typed = getattr(arguments, _TYPED + name)
-        found = given_in_environment(option, environment)
         if typed is not None:
-            found = Given(option.flag, [typed])
-        if found is None:
-            values[name] = option.value_by_default()
+            found: Given | None = Given(option.flag, [typed])
         else:
+            found = given_in_environment(option, environment)
+        if found is not None:
             given[name] = found.source
             values[name] = option.value_of(found)
     check_locations(values, given)
@@ -144,9 +177,13 @@ def at_least(least: int) -> Callable[[str], int]:
     return read
 
 
-def _add_places(command: ArgumentParser) -> None:
-    group = command.add_argument_group("where ledger and storage are")
-    for name in PLACES:
+def _subcommands(parser: ArgumentParser) -> Any:
+    return parser.add_subparsers(metavar="COMMAND", required=True)
+
+
+def _add_server_options(command: ArgumentParser, names: tuple[str, ...]) -> None:
+    group = command.add_argument_group("options as of the server")
+    for name in names:
         option = BY_NAME[name]
         group.add_argument(
             option.flag,
@@ -154,3 +191,23 @@ def _add_places(command: ArgumentParser) -> None:
             metavar=option.shown_metavar,
             help=option.described.replace("%", "%%"),
         )
+    group.add_argument(
+        "--env-file",
+        metavar="FILE",
+        type=Path,
+        help="Set the environment variables in this file first, which is read as"
+        " systemd reads an EnvironmentFile.",
+    )
+
+
+def variables_of(arguments: Namespace) -> dict[str, str]:
+    """Return the environment variables that a command is told to set.
+
+    :raises UsageError: if their file can't be read.
+    """
+    if arguments.env_file is None:
+        return {}
+    try:
+        return read_env_file(arguments.env_file)
+    except UsageError as error:
+        raise UsageError(f"--env-file: {error}") from None

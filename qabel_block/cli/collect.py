@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from qabel_block.cli.arguments import at_least
+from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS, at_least
 from qabel_block.cli.context import CommandContext, opened
 from qabel_block.cli.runner import ALL_WELL
 from qabel_block.operations.collector import Collector
@@ -12,6 +12,8 @@ from qabel_block.operations.collector import Collector
 HELP = "Delete garbage once, now: blobs that were replaced or deleted."
 GRACE = 3600
 """Seconds for which the server keeps garbage; no download may last longer."""
+
+OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -93,5 +93,32 @@ async def opened(context: CommandContext) -> AsyncIterator[CommandParts]:
         threads.stop()
 
 
+@frozen
+class LedgerParts:
+    """A ledger, in use."""
+
+    database: IDatabase
+    ledger: Ledger
+    maintenance: Maintenance
+
+
+@asynccontextmanager
+async def opened_ledger(context: CommandContext) -> AsyncIterator[LedgerParts]:
+    """Give a command the ledger alone, and close it at the end.
+
+    :raises Unavailable: if the database can't be used, or is not migrated.
+    """
+    database, _ = make_database(context.places.ledger, context.reactor, PATIENCE)
+    await database.start()
+    try:
+        checking = shield(database.check())
+        await checking.addTimeout(FIRST_ANSWER, context.reactor, _silent)
+        ledger = Ledger(database, context.reactor.seconds)
+        yield LedgerParts(database, ledger, Maintenance(database))
+    finally:
+        context.progress.end()
+        await database.close()
+
+
 def _silent(_result: object, seconds: float) -> None:
     raise Unavailable("database", f"no answer within {seconds:g} seconds")

@@ -13,7 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
 from qabel_block.cli import adopt, collect, migrate, rebuild, usage, verify
-from qabel_block.cli.arguments import Syntax, read_arguments, read_places
+from qabel_block.cli.arguments import (
+    Syntax,
+    read_arguments,
+    read_places,
+    variables_of,
+)
 from qabel_block.cli.context import CommandContext
 from qabel_block.cli.progress import LineProgress, NoProgress, Progress
 from qabel_block.cli.reports import JsonReport, TextReport
@@ -31,9 +36,8 @@ class Command:
 
 
 def _command(name: str, module: Any) -> Command:
-    return Command(
-        Syntax(name, module.HELP, module.add_arguments), getattr(module, name)
-    )
+    syntax = Syntax(name, module.HELP, module.add_arguments, module.OPTIONS)
+    return Command(syntax, getattr(module, name))
 
 
 COMMANDS = {
@@ -48,6 +52,9 @@ COMMANDS = {
     )
 }
 
+GROUPS: dict[str, str] = {}
+"""Helps of the first words of commands that have two (``user add``)."""
+
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit.
@@ -57,9 +64,12 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     try:
         arguments = read_arguments(
             [command.syntax for command in COMMANDS.values()],
+            GROUPS,
             list(sys.argv[1:] if words is None else words),
         )
-        places = read_places(arguments, os.environ)
+        command = COMMANDS[arguments.command]
+        os.environ.update(variables_of(arguments))
+        places = read_places(arguments, command.syntax.options, os.environ)
     except UsageError as error:
         say(" ".join(str(error).split()))
         raise SystemExit(FAILED) from None
@@ -71,8 +81,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     context = CommandContext(
         places, arguments, report, _progress(arguments.quiet), interruption, reactor
     )
-    work = COMMANDS[arguments.command].work
-    raise SystemExit(run(lambda: work(context), reactor))
+    raise SystemExit(run(lambda: command.work(context), reactor))
 
 
 def _progress(quiet: bool) -> Progress:

@@ -7,24 +7,37 @@ from argparse import ArgumentParser
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from qabel_block.cli.arguments import LEDGER_OPTIONS
 from qabel_block.cli.context import CommandContext
 from qabel_block.cli.runner import ALL_WELL, CommandFailed
 from qabel_block.config.config import PostgresLedger
-from qabel_block.ledger.migrate import current, head, upgrade
+from qabel_block.ledger.migrate import current, downgrade, head, revisions, upgrade
+from qabel_block.ledger.migrate_check import newer
 
 HELP = "Make the ledger's tables, or bring them to the newest schema."
+OPTIONS = LEDGER_OPTIONS
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """It has none of its own."""
+    """Add what only this command has."""
+    parser.add_argument(
+        "--to",
+        metavar="REVISION",
+        help="Bring them to this revision instead, the server being stopped. What only"
+        " newer revisions have a place for is lost.",
+    )
 
 
 async def migrate(context: CommandContext) -> int:
-    """Bring the database to the newest revision.
+    """Bring the database to the newest revision, or to another.
 
-    :raises CommandFailed: if the database doesn't do it; it is then as it was
-        before.
+    :raises CommandFailed: if there is no such revision, or the database doesn't do
+        it; it is then as it was before.
     """
+    wanted = context.arguments.to or head()
+    if wanted not in revisions():
+        known = ", ".join(reversed(revisions()))
+        raise CommandFailed(f"there is no revision {wanted!r}; there are: {known}")
     chosen = context.places.ledger
     try:
         if isinstance(chosen, PostgresLedger):
@@ -33,14 +46,22 @@ async def migrate(context: CommandContext) -> int:
             chosen.path.parent.mkdir(mode=0o700, exist_ok=True)
             dsn = f"sqlite:///{chosen.path}"
         before = current(dsn)
-        upgrade(dsn)
+        if before is not None and before not in revisions():
+            raise CommandFailed(f"database: {newer(before)}")
+        move = downgrade if _is_older(wanted, before) else upgrade
+        move(dsn, wanted)
     except (SQLAlchemyError, CommandError, OSError) as error:
         # The driver's own words, without SQLAlchemy's advice after them.
         reason = str(getattr(error, "orig", None) or error)
         raise CommandFailed(f"database: {reason}") from error
-    if before == head():
+    if before == wanted:
         text = f"the schema was at revision {before} already"
     else:
-        text = f"the schema is at revision {head()} now; before: {before or 'none'}"
-    context.report.say("schema", text, before=before, now=head())
+        text = f"the schema is at revision {wanted} now; before: {before or 'none'}"
+    context.report.say("schema", text, before=before, now=wanted)
     return ALL_WELL
+
+
+def _is_older(one: str, other: str | None) -> bool:
+    order = revisions()
+    return other is not None and order.index(one) > order.index(other)

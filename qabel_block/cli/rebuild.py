@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
 from qabel_block.cli.context import CommandContext, CommandParts, opened
 from qabel_block.cli.importer import ImportChoice, Importer
 from qabel_block.cli.reports import in_bytes
@@ -33,6 +34,8 @@ UNKNOWABLE = (
     "Which users and prefixes there were, and the traffic of the month, is as the"
     " ledger had it.",
 )
+
+OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import asdict, define
 
+from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
 from qabel_block.cli.batching import BYTES, BlobBatches
 from qabel_block.cli.collect import add_grace
 from qabel_block.cli.context import CommandContext, CommandParts, opened
@@ -23,6 +24,8 @@ HELP = (
     "Compare the ledger with storage: missing, damaged and unknown blobs, and sizes."
     " The server may run meanwhile."
 )
+
+OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

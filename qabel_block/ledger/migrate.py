@@ -73,10 +73,10 @@ def head() -> str:
 
 
 @cache
-def revisions() -> frozenset[str]:
-    """Return all revisions there are."""
+def revisions() -> tuple[str, ...]:
+    """Return all revisions there are, the newest first."""
     scripts = ScriptDirectory.from_config(_config())
-    return frozenset(script.revision for script in scripts.walk_revisions())
+    return tuple(script.revision for script in scripts.walk_revisions())
 
 
 @contextmanager

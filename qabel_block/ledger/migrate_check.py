@@ -16,6 +16,14 @@ def not_migrated() -> NotMigrated:
     )
 
 
+def newer(revision: str) -> str:
+    """Return what to say of a revision that is not known."""
+    return (
+        f"its schema is at revision {revision}, which this version of qabel-block does"
+        " not know: a newer one has migrated it"
+    )
+
+
 def require_head(found: Sequence[Row]) -> None:
     """Compare what :data:`~qabel_block.ledger.queries.revision` returned.
 
@@ -25,8 +33,5 @@ def require_head(found: Sequence[Row]) -> None:
         return
     unknown = [name for (name,) in found if name not in revisions()]
     if unknown:
-        raise NotMigrated(
-            f"its schema is at revision {unknown[0]}, which this version of"
-            " qabel-block does not know: a newer one has migrated it"
-        )
+        raise NotMigrated(newer(unknown[0]))
     raise not_migrated()

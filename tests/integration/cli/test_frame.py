@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from qabel_block.cli.main import COMMANDS, main
+from qabel_block.ledger.migrate import head
+from tests.integration.ledger.support import change
+from tests.support.legacy import LEGACY
 from tests.support.tools import Ended, run_tool
 
 SECRET = "pa55word"
@@ -31,13 +34,16 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """Each command has the server's options of storage and database, and names
+    """Each command has those of the server's options that it uses, and names
     their environment variables."""
     ended = _call(capsys, command, "--help")
     assert ended.status == 0
-    for word in ("--psql-dsn", "--local-storage", "--s3-bucket", "--standalone"):
+    options = COMMANDS[command].syntax.options
+    assert {"psql-dsn", "standalone"} <= set(options)
+    for name in ("psql-dsn", "standalone", "local-storage", "s3-bucket", "transfers"):
+        assert (f"--{name} " in ended.out) == (name in options)
+    for word in ("QABEL_BLOCK_PSQL_DSN", "--psql-dsn DSN", "--env-file FILE"):
         assert word in ended.out
-    assert "QABEL_BLOCK_PSQL_DSN" in ended.out
 
 
 @pytest.mark.parametrize(
@@ -49,8 +55,14 @@ def test_help_of_a_command(capsys: pytest.CaptureFixture[str], command: str) -> 
         (("collect", "--grace", "-1"), "--grace"),
         (("collect", "--grac", "1"), "--grac"),
         (("usage", "--psql-dsn", f"mysql://u:{SECRET}@h/d"), "--psql-dsn: neither"),
-        (("usage", "--s3-endpoint-url", "ftp://h"), "--s3-endpoint-url: not an http"),
-        (("usage", "--standalone", ".", "--local-storage", "."), "exclude each other"),
+        (("collect", "--s3-endpoint-url", "ftp://h"), "--s3-endpoint-url: not an http"),
+        (("collect", "--standalone", ".", "--local-storage", "."), "exclude each"),
+        (("usage", "--local-storage", "."), "has no option '--local-storage'"),
+        (("usage", f"--psql-dns={SECRET}"), "has no option '--psql-dns'"),
+        (("usage", SECRET), "takes only options"),
+        (("usage", "--env-file", "/nowhere"), "--env-file: can't read '/nowhere'"),
+        (("usage", "--env-file", "/dev"), "--env-file: can't read '/dev'"),
+        (("usage", "--psql-dsn", "host=\nh"), "--psql-dsn: there is a control"),
     ],
 )
 def test_wrong_usage(
@@ -77,6 +89,33 @@ def test_environment(tmp_path: Path) -> None:
     assert "QABEL_BLOCK_PSQL_DSN: neither" in run_tool("usage", environment=wrong).err
 
 
+def test_unknown_variable() -> None:
+    """A variable that nobody reads is a mistake here, too."""
+    ended = run_tool("usage", environment={"QABEL_BLOCK_PSQL_DNS": SECRET})
+    assert ended.status == 2
+    assert "did you mean QABEL_BLOCK_PSQL_DSN?" in ended.err
+    assert SECRET not in ended.err
+
+
+def test_env_file(tmp_path: Path) -> None:
+    """With `--env-file` variables come from a file, in which a shell would cut
+    them; they win over the environment, and the command line over both."""
+    (tmp_path / "a & b").mkdir()
+    file = tmp_path / "environment"
+    file.write_text(
+        "# where it is\n"
+        f'QABEL_BLOCK_PSQL_DSN="sqlite:///{tmp_path}/a & b/ledger"\n'
+        "QABEL_BLOCK_APISECRET=a & b; c\n"
+    )
+    other = {"QABEL_BLOCK_PSQL_DSN": "dbname=x"}
+    words = ("migrate", "--env-file", str(file))
+    assert run_tool(*words, environment=other).status == 0
+    assert (tmp_path / "a & b" / "ledger").exists()
+    typed = f"sqlite:///{tmp_path}/typed"
+    assert run_tool(*words, "--psql-dsn", typed).status == 0
+    assert (tmp_path / "typed").exists()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_database_down(command: str) -> None:
     """Without the database nothing can be done: status 2, and no secret is said."""
@@ -91,7 +130,9 @@ def test_database_down(command: str) -> None:
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "migrate"])
 def test_not_migrated(command: str, empty_dsn: str, tmp_path: Path) -> None:
     """On a database without the schema, the command says what to do first."""
-    places = ("--psql-dsn", empty_dsn, "--local-storage", str(tmp_path / "objects"))
+    places = ["--psql-dsn", empty_dsn]
+    if "local-storage" in COMMANDS[command].syntax.options:
+        places += ["--local-storage", str(tmp_path / "objects")]
     ended = run_tool(command, *places)
     assert (ended.status, ended.out) == (2, "")
     (line,) = ended.err.splitlines()
@@ -117,6 +158,32 @@ def test_migrate(empty_dsn: str) -> None:
     assert (first.status, second.status) == (0, 0)
     text = run_tool("migrate", "--psql-dsn", empty_dsn).out
     assert text == f"the schema was at revision {made['now']} already\n"
+
+
+def test_migrate_to(empty_dsn: str) -> None:
+    """`migrate --to` brings the tables to another revision, there and back."""
+    words = ("migrate", "--psql-dsn", empty_dsn)
+    for words_to, before, now in (
+        (("--to", LEGACY), "none", LEGACY),
+        ((), LEGACY, head()),
+        (("--to", LEGACY), head(), LEGACY),
+    ):
+        ended = run_tool(*words, *words_to)
+        assert ended.status == 0
+        assert ended.out == f"the schema is at revision {now} now; before: {before}\n"
+    ended = run_tool(*words, "--to", "0123")
+    assert ended.status == 2
+    assert f"there is no revision '0123'; there are: {LEGACY}, " in ended.err
+
+
+def test_migrate_newer(dsn: str) -> None:
+    """A database that a newer version has migrated is left alone, in one line."""
+    change(dsn, "UPDATE alembic_version SET version_num = '0123456789ab'")
+    ended = run_tool("migrate", "--psql-dsn", dsn)
+    assert (ended.status, ended.out) == (2, "")
+    (line,) = ended.err.splitlines()
+    assert "0123456789ab" in line
+    assert "newer" in line
 
 
 def test_json_is_all_there_is(dsn: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ _OTHERS = {
     *("--cacert", "--data-binary"),  # curl
     *("--upgrade", "--now", "--exclude", "--delete", "--no-owner", "--help"),
     *("--read", "--repair", "--grace", "--top", "--json", "--quiet"),  # qabel-block
+    *("--env-file", "--to"),
 }
 """Options of other programs."""
 
