@@ -150,6 +150,14 @@ class Unavailable(BlockError):
         self.reason = reason
 
 
+class WrongStorage(Unavailable):
+    """The storage is there, but it is not that of the ledger; the reason says what an
+    operator has to do."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("storage", reason)
+
+
 class NotMigrated(Unavailable):
     """The database is there, but its schema is that of another version."""
 

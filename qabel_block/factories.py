@@ -6,8 +6,10 @@ all the rest, and many a command to run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
 
 from qabel_block.config.config import (
     LocalDirectory,
@@ -71,6 +73,33 @@ def make_listing(
     from qabel_block.storage.s3.listing import S3Listing
 
     return S3Listing(lambda: _connect(chosen, transfers), threads, reactor, transfers)
+
+
+def make_blob_counter(
+    chosen: LocalDirectory | TemporaryDirectory | S3Bucket,
+    transfers: int,
+    threads: ThreadPool,
+    reactor: Any,
+) -> Callable[[Sequence[str]], Coroutine[Deferred[Any], Any, int]]:
+    """Return what tells how many of some blobs a storage holds.
+
+    It is made for a few calls: nothing stays open between them.
+    """
+
+    async def count(keys: Sequence[str]) -> int:
+        if isinstance(chosen, TemporaryDirectory):
+            return 0  # it forgets everything at exit
+        if isinstance(chosen, LocalDirectory) and not await threads.run(
+            chosen.path.is_dir
+        ):
+            return 0
+        listing = make_listing(chosen, transfers, threads, reactor)
+        try:
+            return len(await listing.stat(keys))
+        finally:
+            await listing.close()
+
+    return count
 
 
 def _connect(

@@ -112,12 +112,28 @@ class IStorageBackend(Interface):
     else is a ``ValueError`` and touches nothing.
     """
 
-    async def start() -> None:
-        """Make the store ready and sweep the leftovers of crashed uploads.
+    async def identity() -> str | None:
+        """Return the id of the installation that the store belongs to.
 
-        Called once, before anything else, and must not disturb other
-        processes that use the same store. A store that is down at this time is
-        no error here; ``check`` will tell.
+        :return: ``None`` if it has none: it is new, was last used by a version that
+            gave no ids, or its disk is not mounted.
+        :raises Unavailable: if the store fails.
+        """
+
+    async def bind(installation: str) -> None:
+        """Make the store ready, as the one of this installation.
+
+        Until this has returned, all but ``identity`` and ``close`` raise
+        :class:`~qabel_block.errors.Unavailable`. A store without an id gets this
+        one. What crashed uploads have left is swept, without disturbing other
+        processes that use the same store. May be repeated.
+
+        From then on a store that turns out to be another installation's, or none's,
+        is neither written to nor deleted from, and no blob counts as missing there:
+        :class:`~qabel_block.errors.WrongStorage` is raised instead.
+
+        :raises WrongStorage: if the store has another id.
+        :raises Unavailable: if the store fails.
         """
 
     async def create(key: str) -> IBlobWriter:
@@ -147,7 +163,8 @@ class IStorageBackend(Interface):
         """
 
     async def check() -> None:
-        """Find out whether blobs can be written and read now.
+        """Find out whether blobs can be written and read now, and whether this still
+        is the installation's store.
 
         :raises Unavailable: if not, in words an operator understands.
         """
@@ -180,9 +197,9 @@ class IBlobListing(Interface):
         :raises ValueError: if this is no prefix.
         """
 
-    async def look(keys: Sequence[str]) -> Mapping[str, ListedBlob]:
-        """Return what storage says about some blobs; about none that is not
-        there."""
+    async def stat(keys: Sequence[str]) -> Mapping[str, ListedBlob]:
+        """Return what storage says about some blobs, by their keys; nothing about
+        those that are not there."""
 
     async def digests(blobs: Sequence[ListedBlob]) -> Mapping[str, Digest]:
         """Read some blobs; return for each key what its bytes hash to.

@@ -23,6 +23,10 @@ PATH_LIMIT = 900
 CONTROL_TYPES = frozenset({"locks", "index", "snapshots"})
 """First segments of the paths of control files."""
 
+IDENTITY = ".qabel-block-installation"
+"""The name of the file, or the key of the object, in which storage keeps the id of the
+installation it belongs to. No blob has such a key: no prefix has a dot."""
+
 _VERSION_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
 _KEY = re.compile(rf"({PREFIX_PATTERN})/({PATH_PATTERN})(?:~({_VERSION_PATTERN}))?")
 _PREFIX = re.compile(PREFIX_PATTERN)

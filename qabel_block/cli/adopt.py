@@ -38,6 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 async def adopt(context: CommandContext) -> int:
     """Adopt all that is below known prefixes; list what is not."""
     async with opened(context) as parts:
+        await parts.identity.bind()
         await parts.maintenance.begin_adoption()
         importer = Importer(
             context, parts, ImportChoice(_is_legacy, _is_unknown, _is_free)

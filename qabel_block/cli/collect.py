@@ -37,6 +37,7 @@ async def collect(context: CommandContext) -> int:
     """Do what the server's collector does from time to time."""
     grace = context.arguments.grace
     async with opened(context) as parts:
+        await parts.identity.bind()
         total = await parts.maintenance.count_garbage(grace)
         context.progress.begin("collect", "blobs", total)
         collector = Collector(parts.ledger, parts.storage, context.reactor, grace)

@@ -14,11 +14,19 @@ from qabel_block.cli.progress import Progress
 from qabel_block.cli.reports import Report
 from qabel_block.cli.runner import Interruption
 from qabel_block.errors import Unavailable
-from qabel_block.factories import make_database, make_listing, make_storage
+from qabel_block.factories import (
+    make_blob_counter,
+    make_database,
+    make_listing,
+    make_storage,
+)
 from qabel_block.interfaces import IBlobListing, IStorageBackend
+from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.maintenance import Maintenance
+from qabel_block.operations.identity import IdentityCheck
+from qabel_block.storage.identified import IdentifiedStorage
 from qabel_block.util.cancellation import shield
 from qabel_block.util.threads import ThreadPool
 
@@ -57,11 +65,16 @@ class CommandContext:
 
 @frozen
 class CommandParts:
-    """A ledger and its storage, in use."""
+    """A ledger and its storage, in use.
+
+    :ivar identity: whether they belong to each other. Who uses ``storage`` for the
+        first time has them compared; who only lists it has to ask.
+    """
 
     database: IDatabase
     ledger: Ledger
     maintenance: Maintenance
+    identity: IdentityCheck
     storage: IStorageBackend
     listing: IBlobListing
 
@@ -75,16 +88,19 @@ async def opened(context: CommandContext) -> AsyncIterator[CommandParts]:
     places, reactor = context.places, context.reactor
     threads = ThreadPool(reactor, places.transfers, "transfers")
     chosen, transfers = places.storage, places.transfers
-    storage = make_storage(chosen, transfers, PART_SIZE_FOR, threads, reactor)
+    inner = make_storage(chosen, transfers, PART_SIZE_FOR, threads, reactor)
     listing = make_listing(chosen, transfers, threads, reactor)
     database, _ = make_database(places.ledger, reactor, PATIENCE)
     now = reactor.seconds
+    count_blobs = make_blob_counter(chosen, transfers, threads, reactor)
+    identity = IdentityCheck(InstallationRecord(database), inner, count_blobs)
+    storage = IdentifiedStorage(inner, identity.bind, reactor)
     threads.start()
     await database.start()
     try:
         await shield(database.check()).addTimeout(FIRST_ANSWER, reactor, _silent)
         ledger, maintenance = Ledger(database, now), Maintenance(database)
-        yield CommandParts(database, ledger, maintenance, storage, listing)
+        yield CommandParts(database, ledger, maintenance, identity, storage, listing)
     finally:
         context.progress.end()
         await listing.close()

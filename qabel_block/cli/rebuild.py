@@ -7,6 +7,7 @@ It deletes no blob, so it can be run again, and what it leaves is for ``verify``
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import AsyncIterator
 
 from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
 from qabel_block.cli.context import CommandContext, CommandParts, opened
@@ -27,6 +28,9 @@ HELP = (
     " path. Users and prefixes must be there, from a backup."
 )
 
+MOST_DROPPED = 10
+"""Not more than every tenth object is dropped, unless the operator insists."""
+
 UNKNOWABLE = (
     "An object that was deleted not long ago is back if its blob was still there.",
     "An upload that was refused or never answered is an object if its blob was"
@@ -39,18 +43,29 @@ OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """It has none of its own."""
+    """Add what only this command has."""
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="Take the storage for the right one, and drop objects without a blob even"
+        " if they are more than a tenth of all.",
+    )
 
 
 async def rebuild(context: CommandContext) -> int:
     """Enter the newest blob of each path, and drop objects without a blob.
 
-    :raises CommandFailed: if there are no prefixes, or it is the wrong storage.
+    :raises CommandFailed: if there are no prefixes, or too much would be dropped.
+    :raises WrongStorage: if it is not the ledger's storage.
     """
     async with opened(context) as parts:
-        await _check_places(parts)
+        force = context.arguments.force
+        await _check_places(parts, force)
+        identity = await parts.identity.compare_to_rebuild(force)
         importer = Importer(context, parts, ImportChoice(_any, _is_newer, _wins))
         await importer.run("rebuild")
+        await _check_what_is_dropped(context, parts, force)
+        await parts.identity.bind_to(identity)
         dropped = await _drop_objects_without_blob(context, parts)
         context.report.say(
             "rebuilt",
@@ -71,7 +86,7 @@ async def rebuild(context: CommandContext) -> int:
     return FINDINGS if importer.findings else ALL_WELL
 
 
-async def _check_places(parts: CommandParts) -> None:
+async def _check_places(parts: CommandParts, force: bool) -> None:
     """Refuse what can only be a mistake."""
     owned = False
     async for users in parts.maintenance.users():
@@ -87,27 +102,51 @@ async def _check_places(parts: CommandParts) -> None:
     async for names in parts.listing.prefixes():
         if await parts.maintenance.known_prefixes(names):
             return
-    if await parts.maintenance.count_objects():
+    if not force and await parts.maintenance.count_objects():
         raise CommandFailed(
             "storage holds nothing below any known prefix: is it the right one?"
+        )
+
+
+async def _check_what_is_dropped(
+    context: CommandContext, parts: CommandParts, force: bool
+) -> None:
+    """Refuse to drop so many objects that a disk may be missing."""
+    if force:
+        return
+    missing = total = 0
+    async for objects, without_blob in _objects_without_blob(context, parts):
+        total += len(objects)
+        missing += len(without_blob)
+    if missing * MOST_DROPPED > total:
+        raise CommandFailed(
+            f"{missing:,} of {total:,} objects have no blob in this storage; none is"
+            " dropped; if their blobs are lost for good, run it with --force"
         )
 
 
 async def _drop_objects_without_blob(
     context: CommandContext, parts: CommandParts
 ) -> int:
-    total = await parts.maintenance.count_objects()
-    context.progress.begin("look for blobs", "objects", total)
     count = 0
-    async for objects in parts.maintenance.objects():
-        found = await parts.listing.look([one.blob_key for one in objects])
-        missing = [one for one in objects if one.blob_key not in found]
+    async for _, missing in _objects_without_blob(context, parts):
         for one in await parts.maintenance.drop_objects(missing) if missing else []:
             count += 1
             _report_dropped(context, one)
+    return count
+
+
+async def _objects_without_blob(
+    context: CommandContext, parts: CommandParts
+) -> AsyncIterator[tuple[list[LedgerObject], list[LedgerObject]]]:
+    """Return all objects, page by page, and of each page those without a blob."""
+    total = await parts.maintenance.count_objects()
+    context.progress.begin("look for blobs", "objects", total)
+    async for objects in parts.maintenance.objects():
+        found = await parts.listing.stat([one.blob_key for one in objects])
+        yield objects, [one for one in objects if one.blob_key not in found]
         context.advance(len(objects))
     context.progress.end()
-    return count
 
 
 def _report_dropped(context: CommandContext, one: LedgerObject) -> None:

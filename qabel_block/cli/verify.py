@@ -51,6 +51,7 @@ async def verify(context: CommandContext) -> int:
     if read is None:
         read = isinstance(context.places.storage, LocalDirectory)
     async with opened(context) as parts:
+        await parts.identity.compare()
         verification = _Verification(context, parts, read)
         await verification.look_at_objects()
         await verification.look_at_blobs()
@@ -140,7 +141,7 @@ class _Verification:
         )
 
     async def _compare(self, objects: list[LedgerObject]) -> None:
-        found = await self._parts.listing.look([one.blob_key for one in objects])
+        found = await self._parts.listing.stat([one.blob_key for one in objects])
         missing = [one for one in objects if one.blob_key not in found]
         good = []
         for one in objects:
@@ -184,7 +185,7 @@ class _Verification:
         }
         if strange:
             # What the collector has deleted meanwhile was none.
-            still = await self._parts.listing.look(list(strange))
+            still = await self._parts.listing.stat(list(strange))
             there = [pair for key, pair in strange.items() if key in still]
             await self._find_unknown(there)
         self.blobs += len(blobs)

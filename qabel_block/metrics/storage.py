@@ -61,9 +61,14 @@ class MeasuredStorage:
         self._metrics = metrics
         self._now = now
 
-    async def start(self) -> None:
-        """See :meth:`IStorageBackend.start`."""
-        await self._inner.start()
+    async def identity(self) -> str | None:
+        """See :meth:`IStorageBackend.identity`."""
+        identity: str | None = await self._inner.identity()
+        return identity
+
+    async def bind(self, installation: str) -> None:
+        """See :meth:`IStorageBackend.bind`."""
+        await self._inner.bind(installation)
 
     async def create(self, key: str) -> MeasuredWriter:
         """See :meth:`IStorageBackend.create`."""

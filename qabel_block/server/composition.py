@@ -24,7 +24,7 @@ from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.config.config import BuiltinAccounts, Config, DummyUser, InProcess
-from qabel_block.factories import make_database, make_storage
+from qabel_block.factories import make_blob_counter, make_database, make_storage
 from qabel_block.http.accel_redirect import AccelRedirect
 from qabel_block.http.cors import CrossOrigin
 from qabel_block.http.downloads import DownloadAnswers
@@ -36,6 +36,7 @@ from qabel_block.http.transport.trusted_proxies import TrustedProxies
 from qabel_block.http.websocket.sockets import WebSockets
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.accounts import AccountTable
+from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.repositories import RepositoryTable
@@ -51,6 +52,7 @@ from qabel_block.metrics.sampler import Sampler
 from qabel_block.names import Versions
 from qabel_block.operations.collector import Collector
 from qabel_block.operations.download import Downloads
+from qabel_block.operations.identity import IdentityCheck
 from qabel_block.operations.installation import installation_id
 from qabel_block.operations.objects import Operations
 from qabel_block.operations.readiness import Dependency, Readiness
@@ -63,6 +65,7 @@ from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from qabel_block.restic.routes import ResticAPI
 from qabel_block.server.rlimits import raise_nofile_limit
+from qabel_block.storage.identified import IdentifiedStorage
 from qabel_block.storage.local.layout import file_of
 from qabel_block.storage.timeouts import TimeLimitedStorage
 from qabel_block.util.keyed_lock import KeyedLock
@@ -120,12 +123,10 @@ def compose(
     threads = ThreadPool(
         reactor, config.transfers, "transfers", instrumentation.thread_wait()
     )
-    storage = instrumentation.storage(
-        _storage(config, reactor, threads, instrumentation)
-    )
     database, prepare = make_database(
         config.ledger, reactor, waited=instrumentation.database_wait()
     )
+    storage = _storage(config, reactor, threads, instrumentation, database)
     ledger = Ledger(
         database,
         reactor.seconds,
@@ -258,7 +259,11 @@ def _uncounted(_connections: int) -> None:
 
 
 def _storage(
-    config: Config, reactor: Any, threads: ThreadPool, instrumentation: Instrumentation
+    config: Config,
+    reactor: Any,
+    threads: ThreadPool,
+    instrumentation: Instrumentation,
+    database: IDatabase,
 ) -> IStorageBackend:
     storage = make_storage(
         config.storage,
@@ -268,7 +273,13 @@ def _storage(
         reactor,
         instrumentation.s3(),
     )
-    return TimeLimitedStorage(storage, reactor)
+    storage = TimeLimitedStorage(storage, reactor)
+    identity = IdentityCheck(
+        InstallationRecord(database),
+        storage,
+        make_blob_counter(config.storage, config.transfers, threads, reactor),
+    )
+    return instrumentation.storage(IdentifiedStorage(storage, identity.bind, reactor))
 
 
 def _cache(

@@ -107,7 +107,6 @@ class BlockService(Service):
         parts.sockets.start()
         parts.traffic.start()
         await parts.cache.start()
-        await parts.storage.start()
         if self.running:
             parts.collector.start()
         making = shield(self._make_first_user()).addErrback(_broken)

@@ -31,9 +31,13 @@ class TemporaryStorage:
         self._directory = temporary_directory()
         self._local = LocalStorage(self._directory, threads)
 
-    async def start(self) -> None:
-        """See :meth:`IStorageBackend.start`."""
-        await self._local.start()
+    async def identity(self) -> str | None:
+        """See :meth:`IStorageBackend.identity`."""
+        return await self._local.identity()
+
+    async def bind(self, installation: str) -> None:
+        """See :meth:`IStorageBackend.bind`."""
+        await self._local.bind(installation)
 
     async def create(self, key: str) -> IBlobWriter:
         """See :meth:`IStorageBackend.create`."""

@@ -160,9 +160,14 @@ class TimeLimitedStorage:
         self._limits = TimeLimits(clock)
         self._checking = False
 
-    async def start(self) -> None:
-        """See :meth:`IStorageBackend.start`."""
-        await self._inner.start()
+    async def identity(self) -> str | None:
+        """See :meth:`IStorageBackend.identity`."""
+        identity: str | None = await self._limits.wait(self._inner.identity())
+        return identity
+
+    async def bind(self, installation: str) -> None:
+        """See :meth:`IStorageBackend.bind`."""
+        await self._limits.wait(self._inner.bind(installation))
 
     async def create(self, key: str) -> TimeLimitedWriter:
         """See :meth:`IStorageBackend.create`."""

@@ -16,6 +16,7 @@ import pytest
 from attrs import field, frozen
 from botocore.config import Config
 
+from qabel_block.names import IDENTITY
 from tests.support.s3_servers import ACCESS_KEY, SECRET_KEY, MotoServer, SeaweedServer
 
 __all__ = ["moto", "seaweedfs", "store"]
@@ -71,11 +72,12 @@ class Bucket:
         return ("--s3-bucket", self.name, "--s3-endpoint-url", self.store.endpoint_url)
 
     def keys(self, prefix: str = "") -> list[str]:
-        """Return all keys that begin like this."""
+        """Return all keys that begin like this, but that of the bucket's identity."""
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=self.name, Prefix=prefix
         )
-        return [item["Key"] for page in pages for item in page.get("Contents", ())]
+        items = [item for page in pages for item in page.get("Contents", ())]
+        return [item["Key"] for item in items if item["Key"] != IDENTITY]
 
     def uploads(self) -> list[tuple[str, str]]:
         """Return keys and IDs of all multipart uploads that are under way."""

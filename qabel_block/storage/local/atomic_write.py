@@ -32,11 +32,23 @@ Outcome = OSError | None
 """What went wrong with one of the files."""
 
 
-def store(root: str, files: Sequence[SmallFile]) -> list[Outcome]:
-    """Make files durable under their names; one that fails fails alone."""
+def _anywhere(_fds: DirectoryFds) -> None:
+    pass
+
+
+def store(
+    root: str,
+    files: Sequence[SmallFile],
+    require: Callable[[DirectoryFds], None] = _anywhere,
+) -> list[Outcome]:
+    """Make files durable under their names; one that fails fails alone.
+
+    :param require: called before anything is written; what it raises is raised.
+    """
     outcomes: list[Outcome] = []
     for group in _groups(files):
         with DirectoryFds(root) as fds:
+            require(fds)
             outcomes += _store(fds, group)
     return outcomes
 

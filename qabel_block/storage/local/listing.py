@@ -50,9 +50,9 @@ class LocalListing:
                     tuple(entry for entry in page if isinstance(entry, str)),
                 )
 
-    async def look(self, keys: Sequence[str]) -> dict[str, ListedBlob]:
-        """See :meth:`IBlobListing.look`."""
-        return await self._run(lambda: scan.look(self._root, keys))
+    async def stat(self, keys: Sequence[str]) -> dict[str, ListedBlob]:
+        """See :meth:`IBlobListing.stat`."""
+        return await self._run(lambda: scan.stat_blobs(self._root, keys))
 
     async def digests(self, blobs: Sequence[ListedBlob]) -> dict[str, Digest]:
         """See :meth:`IBlobListing.digests`."""

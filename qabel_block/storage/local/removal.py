@@ -41,7 +41,7 @@ def _in_folder(
         with directory_fds.DirectoryFds(root) as fds:
             function(fds.folder(path))
     except OSError as error:
-        if error.errno not in NO_FILE or not os.path.isdir(root):
+        if error.errno not in NO_FILE:
             raise
 
 

@@ -63,8 +63,8 @@ def fds(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
                     raise  # otherwise it went away meanwhile
 
 
-def look(root: str, keys: Sequence[str]) -> dict[str, ListedBlob]:
-    """See :meth:`IBlobListing.look`."""
+def stat_blobs(root: str, keys: Sequence[str]) -> dict[str, ListedBlob]:
+    """See :meth:`IBlobListing.stat`."""
     found = {}
     for folder, key, last in _opened(root, keys):
         try:

@@ -17,8 +17,14 @@ from qabel_block.interfaces import (
     IStorageBackend,
 )
 from qabel_block.storage.local import directory_fds
-from qabel_block.storage.local.atomic_write import SmallFile, publish, store
+from qabel_block.storage.local.atomic_write import (
+    Outcome,
+    SmallFile,
+    publish,
+    store,
+)
 from qabel_block.storage.local.errors import NO_FILE, translate, translated
+from qabel_block.storage.local.identity import IdentityFile
 from qabel_block.storage.local.incoming import IncomingFile, sweep
 from qabel_block.storage.local.layout import INCOMING, file_of
 from qabel_block.storage.local.page_cache import PageCache
@@ -45,8 +51,8 @@ class LocalStorage:
 
     Many processes may use one directory.
 
-    :param root: the directory; it is made if its parent exists, but only once:
-        if it is gone later, its disk is not mounted.
+    :param root: the directory; ``bind`` makes it if its parent exists. If it is gone
+        later, its disk is not mounted.
     :param page_cache: what can be read without a thread.
     """
 
@@ -58,81 +64,102 @@ class LocalStorage:
     ) -> None:
         self._root = str(root)
         self._threads = threads
-        self._prepared = False
+        self._identity = IdentityFile(self._root)
+        self._bound = False
         self._real_root = b""
         self._page_cache = page_cache or PageCache(PIECE)
         self._small_files = BatchQueue(self._store)
 
-    async def start(self) -> None:
-        """See :meth:`IStorageBackend.start`."""
-        try:
-            count = await self._threads.run(self._prepare)
-        except Unavailable as error:
-            log.warn("storage is not ready: {error}", error=str(error))
-        else:
-            if count:
-                log.info("removed {count} unfinished uploads", count=count)
+    async def identity(self) -> str | None:
+        """See :meth:`IStorageBackend.identity`."""
+        return await self._threads.run(self._read_identity)
+
+    async def bind(self, installation: str) -> None:
+        """See :meth:`IStorageBackend.bind`."""
+        count = await self._threads.run(self._bind, installation)
+        if count:
+            log.info("removed {count} unfinished uploads", count=count)
 
     async def create(self, key: str) -> LocalWriter:
         """See :meth:`IStorageBackend.create`."""
         names = file_of(key)
-        if not self._prepared:
-            await self._threads.run(self._prepare)
-        return LocalWriter(self._root, names, self._threads, self._small_files)
+        self._require_bound()
+        return LocalWriter(
+            self._root, names, self._threads, self._small_files, self._identity
+        )
 
     async def open(self, key: str, start: int, length: int) -> LocalReader:
         """See :meth:`IStorageBackend.open`."""
         names = file_of(key)
+        self._require_bound()
         reader = LocalReader(self._threads, self._page_cache, start, length)
         if not reader.begin_in_memory(self._path_of(names)):
-            await self._threads.run(reader.begin, self._root, names)
+            await self._threads.run(reader.begin, self._root, names, self._identity)
         return reader
 
     async def delete(self, keys: Sequence[str]) -> None:
         """See :meth:`IStorageBackend.delete`."""
-        await self._threads.run(self._delete, [file_of(key) for key in keys])
+        files = [file_of(key) for key in keys]
+        self._require_bound()
+        await self._threads.run(self._delete, files)
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`."""
+        self._require_bound()
         await self._threads.run(self._check_room)
 
     async def close(self) -> None:
         """See :meth:`IStorageBackend.close`."""
 
     async def _store(self, files: Sequence[SmallFile]) -> list[Exception | None]:
-        outcomes = await self._threads.run(store, self._root, files)
+        outcomes = await self._threads.run(self._store_in_thread, files)
         return [error and translate(error) for error in outcomes]
+
+    def _store_in_thread(self, files: Sequence[SmallFile]) -> list[Outcome]:
+        with translated():
+            return store(self._root, files, self._identity.require)
+
+    def _require_bound(self) -> None:
+        if not self._bound:
+            raise Unavailable("storage", "it is not known yet whose it is")
 
     def _path_of(self, names: tuple[str, ...]) -> bytes:
         return b"%s/%s" % (self._real_root, "/".join(names).encode("ascii"))
 
-    def _prepare(self) -> int:
+    def _read_identity(self) -> str | None:
         with translated():
-            if not self._prepared:
-                root = os.path.abspath(self._root)
-                _make_durably(os.path.dirname(root), os.path.basename(root))
-                _make_durably(root, INCOMING)
-                # The operator's own links are followed once, here.
-                self._real_root = os.fsencode(os.path.realpath(root))
-                self._prepared = True
+            return self._identity.read()
+
+    def _bind(self, installation: str) -> int:
+        with translated():
+            self._identity.bind(installation, self._make_directories)
+            if self._bound:
+                return 0
+            # The operator's own links are followed once, here.
+            self._real_root = os.fsencode(os.path.realpath(self._root))
+            self._bound = True
             return sweep(self._root)
+
+    def _make_directories(self) -> None:
+        root = os.path.abspath(self._root)
+        _make_durably(os.path.dirname(root), os.path.basename(root))
+        _make_durably(root, INCOMING)
 
     def _delete(self, files: Sequence[tuple[str, ...]]) -> None:
         with translated():
+            self._identity.require_again()
             remove(self._root, files)
 
     def _check(self) -> None:
-        with translated():
-            if not self._prepared:
-                self._prepare()
-            if os.statvfs(self._root).f_bavail == 0:
+        with translated(), directory_fds.DirectoryFds(self._root) as fds:
+            self._identity.require(fds)
+            if os.statvfs(fds.folder()).f_bavail == 0:
                 raise StorageFull
-            with directory_fds.DirectoryFds(self._root) as fds:
-                probe = IncomingFile(fds)
-                try:
-                    probe.write(b"\0")
-                finally:
-                    probe.end(fds)
+            probe = IncomingFile(fds)
+            try:
+                probe.write(b"\0")
+            finally:
+                probe.end(fds)
 
     def _check_room(self) -> None:
         try:
@@ -161,12 +188,14 @@ class LocalWriter:
         names: tuple[str, ...],
         threads: ThreadPool,
         small_files: BatchQueue[SmallFile, None],
+        identity: IdentityFile,
     ) -> None:
         self._root = root
         *folder, self._name = names
         self._folder = tuple(folder)
         self._threads = threads
         self._small_files = small_files
+        self._identity = identity
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._file: IncomingFile | None = None
@@ -196,6 +225,7 @@ class LocalWriter:
         with translated():
             if self._file is None:
                 with directory_fds.DirectoryFds(self._root) as fds:
+                    self._identity.require(fds)
                     self._file = IncomingFile(fds)
             for data in self._pending:
                 self._file.write(data)
@@ -246,10 +276,11 @@ class LocalReader:
             self._close()
         return bool(self._first)
 
-    def begin(self, root: str, names: tuple[str, ...]) -> None:
+    def begin(self, root: str, names: tuple[str, ...], identity: IdentityFile) -> None:
         """Open the file and read the first piece; in a thread.
 
         :raises BlobNotFound: if there is no such file.
+        :raises WrongStorage: if there is none because it is the wrong directory.
         """
         *path, last = names
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -259,7 +290,8 @@ class LocalReader:
                     folder = fds.folder(tuple(path))
                     self._descriptor = os.open(last, flags, dir_fd=folder)
             except OSError as error:
-                if error.errno in NO_FILE and os.path.isdir(root):
+                if error.errno in NO_FILE:
+                    identity.require_again()
                     raise BlobNotFound("/".join(names)) from error
                 raise
         try:

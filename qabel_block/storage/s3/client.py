@@ -9,9 +9,11 @@ what was stored is looked at again.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from hashlib import md5
 from typing import Any
 
@@ -20,6 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
 from qabel_block.errors import BlobNotFound, Unavailable
+from qabel_block.names import IDENTITY
 from qabel_block.storage.s3.errors import (
     FAILURES,
     NO_SUCH_BUCKET,
@@ -45,6 +48,9 @@ send spaces meanwhile, at the latest after ten seconds."""
 PAGES = 10_000
 """The longest listing that is followed: a store that answers the same page again
 and again is not followed for ever."""
+
+LONGEST_IDENTITY = 100
+"""Bytes of the object that is read to know whose bucket it is."""
 
 TOO_SHORT = "a blob is shorter than it should be"
 CUT_OFF = "an answer of S3 is not whole"
@@ -115,6 +121,22 @@ class S3Client:
             if code_of(error) in NO_SUCH_KEY:
                 raise Unavailable("storage", NO_SUCH_BUCKET) from error
             raise translate(error) from error
+
+    def identity(self) -> str | None:
+        """Return the id that the bucket keeps, ``None`` if it keeps none."""
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=IDENTITY)
+            with closing(answer["Body"]) as body:
+                content: bytes = body.read(LONGEST_IDENTITY)
+        except FAILURES as error:
+            if code_of(error) in NO_SUCH_KEY:
+                return None
+            raise translate(error) from error
+        return content.decode("ascii", "replace").strip()
+
+    def set_identity(self, installation: str) -> None:
+        """Make the bucket keep an id."""
+        self.put(IDENTITY, memoryview(f"{installation}\n".encode("ascii")))
 
     def put(self, key: str, body: memoryview) -> None:
         """Store a whole blob."""
@@ -322,3 +344,28 @@ def _use_content_md5(request: Any, **_context: object) -> None:
 
 
 Connect = Callable[[], S3Client]
+
+
+class S3Connection:
+    """Makes one client for all threads.
+
+    :param connect: makes it: that reads files and may ask the cloud for
+        credentials, and is tried again by the next who asks if it fails.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._client: S3Client | None = None
+
+    def client(self) -> S3Client:
+        """Return the client; in a thread."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def close(self) -> None:
+        """Close the client, if there is one."""
+        if self._client is not None:
+            self._client.close()

@@ -26,8 +26,7 @@ from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.interfaces import IBlobListing
 from qabel_block.model import Digest, ListedBlob, Listing
 from qabel_block.names import is_prefix, parse_blob_key
-from qabel_block.storage.s3.client import Connect
-from qabel_block.storage.s3.connection import S3Connection
+from qabel_block.storage.s3.client import Connect, S3Connection
 from qabel_block.storage.s3.pages import S3Pages
 from qabel_block.storage.s3.reader import S3Reader
 from qabel_block.storage.s3.thread_queue import ThreadQueue
@@ -80,8 +79,8 @@ class S3Listing:
                 tuple(entry for entry in page if isinstance(entry, str)),
             )
 
-    async def look(self, keys: Sequence[str]) -> dict[str, ListedBlob]:
-        """See :meth:`IBlobListing.look`.
+    async def stat(self, keys: Sequence[str]) -> dict[str, ListedBlob]:
+        """See :meth:`IBlobListing.stat`.
 
         A listing tells of many blobs at a time. Those that it doesn't show
         where S3 would have them are asked for once more.
@@ -94,7 +93,7 @@ class S3Listing:
             if len(wanted) > FEW:
                 found |= await self._run(self._list, prefix, wanted)
         missing = [key for key in keys if key not in found]
-        looks = await self._each(missing, self._look)
+        looks = await self._each(missing, self._stat)
         return found | {blob.key: blob for blob in looks if blob is not None}
 
     async def digests(self, blobs: Sequence[ListedBlob]) -> dict[str, Digest]:
@@ -125,8 +124,8 @@ class S3Listing:
             error.subFailure.raiseException()
             raise  # never reached
 
-    async def _look(self, key: str) -> ListedBlob | None:
-        return await self._run(lambda: self._pages().look(key))
+    async def _stat(self, key: str) -> ListedBlob | None:
+        return await self._run(lambda: self._pages().stat(key))
 
     def _list(self, prefix: str, wanted: Sequence[str]) -> dict[str, ListedBlob]:
         """Return those of the wanted blobs that some pages show, from where the

@@ -55,7 +55,7 @@ class S3Pages:
         for page in self._pages(Prefix=f"{prefix}{DELIMITER}", **start):
             yield [_listed(item) for item in page.get("Contents", ())]
 
-    def look(self, key: str) -> ListedBlob | None:
+    def stat(self, key: str) -> ListedBlob | None:
         """Return what there is to say about one blob, ``None`` if it is not there."""
         try:
             answer = self._client.head_object(Bucket=self._bucket, Key=key)

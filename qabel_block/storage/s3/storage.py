@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -10,11 +11,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from qabel_block.errors import BlockError
+from qabel_block.errors import BlobNotFound, BlockError, Unavailable, WrongStorage
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.names import parse_blob_key, time_of
-from qabel_block.storage.s3.client import Connect
-from qabel_block.storage.s3.connection import S3Connection
+from qabel_block.storage.s3.client import Connect, S3Connection
 from qabel_block.storage.s3.reader import S3Reader
 from qabel_block.storage.s3.thread_queue import ThreadQueue
 from qabel_block.storage.s3.writer import S3Writer, part_size
@@ -24,6 +24,12 @@ log = Logger()
 
 BATCH = 1000
 """Keys that S3 deletes with one request."""
+
+VERIFY_SECONDS = 60.0
+"""How long an upload takes the bucket's identity for granted."""
+
+NO_IDENTITY = "the bucket has lost its identity; was it emptied or replaced?"
+FOREIGN = "the bucket belongs to another installation; is it the right one?"
 
 SWEEP_SECONDS = 3600.0
 LEFT_OVER_SECONDS = 86400.0
@@ -52,34 +58,54 @@ class S3Storage:
         self._run = ThreadQueue(threads, clock).run
         self._part_size = part_size(max_body_size)
         self._connection = S3Connection(connect)
+        self._installation: str | None = None
+        self._verified = -inf
         self._sweeping = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
         self._sweeping.clock = clock
 
-    async def start(self) -> None:
-        """See :meth:`IStorageBackend.start`. Sweeps in the background."""
-        self._sweeping.start(SWEEP_SECONDS, now=True)
+    async def identity(self) -> str | None:
+        """See :meth:`IStorageBackend.identity`."""
+        return await self._run(lambda: self._connection.client().identity())
+
+    async def bind(self, installation: str) -> None:
+        """See :meth:`IStorageBackend.bind`. Sweeps in the background."""
+        await self._run(self._bind, installation)
+        if not self._sweeping.running:
+            self._sweeping.start(SWEEP_SECONDS, now=True)
 
     async def create(self, key: str) -> S3Writer:
         """See :meth:`IStorageBackend.create`."""
         parse_blob_key(key)
+        self._require_bound()
+        if self._clock.seconds() - self._verified > VERIFY_SECONDS:
+            await self._run(self._verify)
         return S3Writer(key, self._run, self._connection.client, self._part_size)
 
     async def open(self, key: str, start: int, length: int) -> S3Reader:
         """See :meth:`IStorageBackend.open`."""
         parse_blob_key(key)
+        self._require_bound()
         reader = S3Reader(key, start, length, self._run, self._connection.client)
-        await reader.open()
+        try:
+            await reader.open()
+        except BlobNotFound:
+            await self._run(self._verify)
+            raise
         return reader
 
     async def delete(self, keys: Sequence[str]) -> None:
         """See :meth:`IStorageBackend.delete`."""
         for key in keys:
             parse_blob_key(key)
+        self._require_bound()
+        await self._run(self._verify)
         for at in range(0, len(keys), BATCH):
             await self._run(self._delete, keys[at : at + BATCH])
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`."""
+        self._require_bound()
+        await self._run(self._verify)
         await self._run(lambda: self._connection.client().check())
 
     async def close(self) -> None:
@@ -87,6 +113,29 @@ class S3Storage:
         if self._sweeping.running:
             self._sweeping.stop()
         self._connection.close()
+
+    def _require_bound(self) -> None:
+        if self._installation is None:
+            raise Unavailable("storage", "it is not known yet whose it is")
+
+    def _bind(self, installation: str) -> None:
+        client = self._connection.client()
+        if client.identity() is None:
+            client.set_identity(installation)
+        self._verify(installation)
+        self._installation = installation
+
+    def _verify(self, installation: str | None = None) -> None:
+        """Find out whether this still is the installation's bucket.
+
+        :param installation: which one is expected, if not that of before.
+        :raises WrongStorage: if it is not.
+        """
+        found = self._connection.client().identity()
+        if found != (installation or self._installation):
+            self._verified = -inf
+            raise WrongStorage(NO_IDENTITY if found is None else FOREIGN)
+        self._verified = self._clock.seconds()
 
     def _delete(self, keys: Sequence[str]) -> None:
         self._connection.client().delete(keys)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from qabel_block.ledger.migrate import upgrade
 from tests.integration.cli.conftest import Installation, on_sqlite, on_two
 from tests.integration.cli.server import serving, size, url
 from tests.integration.ledger.support import change
@@ -78,7 +80,8 @@ def test_ledger_lost(installation: Installation) -> None:
 
 def test_old_backup(local: Installation) -> None:
     """After the ledger was restored from a backup, what was stored since is there,
-    and what has no blob any more is dropped and named."""
+    and what has no blob any more is dropped and named; if that is more than a tenth
+    of the objects, only if the operator insists."""
     _own(local.dsn)
     with serving(local, ANN) as (ann,):
         for path in ("kept", "changed", "deleted"):
@@ -100,7 +103,10 @@ def test_old_backup(local: Installation) -> None:
         ),
         f"UPDATE users SET size = 9 WHERE user_id = {ANN}",
     )
-    ended = local.run("rebuild")
+    refused = local.run("rebuild")
+    assert (refused.status, refused.of_kind("dropped")) == (2, [])
+    assert "1 of 4 objects have no blob" in refused.err
+    ended = local.run("rebuild", "--force")
     assert ended.status == 0
     assert ended.of_kind("dropped") == [{"prefix": P, "path": "deleted", "size": 3}]
     assert _rows(local.dsn) == now
@@ -185,3 +191,56 @@ def test_overlapping_uploads(installation: Installation) -> None:
     assert installation.run("rebuild").status == 0
     with serving(installation, ANN) as (ann,):
         assert ann.get(url(P, "a")).content == b"began first"
+
+
+@on_sqlite
+def test_fresh_ledger(local: Installation, tmp_path: Path) -> None:
+    """A ledger that was made anew takes over the storage's id: no server uses the
+    two before, and every one can afterwards."""
+    _own(local.dsn)
+    with serving(local, ANN) as (ann,):
+        _post(ann, P, "a", b"x")
+    before = _rows(local.dsn)
+    fresh = Installation(f"sqlite:///{tmp_path / 'fresh.sqlite'}", local.storage)
+    upgrade(fresh.dsn)
+    _own(fresh.dsn)
+    for command in ("verify", "collect", "adopt"):
+        ended = fresh.run(command)
+        assert (ended.status, ended.out) == (2, "")
+        assert "qabel-block rebuild" in ended.err
+    with serving(fresh, ANN) as (ann,):
+        refused = ann.post(url(P, "b"), content=b"y", headers={"Accept": "*/*"})
+        assert refused.status_code == 503
+        assert "qabel-block rebuild" in refused.json()["detail"]
+        assert "qabel-block rebuild" in ann.get("/readyz").json()["storage"]
+    assert fresh.run("rebuild").status == 0
+    assert _rows(fresh.dsn) == before
+    for each in (fresh, local):
+        with serving(each, ANN) as (ann,):
+            assert ann.get(url(P, "a")).content == b"x"
+        assert each.run("verify").status == 0
+
+
+@on_sqlite
+def test_disk_that_is_missing(local: Installation) -> None:
+    """A disk that is not mounted costs no object, whatever was stored meanwhile."""
+    assert isinstance(local.storage, LegacyDirectory)
+    _own(local.dsn)
+    with serving(local, ANN) as (ann,):
+        for number in range(20):
+            _post(ann, P, f"{number}", b"x")
+    root = local.storage.root
+    disk = root.rename(root.with_name("disk"))
+    root.mkdir()
+    local.storage.put(f"{P}/on-the-wrong-disk", b"x")
+    ended = local.run("rebuild")
+    assert ended.status == 2
+    assert ended.of_kind("dropped") == []
+    for command in ("verify", "collect", "adopt"):
+        ended = local.run(command)
+        assert (ended.status, ended.out) == (2, "")
+    shutil.rmtree(root)
+    disk.rename(root)
+    assert local.run("verify").status == 0
+    with serving(local, ANN) as (ann,):
+        assert ann.get(url(P, "19")).content == b"x"

@@ -10,6 +10,9 @@ from qabel_block.interfaces import IStorageBackend
 from qabel_block.model import ObjectName
 from qabel_block.names import Versions, blob_key
 
+INSTALLATION = "1f0c4d6e-0000-4000-8000-000000000000"
+"""To which all storages of these tests belong."""
+
 _versions = Versions(time.time)
 
 

@@ -20,6 +20,7 @@ from twisted.internet import reactor
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.storage import MeasuredStorage
+from qabel_block.storage.identified import IdentifiedStorage
 from qabel_block.storage.local.page_cache import PageCache
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.s3.client import Connect, S3Client
@@ -27,6 +28,7 @@ from qabel_block.storage.s3.storage import S3Storage
 from qabel_block.storage.temporary import TemporaryStorage
 from qabel_block.storage.timeouts import TimeLimitedStorage
 from qabel_block.util.threads import ThreadPool
+from tests.integration.storage.blobs import INSTALLATION
 from tests.support.s3 import STORES, Bucket, store_named
 
 IMPLEMENTATIONS = {
@@ -35,6 +37,7 @@ IMPLEMENTATIONS = {
     "temporary": TemporaryStorage,
     "measured": MeasuredStorage,
     "patient": TimeLimitedStorage,
+    "identified": IdentifiedStorage,
     **dict.fromkeys(STORES, S3Storage),
 }
 SHARED = tuple(
@@ -119,6 +122,13 @@ def bucket(request: pytest.FixtureRequest) -> Bucket:
     return bucket_named(request.param, request)
 
 
+def _identified(inner: IStorageBackend) -> IdentifiedStorage:
+    async def bind() -> None:
+        await inner.bind(INSTALLATION)
+
+    return IdentifiedStorage(inner, bind, reactor)
+
+
 def place_named(
     name: str, request: pytest.FixtureRequest, threads: ThreadPool, tmp_path: Path
 ) -> Place:
@@ -133,6 +143,8 @@ def place_named(
                 LocalStorage(tmp_path / "objects", threads), reactor
             )
         )
+    if name == "identified":
+        return Place(lambda: _identified(LocalStorage(tmp_path / "objects", threads)))
     if name == "measured":
         metrics = Metrics(CollectorRegistry())
         return Place(
@@ -152,7 +164,7 @@ async def storage(
 ) -> AsyncIterator[IStorageBackend]:
     """Each storage, started."""
     storage = place_named(request.param, request, threads, tmp_path).make()
-    await storage.start()
+    await storage.bind(INSTALLATION)
     yield storage
     await storage.close()
 

@@ -15,7 +15,7 @@ from twisted.internet.task import react
 
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.support.server import CHECKOUT
 
 ROUNDS = 150
@@ -66,7 +66,7 @@ def _main(reactor: Any, command: str, root: str, prefix: str) -> Deferred[None]:
         threads.start()
         reactor.addSystemEventTrigger("before", "shutdown", threads.stop)
         storage = LocalStorage(root, threads)
-        await storage.start()
+        await storage.bind(INSTALLATION)
         await {"half": _stop_half_way, "come-and-go": _come_and_go}[command](
             storage, prefix
         )

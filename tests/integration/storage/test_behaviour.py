@@ -9,9 +9,9 @@ import pytest_twisted
 from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
 
-from qabel_block.errors import BlobNotFound, Unavailable
+from qabel_block.errors import BlobNotFound, Unavailable, WrongStorage
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.support.clocks import running
 
 LARGE = pattern(12 * 2**20 + 7)
@@ -62,6 +62,18 @@ async def test_interface(storage: IStorageBackend) -> None:
     reader = await storage.open(key, 0, 1)
     assert verifyObject(IBlobReader, reader)
     await reader.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_identity(storage: IStorageBackend) -> None:
+    """It belongs to one installation, which may bind it again, and no other may."""
+    assert await storage.identity() == INSTALLATION
+    await storage.bind(INSTALLATION)
+    with pytest.raises(WrongStorage):
+        await storage.bind("2f0c4d6e-0000-4000-8000-000000000000")
+    assert await storage.identity() == INSTALLATION
+    await write(storage, new_key(), b"x")
+    await storage.check()
 
 
 @pytest_twisted.ensureDeferred

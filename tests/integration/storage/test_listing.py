@@ -22,7 +22,7 @@ from qabel_block.storage.local.listing import LocalListing
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.s3.listing import FEW, S3Listing
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.integration.storage.conftest import (
     TRANSFERS,
     bucket_named,
@@ -75,7 +75,7 @@ async def place(
         place = _in_directory(tmp_path / "objects", threads)
     else:
         place = _in_bucket(bucket_named(request.param, request), threads)
-    await place.storage.start()
+    await place.storage.bind(INSTALLATION)
     yield place
     await place.storage.close()
     await place.listing.close()
@@ -192,7 +192,7 @@ async def test_several_pages(place: Place, prefix: str) -> None:
     for key in keys:
         place.put(key, b"x")
     assert set(await below(place, prefix)) == keys
-    assert set(await place.listing.look(sorted(keys))) == keys
+    assert set(await place.listing.stat(sorted(keys))) == keys
 
 
 @pytest_twisted.ensureDeferred
@@ -216,10 +216,10 @@ async def test_look(place: Place, prefix: str) -> None:
     for key in legacy:
         place.put(key, b"five!")
     missing = [new_key("0/0", prefix), f"{prefix}/l/9", f"{uuid4()}/a"]
-    found = await place.listing.look([*reversed(ours), *missing, *legacy])
+    found = await place.listing.stat([*reversed(ours), *missing, *legacy])
     assert found == await below(place, prefix)
-    assert set(await place.listing.look([missing[0], ours[3]])) == {ours[3]}
-    assert await place.listing.look([]) == {}
+    assert set(await place.listing.stat([missing[0], ours[3]])) == {ours[3]}
+    assert await place.listing.stat([]) == {}
 
 
 @pytest_twisted.ensureDeferred
@@ -229,7 +229,7 @@ async def test_look_is_not_misled(place: Place, prefix: str) -> None:
     for key in keys:
         place.put(key, b"x")
     wanted = [keys[0], *keys[-(FEW + 1) :]]
-    assert set(await place.listing.look(wanted)) == set(wanted)
+    assert set(await place.listing.stat(wanted)) == set(wanted)
 
 
 @pytest_twisted.ensureDeferred
@@ -255,7 +255,7 @@ async def test_digests(place: Place, prefix: str) -> None:
 async def test_wrong_keys(place: Place) -> None:
     """What is no key or no prefix is a mistake of the caller."""
     with pytest.raises(ValueError, match="not a blob key"):
-        await place.listing.look(["p/../a"])
+        await place.listing.stat(["p/../a"])
     for wrong in ("", "..", "a/b", "a b"):
         with pytest.raises(ValueError, match="not a prefix"):
             await collected(place.listing.blobs(wrong))
@@ -266,6 +266,7 @@ async def test_etags_of_legacy_files(threads: ThreadPool, tmp_path: Path) -> Non
     """The legacy server's ETag of a file was the time of its last change, in
     nanoseconds; ours has none but the ledger's."""
     place = _in_directory(tmp_path, threads)
+    await place.storage.bind(INSTALLATION)
     place.put("p/a", b"x")
     os.utime(tmp_path / "p/a", ns=(1, 1_500_000_000_123_456_789))
     await write(place.storage, new_key("b", "p"), b"x")
@@ -281,7 +282,7 @@ async def test_etags_of_legacy_objects(bucket: Bucket, threads: ThreadPool) -> N
     place.put(f"{prefix}/a", b"x")
     answer = bucket.client.head_object(Bucket=bucket.name, Key=f"{prefix}/a")
     listed = await below(place, prefix)
-    looked = await place.listing.look([f"{prefix}/a"])
+    looked = await place.listing.stat([f"{prefix}/a"])
     for blob in (*listed.values(), *looked.values()):
         assert blob.etag == answer["ETag"]
     await place.listing.close()
@@ -305,7 +306,7 @@ async def test_links_are_not_followed(threads: ThreadPool, tmp_path: Path) -> No
     pages = [page for p in "pq" for page in await collected(place.listing.blobs(p))]
     strays = [stray for page in pages for stray in page.strays]
     assert sorted(strays) == ["'p/a'", "'p/folder'", "'q'"]
-    assert await place.listing.look(["p/a", "p/folder/b", "q/a"]) == {}
+    assert await place.listing.stat(["p/a", "p/folder/b", "q/a"]) == {}
     (blob,) = (await below(place, "p")).values()
     (tmp_path / "objects/p/inside").unlink()
     (tmp_path / "objects/p/inside").symlink_to(outside / "a")
@@ -319,7 +320,7 @@ async def test_no_directory(threads: ThreadPool, tmp_path: Path) -> None:
     for attempt in (
         collected(place.listing.prefixes()),
         collected(place.listing.blobs("p")),
-        place.listing.look(["p/a"]),
+        place.listing.stat(["p/a"]),
     ):
         with pytest.raises(Unavailable, match="storage: No such file"):
             await attempt
@@ -359,7 +360,7 @@ async def test_no_bucket(threads: ThreadPool, bucket: Bucket) -> None:
     for attempt in (
         collected(place.listing.prefixes()),
         collected(place.listing.blobs("p")),
-        place.listing.look([f"p/{number}" for number in range(10)]),
+        place.listing.stat([f"p/{number}" for number in range(10)]),
     ):
         with pytest.raises(Unavailable, match="the bucket does not exist"):
             await attempt
@@ -372,6 +373,6 @@ async def test_reading_is_no_writing(place: Place, prefix: str) -> None:
     key = new_key("a", prefix)
     await write(place.storage, key, b"as it is")
     blobs = list((await below(place, prefix)).values())
-    await place.listing.look([key])
+    await place.listing.stat([key])
     await place.listing.digests(blobs)
     assert await read(place.storage, key, 0, 8) == b"as it is"

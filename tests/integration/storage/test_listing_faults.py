@@ -104,11 +104,11 @@ async def test_endless_listing(listing: S3Listing, double: S3Proxy) -> None:
 async def test_any_order(listing: S3Listing, double: S3Proxy) -> None:
     """Blobs are found in a store that lists in an order of its own, though with
     more questions."""
-    found = await listing.look(KEYS[12:])
+    found = await listing.stat(KEYS[12:])
     assert set(found) == set(KEYS[12:])
     assert double.operations().count("head_object") == 0
     double.order(backwards, "get_bucket", times=FOR_EVER)
-    assert await listing.look(KEYS[12:]) == found
+    assert await listing.stat(KEYS[12:]) == found
 
 
 @pytest_twisted.ensureDeferred

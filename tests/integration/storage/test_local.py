@@ -11,11 +11,12 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
-from qabel_block.errors import BlobNotFound, Unavailable
+from qabel_block.errors import BlobNotFound, Unavailable, WrongStorage
+from qabel_block.names import IDENTITY
 from qabel_block.storage.local.layout import INCOMING, file_of
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.integration.storage.process import come_and_go, other_process
 
 PREFIX = "6f7a4d0e-0000-4000-8000-000000000000"
@@ -46,7 +47,7 @@ def untouched(outside: Path) -> Iterator[None]:
 @pytest_twisted.async_yield_fixture
 async def local(root: Path, threads: ThreadPool) -> AsyncIterator[LocalStorage]:
     storage = LocalStorage(root, threads)
-    await storage.start()
+    await storage.bind(INSTALLATION)
     yield storage
     await storage.close()
 
@@ -75,7 +76,7 @@ async def test_link_in_place_of_a_file(
     await writer.abort()
     assert file.is_symlink()
     await local.delete([key])
-    assert everything_below(root) == [INCOMING]
+    assert everything_below(root) == [INCOMING, IDENTITY]
 
 
 @pytest_twisted.ensureDeferred
@@ -116,7 +117,7 @@ async def test_link_in_place_of_the_temporary_folder(
         await write(local, new_key(), pattern(100_000))
     with pytest.raises(Unavailable):
         await local.check()
-    await local.start()
+    await local.bind(INSTALLATION)
 
 
 @pytest_twisted.ensureDeferred
@@ -145,6 +146,7 @@ async def test_no_empty_folders_stay(local: LocalStorage, root: Path) -> None:
     await local.delete(keys[1:])
     assert everything_below(root) == [
         INCOMING,
+        IDENTITY,
         PREFIX,
         f"{PREFIX}/f~",
         f"{PREFIX}/f~/foreign",
@@ -160,7 +162,7 @@ async def test_nothing_stays_of_an_aborted_blob(
         writer = await local.create(new_key("a/b"))
         await writer.write(content)
         await writer.abort()
-    assert everything_below(root) == [INCOMING]
+    assert everything_below(root) == [INCOMING, IDENTITY]
 
 
 @pytest_twisted.ensureDeferred
@@ -175,7 +177,7 @@ async def test_who_may_read(
     before = os.umask(umask)
     try:
         local = LocalStorage(tmp_path / "objects", threads)
-        await local.start()
+        await local.bind(INSTALLATION)
         await write(local, new_key("a/b", PREFIX), b"x")
     finally:
         os.umask(before)
@@ -218,15 +220,18 @@ async def test_directory_that_is_gone(local: LocalStorage, root: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_directory_that_comes_later(root: Path, threads: ThreadPool) -> None:
-    """A storage whose parent directory is not there when it starts works from
-    when it is."""
+    """A storage whose parent directory is not there yet can be used from when it
+    is."""
     storage = LocalStorage(root / "below", threads)
-    await storage.start()
+    assert await storage.identity() is None
+    with pytest.raises(Unavailable):
+        await storage.bind(INSTALLATION)
     with pytest.raises(Unavailable):
         await storage.check()
     with pytest.raises(Unavailable):
         await storage.create(new_key())
     root.mkdir()
+    await storage.bind(INSTALLATION)
     await storage.check()
     key = new_key()
     await write(storage, key, b"x")
@@ -246,7 +251,7 @@ async def test_sweep_after_a_crash(
         assert await deferToThread(process.stdout.readline) == b"begun\n"
         assert len(list((root / INCOMING).iterdir())) == 2
         process.kill()
-    await LocalStorage(root, threads).start()
+    await LocalStorage(root, threads).bind(INSTALLATION)
     assert len(list((root / INCOMING).iterdir())) == 1
     await writer.finish()
     assert await read(local, key, 0, 100_000) == pattern(100_000)
@@ -262,4 +267,49 @@ async def test_two_processes(local: LocalStorage, root: Path) -> None:
         assert await deferToThread(process.stdout.readline) == b"begun\n"
         await come_and_go(local, PREFIX)
         assert await deferToThread(process.wait) == 0
-    assert everything_below(root) == [INCOMING]
+    assert everything_below(root) == [INCOMING, IDENTITY]
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_disk_in_its_place(local: LocalStorage, root: Path) -> None:
+    """Into a directory that is not the installation's any more nothing is written,
+    whatever else is there; its blobs don't count as missing or deleted. When the
+    right one is back, so is everything."""
+    key = new_key("a", PREFIX)
+    await write(local, key, b"x")
+    elsewhere = root.with_name("elsewhere")
+    root.rename(elsewhere)
+    (root / INCOMING).mkdir(parents=True)
+    for identity in (None, "2f0c4d6e-0000-4000-8000-000000000000"):
+        if identity is not None:
+            (root / IDENTITY).write_text(f"{identity}\n")
+        before = everything_below(root)
+        for content in (b"x", pattern(100_000)):
+            with pytest.raises(WrongStorage):
+                await write(local, new_key(), content)
+        with pytest.raises(WrongStorage):
+            await read(local, key, 0, 1)
+        with pytest.raises(WrongStorage):
+            await local.delete([key])
+        with pytest.raises(WrongStorage):
+            await local.check()
+        assert everything_below(root) == before
+    root.rename(root.with_name("wrong"))
+    elsewhere.rename(root)
+    await local.check()
+    await write(local, new_key(), b"x")
+    assert await read(local, key, 0, 1) == b"x"
+
+
+@pytest_twisted.ensureDeferred
+async def test_foreign_directory_is_not_touched(
+    local: LocalStorage, root: Path, threads: ThreadPool
+) -> None:
+    """Who tries to bind another installation's directory changes nothing in it."""
+    (root / INCOMING).rmdir()
+    other = LocalStorage(root, threads)
+    with pytest.raises(WrongStorage):
+        await other.bind("2f0c4d6e-0000-4000-8000-000000000000")
+    assert everything_below(root) == [IDENTITY]
+    with pytest.raises(Unavailable):
+        await other.create(new_key())

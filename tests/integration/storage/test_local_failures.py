@@ -19,7 +19,7 @@ from qabel_block.storage.local import storage as local_storage
 from qabel_block.storage.local.layout import INCOMING
 from qabel_block.storage.local.storage import LocalStorage, LocalWriter
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.integration.storage.conftest import ColdCache
 
 
@@ -51,7 +51,7 @@ class BrokenDisk:
 @pytest_twisted.async_yield_fixture
 async def storage(tmp_path: Path, threads: ThreadPool) -> AsyncIterator[LocalStorage]:
     storage = LocalStorage(tmp_path / "objects", threads, ColdCache(1))
-    await storage.start()
+    await storage.bind(INSTALLATION)
     yield storage
     await storage.close()
 

@@ -9,14 +9,19 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from qabel_block.errors import Unavailable
+from qabel_block.errors import Unavailable, WrongStorage
 from qabel_block.model import ObjectName
-from qabel_block.names import Versions, blob_key
+from qabel_block.names import IDENTITY, Versions, blob_key
 from qabel_block.storage.s3.client import S3Client
-from qabel_block.storage.s3.storage import LEFT_OVER_SECONDS, SWEEP_SECONDS, S3Storage
+from qabel_block.storage.s3.storage import (
+    LEFT_OVER_SECONDS,
+    SWEEP_SECONDS,
+    VERIFY_SECONDS,
+    S3Storage,
+)
 from qabel_block.storage.s3.writer import MOST_PARTS, SMALLEST_PART, part_size
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.integration.storage.conftest import s3_storage
 from tests.support.clocks import until
 from tests.support.s3 import Bucket, Store, credentials
@@ -27,6 +32,7 @@ LARGE = pattern(12 * 2**20 + 7)
 @pytest_twisted.async_yield_fixture
 async def storage(bucket: Bucket, threads: ThreadPool) -> AsyncIterator[S3Storage]:
     storage = s3_storage(bucket, threads)
+    await storage.bind(INSTALLATION)
     yield storage
     await storage.close()
 
@@ -102,7 +108,7 @@ async def test_sweep(bucket: Bucket, threads: ThreadPool) -> None:
         found = {upload for _, upload in bucket.uploads()}
         return [name for name, upload in uploads.items() if upload in found]
 
-    await later.start()
+    await later.bind(INSTALLATION)
     await until(lambda: under_way() == ["young", "legacy", "foreign"])
     uploads["old"] = begin("old")
     await until(lambda: _is_due(clock, SWEEP_SECONDS))  # the first sweep is over
@@ -125,7 +131,7 @@ async def test_sweep_of_many(seaweedfs: dict[str, Store], threads: ThreadPool) -
     for key in keys:
         bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key)
     later = s3_storage(bucket, threads, clock=clock)
-    await later.start()
+    await later.bind(INSTALLATION)
     await until(lambda: not {key for key, _ in bucket.uploads()} & {*keys})
     await later.close()
 
@@ -191,19 +197,22 @@ async def test_certificate_that_nobody_trusts(
 
 
 async def refused(storage: S3Storage, reason: str) -> None:
-    """Expect that everything fails with this reason."""
+    """Expect that the storage can't be bound for this reason, nor used."""
     with pytest.raises(Unavailable) as caught:
-        await storage.check()
+        await storage.identity()
+    assert caught.value.reason.startswith(reason)
+    with pytest.raises(Unavailable) as caught:
+        await storage.bind(INSTALLATION)
     assert caught.value.reason.startswith(reason)
     for attempt in (
+        storage.check,
         lambda: write(storage, new_key(), b"x"),
         lambda: write(storage, new_key(), LARGE),
         lambda: read(storage, new_key(), 0, 1),
         lambda: storage.delete([new_key()]),
     ):
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(Unavailable):
             await attempt()
-        assert caught.value.reason.startswith(reason)
     await storage.close()
 
 
@@ -212,3 +221,37 @@ def test_connections_for_all_threads(bucket: Bucket) -> None:
     client = S3Client(bucket.name, bucket.store.endpoint_url, "us-east-1", 23)
     assert client._client.meta.config.max_pool_connections == 23
     client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_bucket_that_is_another(store: Store, threads: ThreadPool) -> None:
+    """A bucket that has lost its identity, or has another, is not used any more: its
+    blobs don't count as missing or deleted, and uploads notice within a minute. A
+    bucket that nobody has bound is not used at all."""
+    bucket = store.new_bucket()
+    clock = Clock()
+    storage = s3_storage(bucket, threads, clock=clock)
+    assert await storage.identity() is None
+    with pytest.raises(Unavailable):
+        await storage.create(new_key())
+    with pytest.raises(Unavailable):
+        await storage.check()
+    await storage.bind(INSTALLATION)
+    assert bucket.keys() == []
+    key = new_key()
+    await write(storage, key, b"x")
+    bucket.client.delete_object(Bucket=bucket.name, Key=IDENTITY)
+    clock.advance(VERIFY_SECONDS + 1)
+    for identity in (None, b"2f0c4d6e-0000-4000-8000-000000000000"):
+        if identity is not None:
+            bucket.client.put_object(Bucket=bucket.name, Key=IDENTITY, Body=identity)
+        with pytest.raises(WrongStorage):
+            await storage.create(new_key())
+        with pytest.raises(WrongStorage):
+            await storage.open(new_key(), 0, 1)
+        with pytest.raises(WrongStorage):
+            await storage.delete([key])
+        with pytest.raises(WrongStorage):
+            await storage.check()
+    assert bucket.keys() == [key]
+    await storage.close()

@@ -17,7 +17,7 @@ from qabel_block.storage.s3 import client as s3_client
 from qabel_block.storage.s3 import thread_queue
 from qabel_block.storage.s3.storage import S3Storage
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.integration.storage.conftest import TRANSFERS, s3_storage
 from tests.support.clocks import running, until
 from tests.support.s3 import Bucket, Store
@@ -76,8 +76,9 @@ def bucket(double: S3Proxy) -> Bucket:
 async def storage(
     double: S3Proxy, bucket: Bucket, threads: ThreadPool
 ) -> AsyncIterator[S3Storage]:
-    double.seen.clear()
     storage = s3_storage(bucket, threads)
+    await storage.bind(INSTALLATION)
+    double.seen.clear()
     yield storage
     double.recover()
     await storage.close()

@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 
 from qabel_block.errors import BlockError
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.integration.storage.conftest import environment, s3_storage
 from tests.support.s3 import Bucket, Store, credentials
 from tests.support.s3_servers import MotoServer
@@ -99,7 +99,7 @@ async def use(bucket: Bucket, threads: ThreadPool) -> None:
 
 async def _use(bucket: Bucket, threads: ThreadPool) -> None:
     storage = s3_storage(bucket, threads, clock=Clock())
-    await storage.start()
+    await storage.bind(INSTALLATION)
     await storage.check()
     small, large = new_key(), new_key()
     await write(storage, small, b"small")

@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.storage.s3.storage import LEFT_OVER_SECONDS, S3Storage
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.integration.storage.conftest import s3_storage
 from tests.support.clocks import until
 from tests.support.s3 import Bucket, Store
@@ -57,6 +57,8 @@ async def storage(
 ) -> AsyncIterator[S3Storage]:
     double.recover()
     storage = s3_storage(bucket, threads)
+    await storage.bind(INSTALLATION)
+    double.seen.clear()
     yield storage
     double.recover()
     await storage.close()
@@ -268,7 +270,7 @@ async def test_listing_that_never_ends(
     clock.advance(time.time() + 2 * LEFT_OVER_SECONDS)
     later = s3_storage(bucket, threads, clock=clock)
     double.seen.clear()
-    await later.start()
+    await later.bind(INSTALLATION)
     await until(lambda: bucket.uploads() == [])
     await later.close()
     assert double.operations().count("list_multipart_uploads") <= 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest_twisted
 
-from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.integration.storage.conftest import Place
 
 LARGE = pattern(6 * 2**20)
@@ -14,11 +14,11 @@ LARGE = pattern(6 * 2**20)
 async def test_start_does_not_disturb_uploads(place: Place) -> None:
     """A process that starts leaves alone what others are writing."""
     first, second = place.make(), place.make()
-    await first.start()
+    await first.bind(INSTALLATION)
     keys = [new_key(), new_key()]
     writers = [await first.create(key) for key in keys]
     await writers[0].write(LARGE)
-    await second.start()
+    await second.bind(INSTALLATION)
     await second.check()
     await writers[1].write(b"x")
     for writer in writers:
@@ -35,14 +35,14 @@ async def test_blobs_outlive_the_process(place: Place) -> None:
     the same time and later."""
     first, second = place.make(), place.make()
     key = new_key()
-    await first.start()
-    await second.start()
+    await first.bind(INSTALLATION)
+    await second.bind(INSTALLATION)
     await write(first, key, LARGE)
     await first.close()
     assert await read(second, key, 0, len(LARGE)) == LARGE
     await second.delete([key])
     await second.close()
     third = place.make()
-    await third.start()
+    await third.bind(INSTALLATION)
     await third.delete([key])
     await third.close()

@@ -189,11 +189,10 @@ async def _collect_everything(place: Place) -> None:
     threads = ThreadPool(reactor, 1, "test")
     threads.start()
     now = reactor.seconds
-    collector = Collector(
-        Ledger(database, lambda: now() + 1),
-        LocalStorage(place.directory, threads),
-        reactor,
-    )
+    ledger = Ledger(database, lambda: now() + 1)
+    storage = LocalStorage(place.directory, threads)
+    await storage.bind(await ledger.installation())
+    collector = Collector(ledger, storage, reactor)
     assert await collector.collect(grace=0) == 1
     await database.close()
     threads.stop()

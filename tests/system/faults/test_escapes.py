@@ -158,7 +158,9 @@ async def test_collector(place: Place, link: Callable[[Place], None]) -> None:
     link(place)
     threads = ThreadPool(reactor, 1, "test")
     threads.start()
-    await LocalStorage(place.storage, threads).delete(place.keys)
+    storage = LocalStorage(place.storage, threads)
+    await storage.bind(str(await storage.identity()))
+    await storage.delete(place.keys)
     threads.stop()
     assert place.snapshot() == before
 

@@ -23,7 +23,7 @@ from qabel_block.metrics.sampler import INTERVAL, Sampler
 from qabel_block.operations.readiness import Check, Dependency, Readiness
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.server.composition import compose
-from qabel_block.storage.timeouts import TimeLimitedStorage
+from qabel_block.storage.identified import IdentifiedStorage
 from qabel_block.util.threads import ThreadPool
 
 
@@ -100,14 +100,14 @@ def test_nothing_is_measured_unless_wanted(tmp_path: Path) -> None:
     )
     parts = compose(config, Clock())
     assert parts.sampler is None
-    assert type(parts.storage) is TimeLimitedStorage
+    assert type(parts.storage) is IdentifiedStorage
     assert type(parts.notifier) is MemoryNotifier
     assert type(parts.threads) is ThreadPool
     assert type(parts.site) is BlockSite
     measured = compose(config, Clock(), metrics=Metrics(CollectorRegistry()))
     assert measured.sampler is not None
     for part, kind in (
-        (measured.storage, TimeLimitedStorage),
+        (measured.storage, IdentifiedStorage),
         (measured.notifier, MemoryNotifier),
     ):
         assert type(part) is not kind

@@ -34,7 +34,7 @@ from qabel_block.storage.local.storage import PIECE, LocalStorage
 from qabel_block.util.event import Event
 from qabel_block.util.proxy_protocol import detect_missing_headers
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import new_key, pattern, write
+from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, write
 from tests.support.certificates import make_certificate
 
 SIZE = 8 * 2**20 + 12_345
@@ -136,7 +136,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     threads.start()
     kernel = Kernel(PIECE)
     storage = LocalStorage(tmp_path / "objects", threads, kernel)
-    await storage.start()
+    await storage.bind(INSTALLATION)
     key = new_key()
     await write(storage, key, BLOB)
     one = Served(storage, kernel, key)
