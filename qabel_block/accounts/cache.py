@@ -43,7 +43,7 @@ class CachingAuthenticator:
 
     :param secret: all nodes that share the cache share it.
     :param now: seconds since 1970, for when shared entries expire.
-    :param recent: what stays in this process; empty by default.
+    :param hit: told of each account that this process still knew.
     """
 
     def __init__(
@@ -53,13 +53,14 @@ class CachingAuthenticator:
         secret: str,
         clock: IReactorTime,
         now: Callable[[], float],
-        recent: RecentAccounts | None = None,
+        hit: Callable[[], None] = lambda: None,
     ) -> None:
         self._inner = inner
         self._cache = cache
         self._entries = EntrySigner(secret)
         self._now = now
-        self._recent = RecentAccounts(clock) if recent is None else recent
+        self._recent = RecentAccounts(clock)
+        self._hit = hit
         self._unknown = RecentlyUnknown(clock)
         self._asking: dict[str, Waiters[Account]] = {}
         self._complaints = Throttle(clock.seconds)
@@ -96,6 +97,7 @@ class CachingAuthenticator:
         """
         recent = self._recent.get(key)
         if recent is not None:
+            self._hit()
             return recent
         if key in self._unknown:
             raise UnknownUser

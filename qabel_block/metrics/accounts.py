@@ -7,7 +7,6 @@ from typing import Any
 
 from zope.interface import implementer
 
-from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator, ICache
 from qabel_block.metrics.definitions import FAILED, KNOWN, UNKNOWN, Metrics
@@ -60,21 +59,6 @@ class MeasuredAuthenticator:
         finally:
             self._waited.observe(self._now() - began)
             outcome.inc()
-
-
-class MeasuredRecentAccounts(RecentAccounts):
-    """Counts what this process still knows."""
-
-    def __init__(self, metrics: Metrics, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._hits = metrics.auth_cache_hits
-
-    def get(self, key: str) -> Account | None:
-        """See :meth:`RecentAccounts.get`."""
-        account = super().get(key)
-        if account is not None:
-            self._hits.inc()
-        return account
 
 
 @implementer(ICache)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from qabel_block.http.transport.interfaces import SiteRecorder
 from qabel_block.http.websocket.socket import SocketRecorder
@@ -12,11 +12,12 @@ from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBa
 from qabel_block.ledger.ledger import OperationRecorder
 from qabel_block.operations.usage import TransferRecorder, UsageEvent
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 def _nothing(_: object) -> None:
+    pass
+
+
+def _nothing_happened() -> None:
     pass
 
 
@@ -28,10 +29,6 @@ class Instrumentation:
     that can stand in its place.
     """
 
-    def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
-        """Return what makes a part that has no interface, given its class."""
-        return kind
-
     def requests(self) -> SiteRecorder | None:
         """Return who is told of connections and requests."""
         return None
@@ -39,6 +36,10 @@ class Instrumentation:
     def sockets(self) -> SocketRecorder | None:
         """Return who is told of WebSockets."""
         return None
+
+    def account_hit(self) -> Callable[[], None]:
+        """Return who is told of accounts that a process still knew."""
+        return _nothing_happened
 
     def thread_wait(self) -> Callable[[float], None] | None:
         """Return who is told how long a call waited for a thread."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.http.transport.interfaces import SiteRecorder
 from qabel_block.http.websocket.socket import SocketRecorder
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
@@ -14,7 +12,6 @@ from qabel_block.ledger.ledger import OperationRecorder
 from qabel_block.metrics.accounts import (
     MeasuredAuthenticator,
     MeasuredCache,
-    MeasuredRecentAccounts,
 )
 from qabel_block.metrics.definitions import DOWNLOAD, UPLOAD, Metrics
 from qabel_block.metrics.instrument import Instrumentation
@@ -28,9 +25,6 @@ from qabel_block.metrics.transfers import (
 )
 from qabel_block.operations.usage import TransferRecorder, UsageEvent
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 class MeasuredInstrumentation(Instrumentation):
     """Measures all parts.
@@ -41,13 +35,6 @@ class MeasuredInstrumentation(Instrumentation):
     def __init__(self, metrics: Metrics, now: Callable[[], float]) -> None:
         self._metrics = metrics
         self._now = now
-        self._kinds: dict[object, Callable[..., Any]] = {
-            RecentAccounts: partial(MeasuredRecentAccounts, metrics),
-        }
-
-    def kind(self, kind: Callable[P, T]) -> Callable[P, T]:
-        """See :meth:`Instrumentation.kind`."""
-        return self._kinds[kind]
 
     def requests(self) -> SiteRecorder:
         """See :meth:`Instrumentation.requests`."""
@@ -56,6 +43,10 @@ class MeasuredInstrumentation(Instrumentation):
     def sockets(self) -> SocketRecorder:
         """See :meth:`Instrumentation.sockets`."""
         return MeasuredSockets(self._metrics)
+
+    def account_hit(self) -> Callable[[], None]:
+        """See :meth:`Instrumentation.account_hit`."""
+        return self._metrics.auth_cache_hits.inc
 
     def thread_wait(self) -> Callable[[float], None]:
         """See :meth:`Instrumentation.thread_wait`."""

@@ -20,7 +20,6 @@ from qabel_block.accounts.builtin import BuiltinAuthenticator
 from qabel_block.accounts.cache import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
 from qabel_block.accounts.first_user import make_first_user
-from qabel_block.accounts.memory import RecentAccounts
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.config.config import BuiltinAccounts, Config, DummyUser, InProcess
@@ -328,7 +327,6 @@ def _authenticator(
     server = instrumentation.authenticator(
         AccountingAuthenticator(reactor, chosen.url, chosen.secret)
     )
-    recent = instrumentation.kind(RecentAccounts)(reactor)
     return CachingAuthenticator(
-        server, cache, chosen.secret, reactor, time.time, recent
+        server, cache, chosen.secret, reactor, time.time, instrumentation.account_hit()
     )
