@@ -6,13 +6,11 @@ import json
 import math
 from typing import Any
 
-from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
-from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from qabel_block.accounts.query_client import QueryClient
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account
@@ -87,12 +85,10 @@ class AccountingAuthenticator:
         self._url = base_url.rstrip("/") + PATH
         self._secret = secret
         self._timeout = timeout
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = CONNECTIONS
+        self._client = QueryClient(reactor, CONNECTIONS, timeout, ANSWER_LIMIT)
         self._connections = DeferredSemaphore(CONNECTIONS)
         self._checked_until = -math.inf
         self._trouble: str | None = None
-        self._http = HTTPClient(Agent(reactor, connectTimeout=timeout, pool=self._pool))
 
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         """See :meth:`IAuthenticator.authenticate`."""
@@ -121,7 +117,7 @@ class AccountingAuthenticator:
 
     async def close(self) -> None:
         """See :meth:`IAuthenticator.close`."""
-        await self._pool.closeCachedConnections()
+        await self._client.close()
 
     async def _ask(
         self,
@@ -150,25 +146,12 @@ class AccountingAuthenticator:
     async def _call(
         self, question: dict[str, object], request_id: str
     ) -> tuple[int, bytes]:
-        response = await self._http.post(
+        return await self._client.post(
             self._url,
-            headers=Headers(
-                {
-                    "APISECRET": [self._secret],
-                    "Content-Type": ["application/json"],
-                    "X-Request-ID": [request_id],
-                }
-            ),
-            data=json.dumps(question).encode("ascii"),
-            allow_redirects=False,
-            unbuffered=True,
+            {
+                "APISECRET": self._secret,
+                "Content-Type": "application/json",
+                "X-Request-ID": request_id,
+            },
+            json.dumps(question).encode("ascii"),
         )
-        body = bytearray()
-
-        def collect(data: bytes) -> None:
-            body.extend(data[: ANSWER_LIMIT + 1 - len(body)])
-
-        await response.collect(collect)
-        if len(body) > ANSWER_LIMIT:
-            raise ValueError("the answer is too long")
-        return response.code, bytes(body)

@@ -100,6 +100,19 @@ class TcpProxy:
         for pair in pairs:
             pair.cut()
 
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        with self._lock:
+            return len(self._pairs)
+
+    def forget(self) -> None:
+        """Lose what comes over the connections that are open, as a NAT does that has
+        forgotten them. New ones work."""
+        with self._lock:
+            for pair in self._pairs:
+                pair.forgotten = True
+
     def request_is_lost(self, data: bytes) -> bool | None:
         """Decide about what a client sends.
 
@@ -162,6 +175,7 @@ class _Pair:
         self._client = client
         self._service = _connect(proxy.upstream)
         self._deaf = False
+        self.forgotten = False
         proxy.joined(self)
 
     def run(self) -> None:
@@ -182,6 +196,8 @@ class _Pair:
         with suppress(OSError):
             while data := self._client.recv(BUFFER):
                 self._proxy.flowing.wait()
+                if self.forgotten:
+                    continue
                 lost = self._proxy.request_is_lost(data)
                 if lost:
                     break

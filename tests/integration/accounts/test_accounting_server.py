@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_twisted
@@ -13,7 +14,10 @@ from qabel_block.accounts import accounting_server
 from qabel_block.accounts.accounting_server import AccountingAuthenticator
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.model import Account
+from tests.integration.ledger.support import at_once
 from tests.support.accounting import AccountingDouble
+from tests.support.clocks import until
+from tests.support.tcp_proxy import TcpProxy
 
 GOOD = {
     "user_id": 7,
@@ -206,3 +210,85 @@ async def test_check_of_a_server_that_fails(
     setattr(accounting, fault, values[fault])
     with pytest.raises(Unavailable):
         await client.check()
+
+
+@pytest_twisted.async_yield_fixture
+async def behind(
+    accounting: AccountingDouble,
+) -> AsyncIterator[tuple[AccountingAuthenticator, TcpProxy]]:
+    """A client and the network between it and the server."""
+    host, port = urlsplit(accounting.url).netloc.split(":")
+    with TcpProxy((host, int(port))) as network:
+        client = AccountingAuthenticator(
+            reactor, f"http://127.0.0.1:{network.port}", accounting.secret
+        )
+        yield client, network
+        await client.close()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("deliver", [False, True])
+async def test_kept_connection_is_closed(
+    behind: tuple[AccountingAuthenticator, TcpProxy],
+    accounting: AccountingDouble,
+    deliver: bool,
+) -> None:
+    """A question on a kept connection that is closed just then is asked once more,
+    on a new one."""
+    client, network = behind
+    await client.account(7, "r")
+    network.cut_once_at(b"user_id", deliver)
+    assert (await client.account(7, "r")).user_id == 7
+    assert network.accepted == 2
+    assert len(accounting.calls) == 2 + deliver
+
+
+@pytest_twisted.ensureDeferred
+async def test_kept_connections_are_forgotten(
+    behind: tuple[AccountingAuthenticator, TcpProxy], accounting: AccountingDouble
+) -> None:
+    """Kept connections on which nothing arrives any more, without an end, are given
+    up for new ones, all of them at once."""
+    client, network = behind
+    accounting.delay = 0.2
+    questions = [client.account(7, "r") for _ in range(3)]
+    assert await at_once(questions) == [Account(7, True, 100, 200)] * 3
+    accounting.delay = 0
+    network.forget()
+    assert (await client.account(7, "r")).user_id == 7
+    assert (await client.account(7, "r")).user_id == 7
+    assert network.accepted == 4
+    assert len(accounting.calls) == 5
+
+
+@pytest_twisted.ensureDeferred
+async def test_asked_again_only_once(
+    behind: tuple[AccountingAuthenticator, TcpProxy], accounting: AccountingDouble
+) -> None:
+    """A question is not asked a third time, and one that was asked on a new
+    connection not a second time."""
+    client, network = behind
+    network.cut_answers()
+    with pytest.raises(Unavailable):
+        await client.account(7, "r")
+    assert len(accounting.calls) == 1
+    network.recover()
+    await client.account(7, "r")
+    network.cut_answers()
+    with pytest.raises(Unavailable):
+        await client.account(7, "r")
+    assert len(accounting.calls) == 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_waits_for_a_body_that_stalls(
+    behind: tuple[AccountingAuthenticator, TcpProxy], accounting: AccountingDouble
+) -> None:
+    """The connection of an answer that stops in the middle is closed."""
+    client, network = behind
+    accounting.stall = True
+    client._timeout = 0.5
+    with pytest.raises(Unavailable):
+        await client.account(7, "r")
+    await until(lambda: network.open == 0)
+    accounting.stall = False

@@ -1,0 +1,141 @@
+"""POSTs questions that change nothing, so that they may be asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+REUSED_SECONDS = 2.0
+"""Seconds for an answer on a connection that was used before. A NAT or a firewall may
+have forgotten it, without telling either side."""
+
+
+class QueryClient:
+    """Keeps connections to one server and uses them again.
+
+    A question that gets no answer on a connection that was kept is asked once more,
+    on a new one: Twisted's own pool would not repeat a POST. The other connections
+    that are kept are given up then, since what ended one has ended all.
+
+    :param reactor: connects and tells the time.
+    :param connections: how many are kept.
+    :param answer_limit: bytes of the longest answer.
+    """
+
+    def __init__(
+        self, reactor: Any, connections: int, connect_seconds: float, answer_limit: int
+    ) -> None:
+        self._reactor = reactor
+        self._limit = answer_limit
+        self._pool = _CountingPool(reactor)
+        self._pool.maxPersistentPerHost = connections
+        self._pool.retryAutomatically = False
+        self._http = HTTPClient(
+            Agent(reactor, connectTimeout=connect_seconds, pool=self._pool)
+        )
+
+    async def post(
+        self, url: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, bytes]:
+        """Return status and body of the answer. Redirections are not followed.
+
+        :raises Exception: whatever Twisted's client raises, or ``ValueError`` if the
+            answer is too long.
+        """
+        dialled = self._pool.dialled
+        answering = self._ask(url, headers, body)
+        if self._pool.dialled == dialled:
+            # It is on a connection that was kept.
+            answering.addTimeout(REUSED_SECONDS, self._reactor)
+            answering.addErrback(self._ask_again, url, headers, body)
+        return await answering
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.closeCachedConnections()
+
+    def _ask(
+        self, url: str, headers: dict[str, str], body: bytes
+    ) -> Deferred[tuple[int, bytes]]:
+        asked: Deferred[Any] = self._http.post(
+            url,
+            headers=Headers({name: [value] for name, value in headers.items()}),
+            data=body,
+            allow_redirects=False,
+            unbuffered=True,
+        )
+        return asked.addCallback(self._read)
+
+    def _ask_again(
+        self, failure: Failure, url: str, headers: dict[str, str], body: bytes
+    ) -> Deferred[tuple[int, bytes]]:
+        if failure.check(ValueError):
+            failure.raiseException()
+        self._pool.closeCachedConnections().addErrback(lambda _: None)
+        return self._ask(url, headers, body)
+
+    def _read(self, response: Any) -> Deferred[tuple[int, bytes]]:
+        body = _Body(self._limit)
+        response.deliverBody(body)
+        return body.ended.addCallback(lambda read: (response.code, read))
+
+
+class _Body(Protocol):
+    """Reads an answer; who stops waiting for it ends the connection."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._read = bytearray()
+        self.ended: Deferred[bytes] = Deferred(lambda _: self._hang_up())
+
+    def dataReceived(self, data: bytes) -> None:
+        self._read.extend(data)
+        if len(self._read) > self._limit and not self.ended.called:
+            self.ended.errback(ValueError("the answer is too long"))
+            self._hang_up()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.ended.called:
+            return
+        if reason.check(ResponseDone):
+            self.ended.callback(bytes(self._read))
+        else:
+            self.ended.errback(reason)
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+class _CountingPool(HTTPConnectionPool):
+    """:ivar dialled: how many new connections were begun."""
+
+    dialled = 0
+
+    def getConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Any:
+        def dial() -> None:
+            self.dialled += 1
+
+        return super().getConnection(key, _ToldEndpoint(endpoint, dial))
+
+
+@implementer(IStreamClientEndpoint)
+class _ToldEndpoint:
+    """Tells when it is connected to."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, tell: Callable[[], None]):
+        self._endpoint = endpoint
+        self._tell = tell
+
+    def connect(self, protocolFactory: Any) -> Any:  # noqa: N803
+        self._tell()
+        return self._endpoint.connect(protocolFactory)
