@@ -29,8 +29,12 @@ from twisted.web.http import (
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from qabel_block.http.transport.admission import (
+    Admission,
+    OverLimit,
+    WrongProtocol,
+)
 from qabel_block.http.transport.framing import (
-    foreign_protocol,
     is_ambiguous_length,
     is_ambiguous_line,
     is_host_missing_or_repeated,
@@ -43,7 +47,6 @@ from qabel_block.http.transport.interfaces import (
     ConnectionSite,
     UpgradedProtocol,
 )
-from qabel_block.http.transport.limits import Admission, origin
 from qabel_block.http.transport.request_ids import choose_request_id
 from qabel_block.http.transport.response_head import (
     format_connection,
@@ -53,7 +56,6 @@ from qabel_block.http.transport.response_head import (
 )
 from qabel_block.http.transport.slow_clients import SlowClientWatch, Stage
 from qabel_block.http.transport.trusted_proxies import Peer
-from qabel_block.util.proxy_protocol import ProxyHeaderWrapper
 
 
 @implementer(IHalfCloseableProtocol)
@@ -87,13 +89,13 @@ class BlockChannel(HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self._watch = SlowClientWatch(self.callLater, self._cut_off)
-        self._admission = Admission(self.site.connection_limiter)
+        self._admission = Admission(
+            self.transport, self.site.connection_limiter, lambda: self.peer
+        )
         self.site.opened(self)
-        refusal = self._admission.enter()
-        if refusal is None and not self._waits_for_proxy:
-            refusal = self._enter_client()
+        refusal = self._admission.connected()
         if refusal is not None:
-            self._reject(refusal)
+            self._turn_away(refusal)
 
     def dataReceived(self, data: bytes) -> None:
         if self._upgraded is not None:
@@ -101,7 +103,9 @@ class BlockChannel(HTTPChannel):
             return
         if self._silent:
             self._silent = False
-            self._begin(data)
+            refusal = None if self._refused else self._admission.first_data(data)
+            if refusal is not None:
+                self._turn_away(refusal)
         if self._refused:
             return
         self._watch.received(len(data))
@@ -323,44 +327,16 @@ class BlockChannel(HTTPChannel):
         self.site.refused(self, request_id, status)
         return request_id
 
-    def _begin(self, data: bytes) -> None:
-        """Look at the first bytes: count the client that a PROXY header names, and
-        refuse other protocols at once. They would not send what ends a head."""
-        wrapper = self.transport if self._waits_for_proxy else None
-        if wrapper is not None and wrapper.header_missing:
-            self._refuse_protocol("something else", "a PROXY header")
-            return
-        refusal = None if wrapper is None else self._enter_client()
-        if refusal is not None:
-            self._reject(refusal)
-            return
-        spoken = foreign_protocol(data)
-        if spoken is not None:
-            self._refuse_protocol(spoken, "HTTP")
-
-    def _refuse_protocol(self, found: str, expected: str) -> None:
-        self.site.wrong_protocol(self, found, expected)
-        text = f"This port expects {expected}, but there is {found}.\n"
-        self.refuse(BAD_REQUEST, b"Bad Request", text)
-
-    @property
-    def _waits_for_proxy(self) -> bool:
-        """Whether a PROXY header is still to say who the client is."""
-        return isinstance(self.transport, ProxyHeaderWrapper)
-
-    def _enter_client(self) -> str | None:
-        """Count the connection for its client; return why that can't be. Proxies
-        that speak for many are nobody."""
-        return self._admission.enter_client(
-            None if self.peer.trusted else origin(self.peer.address)
-        )
-
-    def _reject(self, reason: str) -> None:
-        """Answer, and give the client a moment to read that: if the connection was
-        closed while it still sends, the answer would be lost."""
+    def _turn_away(self, refusal: OverLimit | WrongProtocol) -> None:
+        """Answer a connection that is not served, and give the client a moment to read
+        that: if it was closed while the client still sends, the answer would be lost.
+        """
         self._refused = True
-        if self._admission.reject(reason):
-            self.transport.write(format_rejection(reason))
+        if isinstance(refusal, WrongProtocol):
+            self.site.wrong_protocol(self, refusal.found, refusal.expected)
+            self.refuse(BAD_REQUEST, b"Bad Request", refusal.text)
+        elif refusal.is_told:
+            self.transport.write(format_rejection(refusal.reason))
             self.setTimeout(REJECT_SECONDS)
         else:
             self.transport.abortConnection()
