@@ -131,6 +131,11 @@ class BlobNotFound(BlockError):
     """Storage holds no blob under this key."""
 
 
+class BlobLost(BlockError):
+    """Storage does not hold the blob that the ledger points at: the object's content
+    is gone, and trying again does not help."""
+
+
 class BlobCollected(BlockError):
     """The collector took a blob before the ledger could point at it."""
 

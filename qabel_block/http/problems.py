@@ -41,8 +41,8 @@ STATUS_LINES: StatusLines = {
     errors.UnsupportedEncoding: (415, "Unsupported Media Type"),
     errors.RangeNotSatisfiable: (416, "Range Not Satisfiable"),
     errors.UpgradeRequired: (426, "Upgrade Required"),
+    errors.BlobLost: (500, "Internal Server Error"),
     errors.Unavailable: (503, "Service Unavailable"),
-    errors.BlobNotFound: (503, "Service Unavailable"),
     errors.BlobCollected: (503, "Service Unavailable"),
     errors.StorageFull: (507, "Insufficient Storage"),
 }
@@ -139,7 +139,7 @@ def _describe(
                     error=str(error),
                 )
                 log.debug("{trace}", trace=failure.getTraceback())
-            tells = status in (400, 415, 503)
+            tells = status in (400, 415, 500, 503)
             return status, reason, str(error) if tells else _advice(request, error)
     incident = str(uuid4())
     log.failure(

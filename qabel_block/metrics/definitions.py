@@ -184,6 +184,10 @@ class Metrics:
         self.blobs_deleted = self._counter(
             "block_garbage_collected", "Blobs that were deleted from storage."
         )
+        self.lost_blobs = self._counter(
+            "block_lost_blobs",
+            "Downloads of objects whose content storage has lost.",
+        )
 
     def _ledger(self) -> None:
         self.meta = self._histogram(

@@ -57,6 +57,10 @@ class Instrumentation:
         """Return what records downloads. Requests for a head are none."""
         return nullcontext
 
+    def lost_blobs(self) -> Callable[[], None]:
+        """Return who is told of downloads whose blob is lost."""
+        return lambda: None
+
     def storage(self, storage: IStorageBackend) -> IStorageBackend:
         """Return the storage."""
         return storage

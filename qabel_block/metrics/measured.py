@@ -64,6 +64,10 @@ class MeasuredInstrumentation(Instrumentation):
         """See :meth:`Instrumentation.downloads`."""
         return MeasuredTransfers(self._metrics, DOWNLOAD)
 
+    def lost_blobs(self) -> Callable[[], None]:
+        """See :meth:`Instrumentation.lost_blobs`."""
+        return self._metrics.lost_blobs.inc
+
     def storage(self, storage: IStorageBackend) -> IStorageBackend:
         """See :meth:`Instrumentation.storage`."""
         return MeasuredStorage(storage, self._metrics, self._now)

@@ -12,8 +12,14 @@ from typing import Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
-from qabel_block.errors import BlobNotFound, ObjectNotFound, TrafficQuotaReached
+from qabel_block.errors import (
+    BlobLost,
+    BlobNotFound,
+    ObjectNotFound,
+    TrafficQuotaReached,
+)
 from qabel_block.interfaces import (
     IAuthenticator,
     IBlobReader,
@@ -28,6 +34,10 @@ from qabel_block.operations.usage import TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions, if_range_holds
 from qabel_block.rules.quota import month_of, traffic_exhausted
 from qabel_block.rules.ranges import ByteRange, select_range
+
+log = Logger()
+
+LOST = "storage has lost the content of this object"
 
 
 @frozen
@@ -141,6 +151,7 @@ class Downloads:
     :param record_usage: told what was downloaded.
     :param record: entered for the time of each download that sends a body; learns
         from the error how it ended.
+    :param record_lost: told of each download of which the blob is lost.
     """
 
     def __init__(
@@ -152,6 +163,7 @@ class Downloads:
         now: Callable[[], float],
         record_usage: Callable[[UsageEvent], None],
         record: TransferRecorder = nullcontext,
+        record_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
@@ -160,6 +172,7 @@ class Downloads:
         self._now = now
         self._record_usage = record_usage
         self._record = record
+        self._record_lost = record_lost
 
     async def send(self, download: Download, recipient: Recipient) -> None:
         """Send an object, a part of it, or only its head, whoever asks.
@@ -171,6 +184,7 @@ class Downloads:
         :raises PreconditionFailed: if a condition does not hold.
         :raises RangeNotSatisfiable: if the range lies outside the object.
         :raises ClientGone: if the recipient stops taking bytes.
+        :raises BlobLost: if storage has lost the object's content.
         :raises Unavailable: if ledger or storage fail. Bytes may have been
             written by then.
         """
@@ -218,8 +232,14 @@ class Downloads:
                 )
             except BlobNotFound:
                 if key == missing:
-                    # The ledger still points at it: the blob is lost.
-                    raise
+                    # The ledger still points at it, in the storage that is its own.
+                    log.error(
+                        "the blob {key} of {name} is lost; run: qabel-block verify",
+                        key=key,
+                        name=download.name,
+                    )
+                    self._record_lost()
+                    raise BlobLost(LOST) from None
                 # Replaced or deleted, and collected, since it was looked up.
                 missing = key
 

@@ -159,6 +159,7 @@ def compose(
         now,
         record_usage,
         instrumentation.downloads(),
+        instrumentation.lost_blobs(),
     )
     uploads = Uploads(
         ledger,

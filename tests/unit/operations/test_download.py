@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from qabel_block.errors import (
+    BlobLost,
     BlobNotFound,
     ClientGone,
     ObjectNotFound,
@@ -59,6 +60,7 @@ class _World:
     )
     traffic: int = 0
     closed: int = 0
+    lost: int = 0
     opened: list[tuple[str, int, int]] = field(factory=list)
     written: list[list[Any]] = field(factory=list)
     usage: list[UsageEvent] = field(factory=list)
@@ -79,11 +81,16 @@ class _World:
     async def add_traffic(self, counts: Any) -> None:
         self.written.append([(one.user_id, one.traffic) for one in counts])
 
+    def lose(self) -> None:
+        self.lost += 1
+
     def send(self, recipient: _Recipient, download: Download = DOWNLOAD) -> None:
         meter = TrafficMeter(self.add_traffic, Clock())
         doubles: Any = self
         downloads = Downloads(
-            doubles, doubles, doubles, meter, lambda: 0.0, self.usage.append
+            *(doubles, doubles, doubles, meter),
+            *(lambda: 0.0, self.usage.append),
+            record_lost=self.lose,
         )
         try:
             _now(downloads.send(download, recipient))
@@ -217,12 +224,14 @@ def test_collected_blob_is_looked_up_once_more() -> None:
 
 def test_lost_blob_is_an_error() -> None:
     """A blob that is missing while the ledger still points at it is no reason to
-    look for ever."""
+    look for ever; it is counted."""
     world, recipient = _World(blobs={}), _Recipient()
-    with pytest.raises(BlobNotFound):
+    with pytest.raises(BlobLost) as caught:
         world.send(recipient)
+    assert STORED.blob_key not in str(caught.value)
     assert len(world.opened) == 2
     assert recipient.begun == []
+    assert world.lost == 1
 
 
 def test_aborted_download_costs_what_was_sent() -> None:
