@@ -164,10 +164,19 @@ class WrongStorage(Unavailable):
 
 
 class NotMigrated(Unavailable):
-    """The database is there, but its schema is that of another version."""
+    """The database is there, but its schema is that of another version.
 
-    def __init__(self, reason: str) -> None:
+    :ivar can_be_migrated: whether this version can change that; ``reason`` ends
+        with the command then.
+    """
+
+    def __init__(self, reason: str, can_be_migrated: bool = True) -> None:
         super().__init__("database", reason)
+        self.can_be_migrated = can_be_migrated
+
+
+class CannotStart(BlockError):
+    """The server can't start as it is told to, and says so in one line."""
 
 
 class RowLocked(Unavailable):

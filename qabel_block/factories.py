@@ -21,10 +21,10 @@ from qabel_block.config.config import (
 )
 from qabel_block.interfaces import IBlobListing, IStorageBackend
 from qabel_block.ledger.interfaces import IDatabase
-from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
+from qabel_block.ledger.prepare_sqlite import prepare_sqlite
 from qabel_block.ledger.sqlite import SqliteDatabase
-from qabel_block.ledger.startup_check import check_postgres, check_sqlite
+from qabel_block.ledger.startup_check import check_postgres
 from qabel_block.storage.local.listing import LocalListing
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
@@ -134,23 +134,19 @@ def make_database(
     else:
         path, migrate = temporary_directory() / "ledger.sqlite", True
 
-    def prepare() -> None:
-        if migrate:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            upgrade(f"sqlite:///{path}")
-
-    return SqliteDatabase(reactor, str(path)), prepare
+    return SqliteDatabase(reactor, str(path)), lambda: prepare_sqlite(path, migrate)
 
 
-def check_schema(chosen: PostgresLedger | SqliteLedger | TemporaryLedger) -> None:
+def check_ledger(chosen: PostgresLedger | SqliteLedger | TemporaryLedger) -> None:
     """Find out whether the database says that its schema is another version's.
 
-    One that is upgraded when the server starts is not asked. Blocks, for a few
-    seconds at the most if the database's name can be resolved.
+    A SQLite ledger is made if it is not there. Blocks, for a few seconds at the most
+    if the database's name can be resolved.
 
     :raises NotMigrated: in words for the operator.
+    :raises CannotStart: likewise.
     """
     if isinstance(chosen, PostgresLedger):
         check_postgres(chosen.dsn)
-    elif isinstance(chosen, SqliteLedger) and not chosen.migrate:
-        check_sqlite(chosen.path)
+    elif isinstance(chosen, SqliteLedger):
+        prepare_sqlite(chosen.path, chosen.migrate)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
 from qabel_block.config.command_line import USAGE_ERROR, Options
 from qabel_block.config.from_options import configure
-from qabel_block.log.setup import access_log, set_up_logging
+from qabel_block.log.setup import access_log, set_up_logging, terminal
 from qabel_block.processes.worker_spec import WorkerSpec
 
 __all__ = ["Options", "makeService"]
 
-NOT_MIGRATED = 78
-"""The exit status for a database of another version (EX_CONFIG of sysexits.h)."""
+CONFIGURATION_ERROR = 78
+"""The exit status for a database of another version, or one that can't be made or
+used where it is to be (EX_CONFIG of sysexits.h)."""
 
 
 def makeService(options: Options) -> IService:
@@ -39,16 +41,32 @@ def makeService(options: Options) -> IService:
     # be read first to know which one.
     from twisted.internet import reactor
 
-    from qabel_block.errors import NotMigrated
+    from qabel_block.errors import CannotStart, NotMigrated
     from qabel_block.listening.endpoints import CannotListen
     from qabel_block.server.modes import make_service
 
     write_access = access_log(ours, reactor)
     try:
-        return make_service(config, options.arguments, spec, reactor, write_access)
+        return make_service(
+            config,
+            options.arguments,
+            spec,
+            reactor,
+            write_access,
+            _changes_user(options.parent),
+            terminal() if ours else None,
+        )
     except CannotListen as error:
         sys.stderr.write(f"qabel-block: {error}\n")
         raise SystemExit(USAGE_ERROR) from None
-    except NotMigrated as error:
+    except (CannotStart, NotMigrated) as error:
         sys.stderr.write(f"qabel-block: {error}\n")
-        raise SystemExit(NOT_MIGRATED) from None
+        raise SystemExit(CONFIGURATION_ERROR) from None
+
+
+def _changes_user(runner: Any) -> bool:
+    """Say whether ``twistd`` was told to become another user, or to change its root,
+    before the service starts."""
+    if type(runner).__name__ != "ServerOptions":
+        return False
+    return any(runner[name] is not None for name in ("uid", "gid", "chroot"))

@@ -20,7 +20,7 @@ def newer(revision: str) -> str:
     """Return what to say of a revision that is not known."""
     return (
         f"its schema is at revision {revision}, which this version of qabel-block does"
-        " not know: a newer one has migrated it"
+        " not know: a newer one has migrated it; install that one"
     )
 
 
@@ -33,5 +33,5 @@ def require_head(found: Sequence[Row]) -> None:
         return
     unknown = [name for (name,) in found if name not in revisions()]
     if unknown:
-        raise NotMigrated(newer(unknown[0]))
+        raise NotMigrated(newer(unknown[0]), can_be_migrated=False)
     raise not_migrated()

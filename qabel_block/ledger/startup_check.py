@@ -7,12 +7,7 @@ can be resolved.
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
-from qabel_block.ledger import queries
-from qabel_block.ledger.migrate_check import not_migrated, require_head
+from qabel_block.ledger.migrate_check import require_head
 from qabel_block.ledger.postgres.startup_check import fetch_revision
 
 SECONDS = 3.0
@@ -27,19 +22,3 @@ def check_postgres(dsn: str) -> None:
     found = fetch_revision(dsn, SECONDS)
     if found is not None:
         require_head(found)
-
-
-def check_sqlite(path: Path) -> None:
-    """Find out whether a file says that its schema is another version's.
-
-    :raises NotMigrated: in words for the operator.
-    """
-    uri = f"{path.as_uri()}?mode=rw"
-    try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=SECONDS)) as connection:
-            found = connection.execute(queries.revision.sqlite[0]).fetchall()
-    except sqlite3.Error as error:
-        if "no such table" in str(error):
-            raise not_migrated() from error
-        return
-    require_head(found)

@@ -106,6 +106,17 @@ class Listeners:
                 "{purpose} on {address}", purpose=self._purpose, address=str(listener)
             )
 
+    def urls(self) -> list[str]:
+        """Return where to find them, those that are found by a URL."""
+        found = []
+        for one, listener in zip(self._plans, self._sockets, strict=True):
+            name = listener.socket.getsockname()
+            kind = one.description.partition(":")[0]
+            if isinstance(name, tuple) and kind in ("tcp", "tcp6", "ssl", "tls"):
+                scheme = "https" if kind in ("ssl", "tls") else "http"
+                found.append(f"{scheme}://{_host(name[0])}:{name[1]}")
+        return found
+
     def reload(self) -> None:
         """Read certificates again. One that can't be used changes nothing."""
         for one in self._plans:
@@ -143,3 +154,10 @@ class Listeners:
         certificate = Certificate(one.certificate)
         self._certificates[one.description] = certificate
         return encrypted(certificate, one.factory, self._reactor)
+
+
+def _host(address: str) -> str:
+    """Return the name in a URL of a machine that is reached at an address."""
+    if address in ("127.0.0.1", "::1", "0.0.0.0", "::"):  # noqa: S104
+        return "localhost"
+    return f"[{address}]" if ":" in address else address

@@ -9,7 +9,7 @@ import json
 import logging
 import logging.config
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from qabel_block.log.sinks import DescriptorSink, Sink, SizedFileSink, TimedFile
 
 NOISY_LOGGERS = {
     "alembic": logging.WARNING,
+    "log_legacy": logging.WARNING,
+    "twisted.application": logging.WARNING,
     "boto3": logging.INFO,
     "botocore": logging.INFO,
     "s3transfer": logging.INFO,
@@ -33,7 +35,7 @@ NOISY_LOGGERS = {
     "urllib3": logging.ERROR,
 }
 """Libraries that say too much below a level: Alembic all that it loads, urllib3
-each connection above those it keeps, Twisted each connection that a client makes,
+each connection above those it keeps, Twisted each port and each connection of a client,
 all whole requests, credentials included."""
 
 
@@ -103,6 +105,15 @@ def access_log(ours: bool, reactor: Any) -> WriteAccess:
         return write_to_twisted
     write_in_background(reactor)
     return write_to_python(logging.getLogger(NAME))
+
+
+def terminal() -> Callable[[str], object] | None:
+    """Return what writes to the terminal that the log goes to, if it goes to one."""
+    stderr = sys.__stderr__
+    for handler in logging.getLogger().handlers:
+        if stderr is not None and isinstance(handler.formatter, ColouredFormatter):
+            return lambda text: print(text, file=stderr, flush=True)
+    return None
 
 
 def _configure(config: LogConfig) -> None:

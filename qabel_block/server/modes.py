@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.protocol import Factory
 
-from qabel_block.config.config import Config
-from qabel_block.factories import check_schema
+from qabel_block.config.config import Config, PostgresLedger
+from qabel_block.factories import check_ledger
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.metrics.definitions import Metrics
@@ -26,6 +26,7 @@ from qabel_block.processes.supervisor import Supervisor
 from qabel_block.processes.worker import WorkerLifecycle
 from qabel_block.processes.worker_spec import WorkerSpec
 from qabel_block.server.composition import compose
+from qabel_block.server.greeting import greeting
 from qabel_block.server.lifecycle import Lifecycle, SignalLifecycle
 from qabel_block.server.service import BlockService
 from qabel_block.server.systemd import SystemdNotifier
@@ -37,21 +38,28 @@ def make_service(
     spec: WorkerSpec | None,
     reactor: Any,
     write_access: WriteAccess = write_to_twisted,
+    changes_user: bool = False,
+    greet: Callable[[str], object] | None = None,
 ) -> Service:
     """Return the service that ``config`` describes.
 
     :param arguments: the options as they were typed, for workers to read again.
     :param spec: set in a worker.
     :param write_access: takes note of each request.
+    :param changes_user: whether the process is to become another user's before the
+        service starts; only then may a file be made.
+    :param greet: shows what a terminal is told once the server listens.
     :raises CannotListen: if an endpoint is wrongly described.
     :raises NotMigrated: if the database says that its schema is not ours.
+    :raises CannotStart: if a SQLite ledger can't be made or used.
     """
     if spec is not None:
         return _worker(config, spec, reactor, write_access)
-    check_schema(config.ledger)
+    if not changes_user or isinstance(config.ledger, PostgresLedger):
+        check_ledger(config.ledger)
     if config.processes == 1:
         control = SignalLifecycle(reactor, SystemdNotifier())
-        return _serving(config, control, reactor, write_access)
+        return _serving(config, control, reactor, write_access, greet=greet)
     return _supervisor(config, arguments, reactor)
 
 
@@ -61,15 +69,21 @@ def _serving(
     reactor: Any,
     write_access: WriteAccess,
     inherited: Inherited | None = None,
+    greet: Callable[[str], object] | None = None,
 ) -> Service:
     """Return a service that serves requests, and its own metrics if wanted."""
+
+    def tell(urls: list[str]) -> None:
+        if greet is not None:
+            greet(greeting(config, urls))
+
     if config.metrics is None:
         parts = compose(config, reactor, inherited, write_access=write_access)
-        return BlockService(parts, control, config.drain, reactor)
+        return BlockService(parts, control, config.drain, reactor, tell)
     registry = own_registry()
     metrics = Metrics(registry)
     parts = compose(config, reactor, inherited, metrics, write_access)
-    service = BlockService(parts, control, config.drain, reactor)
+    service = BlockService(parts, control, config.drain, reactor, tell)
     count = metrics.buffered.flush
     return MetricsService(service, config.metrics.endpoint, registry, reactor, count)
 
@@ -101,8 +115,9 @@ def make_adopted_service(
     :param write_access: takes note of each request.
     :raises CannotListen: if there is no such address for metrics.
     :raises NotMigrated: if the database says that its schema is not ours.
+    :raises CannotStart: if a SQLite ledger can't be made or used.
     """
-    check_schema(config.ledger)
+    check_ledger(config.ledger)
     inherited = Inherited(tuple(sockets))
     return _serving(config, control, reactor, write_access, inherited)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.application.service import Service
@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from qabel_block import __version__
-from qabel_block.errors import StorageFull, Unavailable
+from qabel_block.errors import CannotStart, StorageFull, Unavailable
 from qabel_block.listening.endpoints import CannotListen
 from qabel_block.server.composition import ServerParts
 from qabel_block.server.lifecycle import Lifecycle, LifecycleCommands
@@ -36,15 +36,22 @@ class BlockService(Service):
     """Starts and stops the parts in the right order.
 
     :param drain: seconds for which requests under way may go on at the end.
+    :param greet: told of the URLs once connections are accepted.
     """
 
     def __init__(
-        self, parts: ServerParts, control: Lifecycle, drain: float, reactor: Any
+        self,
+        parts: ServerParts,
+        control: Lifecycle,
+        drain: float,
+        reactor: Any,
+        greet: Callable[[list[str]], None] = lambda _urls: None,
     ) -> None:
         self._parts = parts
         self._control = control
         self._drain = drain
         self._reactor = reactor
+        self._greet = greet
         self._accepting = False
 
     def privilegedStartService(self) -> None:
@@ -59,7 +66,7 @@ class BlockService(Service):
         """Listen and start the parts, none of which needs to be reachable.
 
         :raises SystemExit: with one line that says so, if the server can't
-            listen where it should.
+            listen where it should, or not use its SQLite ledger.
         """
         super().startService()
         log.info(
@@ -71,7 +78,10 @@ class BlockService(Service):
         self._open()
         if self._parts.buffered is not None:
             self._parts.buffered.start(self._reactor)
-        self._parts.prepare()
+        try:
+            self._parts.prepare()
+        except CannotStart as error:
+            raise SystemExit(f"qabel-block: {error}") from error
         self._parts.threads.start()
         Deferred.fromCoroutine(self._start()).addErrback(_broken)
 
@@ -99,6 +109,7 @@ class BlockService(Service):
         if self.running:
             self._parts.listeners.start()
             self._control.ready()
+            self._greet(self._parts.listeners.urls())
 
     async def _start_parts(self) -> None:
         parts = self._parts

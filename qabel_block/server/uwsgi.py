@@ -108,7 +108,7 @@ def serve(uwsgi: Any) -> None:
     # Only now: the options say which one.
     from twisted.internet import reactor
 
-    from qabel_block.errors import NotMigrated
+    from qabel_block.errors import CannotStart, NotMigrated
     from qabel_block.listening.endpoints import CannotListen
     from qabel_block.server.modes import make_adopted_service
 
@@ -119,7 +119,7 @@ def serve(uwsgi: Any) -> None:
         service = make_adopted_service(
             config, uwsgi.sockets, control, reactor, access_log(ours, reactor)
         )
-    except (CannotListen, NotMigrated) as error:
+    except (CannotListen, CannotStart, NotMigrated) as error:
         raise SystemExit(f"qabel-block: {error}") from None
     runs: Any = reactor
     runs.addSystemEventTrigger("before", "shutdown", _stop, service)

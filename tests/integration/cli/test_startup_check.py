@@ -47,12 +47,16 @@ def test_not_migrated(
     runner: tuple[str, ...], revision: str | None, empty_dsn: str, tmp_path: Path
 ) -> None:
     """On an empty database, or a legacy one, the server ends with one line that
-    names the command."""
+    names the command. An empty file is one that is made."""
+    sqlite = empty_dsn.startswith("sqlite")
     if revision:
         upgrade(empty_dsn, revision)
+    elif sqlite:
+        change(empty_dsn, "CREATE TABLE another (x INTEGER)")
     line = _refused(runner, empty_dsn, tmp_path)
     assert head() in line
-    assert line.endswith("run: qabel-block migrate")
+    dsn = f" --psql-dsn {empty_dsn}" if sqlite else ""
+    assert line.endswith(f"run: qabel-block migrate{dsn}")
 
 
 def test_newer(dsn: str, tmp_path: Path) -> None:
@@ -61,12 +65,52 @@ def test_newer(dsn: str, tmp_path: Path) -> None:
     line = _refused(TWIST, dsn, tmp_path)
     assert "0123456789ab" in line
     assert "newer" in line
+    assert line.endswith("install that one")
 
 
 def test_several_processes(new_postgres_database: NewDatabase, tmp_path: Path) -> None:
     """With several processes it is one line, too."""
     line = _refused(TWIST, new_postgres_database(), tmp_path, "--processes", "2")
     assert line.endswith("run: qabel-block migrate")
+
+
+def test_sqlite_is_made(tmp_path: Path) -> None:
+    """A SQLite ledger that is not there is made at the first start."""
+    options = (
+        *("--psql-dsn", f"sqlite:///{tmp_path / 'ledger'}", "--dummy-cache"),
+        *("--local-storage", str(tmp_path / "objects"), "--dummy-auth", "T"),
+    )
+    with ServerProcess(*options) as server:
+        wait_for(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)
+        assert server.stop() == 0
+
+
+def _standalone(runner: tuple[str, ...], home: str) -> str:
+    ended = subprocess.run(
+        [*runner, "--port", "0", "--standalone", home],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=tool_environment(),
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (78, "")
+    (line,) = ended.stderr.splitlines()
+    assert home in line
+    return line
+
+
+@pytest.mark.parametrize("runner", [TWIST, TWISTD], ids=["twist", "twistd"])
+def test_standalone_that_can_not_be(runner: tuple[str, ...], tmp_path: Path) -> None:
+    """A standalone directory that can't be made, holds another file or belongs to a
+    newer version is one line that names it, never a traceback."""
+    assert "can't be made" in _standalone(runner, "/proc/qabel-block")
+    dsn = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    upgrade(dsn)
+    change(dsn, "UPDATE alembic_version SET version_num = '0123456789ab'")
+    assert "newer" in _standalone(runner, str(tmp_path))
+    (tmp_path / "ledger.sqlite").write_text("remember the milk\n" * 100)
+    assert "not a database" in _standalone(runner, str(tmp_path))
 
 
 def test_standalone_upgrades_itself(tmp_path: Path) -> None:

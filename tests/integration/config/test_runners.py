@@ -151,6 +151,8 @@ def test_terminal(runner: tuple[str, ...], tmp_path: Path) -> None:
         process.terminate()
         assert process.wait(60) == 0
         os.close(ours)
+    assert b"Starting reactor" not in shown
+    assert b"starting on" not in shown
     line = next(line for line in shown.splitlines() if b"listening on" in line)
     assert re.match(rb"\d{4}-\d\d-\d\dT\S+ \x1b\[32mINFO\x1b\[0m \[\d+\] ", line)
 

@@ -1,0 +1,87 @@
+"""Makes the file of a SQLite ledger, or upgrades it, before it is used."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
+
+from qabel_block.errors import CannotStart, NotMigrated
+from qabel_block.ledger import queries
+from qabel_block.ledger.interfaces import Row
+from qabel_block.ledger.migrate import head, revisions, upgrade
+from qabel_block.ledger.migrate_check import require_head
+
+BUSY_SECONDS = 10.0
+
+_TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
+_NO_TABLE = "no such table"
+
+
+def prepare_sqlite(path: Path, migrate: bool) -> None:
+    """Bring a ledger to the newest schema; blocks.
+
+    A file that is not there, or has no tables, is made.
+
+    :param migrate: whether one of an older version is upgraded.
+    :raises CannotStart: if its directory or the file can't be made or used, or its
+        schema is another version's that is not to be changed.
+    """
+    _check_directory(path.parent)
+    try:
+        found = _revision_in(path)
+        if found == [(head(),)]:
+            _check_writable(path)
+            return
+        known = all(revision in revisions() for (revision,) in found)
+        if not found or (migrate and known):
+            upgrade(f"sqlite:///{path}")
+            return
+        require_head(found)
+    except NotMigrated as error:
+        command = f" --psql-dsn sqlite:///{path}" if error.can_be_migrated else ""
+        raise CannotStart(f"database: {path}: {error.reason}{command}") from error
+    except (sqlite3.Error, SQLAlchemyError, CommandError, OSError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise CannotStart(f"database: {path}: {reason}") from error
+
+
+def _check_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(
+            f"the directory {directory} can't be made: {error.strerror}"
+        ) from error
+    _check_writable(directory)
+
+
+def _check_writable(path: Path) -> None:
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise CannotStart(
+            f"{path} can't be written by user {os.geteuid()}; make that user its owner"
+        )
+
+
+def _revision_in(path: Path) -> list[Row]:
+    """Return what the file says, nothing if it has no tables or is not there.
+
+    :raises NotMigrated: if its tables are not those of a ledger.
+    """
+    if not path.exists():
+        return []
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
+        try:
+            return connection.execute(queries.revision.sqlite[0]).fetchall()
+        except sqlite3.OperationalError as error:
+            if _NO_TABLE not in str(error):
+                raise
+        ((tables,),) = connection.execute(_TABLES)
+        if tables:
+            require_head([])
+        return []
