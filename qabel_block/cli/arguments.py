@@ -6,10 +6,10 @@ options, the same environment variables, the same mistakes.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from attrs import frozen
 from twisted.python.usage import UsageError
@@ -40,6 +40,8 @@ STORAGE_OPTIONS = ("local-storage", *OPTIONS_OF_S3, "transfers")
 """The server's options of commands that use the storage."""
 
 _LOCATIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
+T = TypeVar("T")
+
 _TYPED = "server_"
 
 
@@ -162,6 +164,19 @@ def read_places(
     assert not isinstance(storage, TemporaryDirectory)
     assert not isinstance(ledger, TemporaryLedger)
     return Places(ledger, storage, values["transfers"])
+
+
+def reader(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Return what reads a value as an option of the server is read, and says what is
+    wrong with it."""
+
+    def try_to_read(value: str) -> T:
+        try:
+            return read(value)
+        except ValueError as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return try_to_read
 
 
 def at_least(least: int) -> Callable[[str], int]:

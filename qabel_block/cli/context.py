@@ -13,6 +13,7 @@ from qabel_block.cli.arguments import Places
 from qabel_block.cli.progress import Progress
 from qabel_block.cli.reports import Report
 from qabel_block.cli.runner import Interruption
+from qabel_block.config.config import SqliteLedger
 from qabel_block.errors import Unavailable
 from qabel_block.factories import (
     make_blob_counter,
@@ -21,6 +22,7 @@ from qabel_block.factories import (
     make_storage,
 )
 from qabel_block.interfaces import IBlobListing, IStorageBackend
+from qabel_block.ledger.accounts import AccountTable
 from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
@@ -90,22 +92,25 @@ async def opened(context: CommandContext) -> AsyncIterator[CommandParts]:
     chosen, transfers = places.storage, places.transfers
     inner = make_storage(chosen, transfers, PART_SIZE_FOR, threads, reactor)
     listing = make_listing(chosen, transfers, threads, reactor)
-    database, _ = make_database(places.ledger, reactor, PATIENCE)
-    now = reactor.seconds
-    count_blobs = make_blob_counter(chosen, transfers, threads, reactor)
-    identity = IdentityCheck(InstallationRecord(database), inner, count_blobs)
-    storage = IdentifiedStorage(inner, identity.bind, reactor)
     threads.start()
-    await database.start()
     try:
-        await shield(database.check()).addTimeout(FIRST_ANSWER, reactor, _silent)
-        ledger, maintenance = Ledger(database, now), Maintenance(database)
-        yield CommandParts(database, ledger, maintenance, identity, storage, listing)
+        async with opened_ledger(context) as parts:
+            count_blobs = make_blob_counter(chosen, transfers, threads, reactor)
+            record = InstallationRecord(parts.database)
+            identity = IdentityCheck(record, inner, count_blobs)
+            storage = IdentifiedStorage(inner, identity.bind, reactor)
+            yield CommandParts(
+                parts.database,
+                parts.ledger,
+                parts.maintenance,
+                identity,
+                storage,
+                listing,
+            )
     finally:
         context.progress.end()
         await listing.close()
-        await storage.close()
-        await database.close()
+        await inner.close()
         threads.stop()
 
 
@@ -134,6 +139,24 @@ async def opened_ledger(context: CommandContext) -> AsyncIterator[LedgerParts]:
     finally:
         context.progress.end()
         await database.close()
+
+
+@asynccontextmanager
+async def opened_accounts(
+    context: CommandContext, create: bool = False
+) -> AsyncIterator[AccountTable]:
+    """Give the users, and close the ledger at the end.
+
+    :param create: whether the ledger of ``--standalone`` is made if it is not there:
+        users may be added before the server is started for the first time.
+    :raises Unavailable: if the database can't be used, or is not migrated.
+    """
+    chosen = context.places.ledger
+    if create and isinstance(chosen, SqliteLedger) and not chosen.path.exists():
+        _, prepare = make_database(chosen, context.reactor)
+        prepare()
+    async with opened_ledger(context) as parts:
+        yield AccountTable(parts.database, context.reactor.seconds)
 
 
 def _silent(_result: object, seconds: float) -> None:

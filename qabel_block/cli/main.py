@@ -12,7 +12,17 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
-from qabel_block.cli import adopt, collect, migrate, rebuild, usage, verify
+from qabel_block.cli import (
+    adopt,
+    collect,
+    migrate,
+    rebuild,
+    token,
+    usage,
+    user,
+    user_delete,
+    verify,
+)
 from qabel_block.cli.arguments import (
     Syntax,
     read_arguments,
@@ -50,9 +60,16 @@ COMMANDS = {
         ("rebuild", rebuild),
         ("usage", usage),
     )
+} | {
+    syntax.name: Command(syntax, work)
+    for syntax, work in (*user.COMMANDS, *user_delete.COMMANDS, *token.COMMANDS)
 }
 
-GROUPS: dict[str, str] = {}
+GROUPS = {
+    "user": "Add, list, change or delete users of built-in accounts. Status 1: no such"
+    " user, or the name is taken.",
+    "token": "Add, list or revoke their tokens. Status 1: no such user or token.",
+}
 """Helps of the first words of commands that have two (``user add``)."""
 
 

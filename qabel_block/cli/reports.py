@@ -8,6 +8,10 @@ from typing import Any, Protocol, TextIO
 
 from attrs import frozen
 
+DRAWN_ROWS = 500
+"""Rows of the longest table that is drawn with lines, on a terminal: drawing takes
+long. Others are aligned."""
+
 
 @frozen
 class Column:
@@ -59,16 +63,39 @@ class TextReport:
         rows: Iterable[Sequence[object]],
     ) -> None:
         """See :meth:`Report.table`."""
-        from rich.console import Console  # only for the few that print tables
-        from rich.table import Table
+        shown = [
+            [column.show(cell) for column, cell in zip(columns, row, strict=True)]
+            for row in rows
+        ]
+        titles = [column.title for column in columns]
+        stream = self._stream()
+        if stream.isatty() and len(shown) <= DRAWN_ROWS:
+            _draw(stream, title, titles, shown)
+        else:
+            _align(stream, title, titles, shown)
 
-        table = Table(title=title, title_justify="left")
-        for column in columns:
-            table.add_column(column.title, justify="right")
-        for row in rows:
-            shown = [c.show(cell) for c, cell in zip(columns, row, strict=True)]
-            table.add_row(*shown)
-        Console(file=self._stream()).print(table)
+
+def _draw(stream: TextIO, title: str, titles: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console  # only for the few that draw tables
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left")
+    for column in titles:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(file=stream).print(table)
+
+
+def _align(
+    stream: TextIO, title: str, titles: list[str], rows: list[list[str]]
+) -> None:
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    stream.write(f"{title}\n")
+    for row in (titles, *rows):
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        stream.write(f"{'  '.join(cells)}\n")
 
 
 class JsonReport:

@@ -22,7 +22,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from qabel_block.errors import BlockError
+from qabel_block.errors import AccountNotFound, BlockError, NameTaken
 
 ALL_WELL = 0
 FINDINGS = 1
@@ -99,7 +99,8 @@ def _explain(failure: Failure) -> int:
         say(" ".join((str(error) or type(error).__name__).split()))
     else:
         traceback.print_exception(error)
-    return FAILED
+    refused = isinstance(error, AccountNotFound | NameTaken)
+    return FINDINGS if refused else FAILED
 
 
 def _log_to_stderr() -> None:

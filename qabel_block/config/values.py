@@ -23,6 +23,7 @@ _URI_PREFIX = re.compile(r"(/[A-Za-z0-9_~-]+)+")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _SIZE = re.compile(r"([0-9]+)(?:([KMGT])(?:iB)?)?")
 _FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_LARGEST_NUMBER = 2**31 - 1
 _LARGEST_SIZE = 2**63 - 1
 """What the ledger's columns can hold."""
 
@@ -124,6 +125,14 @@ def builtin_token(value: str) -> str:
 def quota(value: str) -> int:
     """A number of bytes, or ``unlimited``."""
     return UNLIMITED if value == "unlimited" else size(value)
+
+
+def token_number(value: str) -> int:
+    """The number of a user's token."""
+    number = positive(value)
+    if number > _LARGEST_NUMBER:
+        raise ValueError(f"{value!r} is too large")
+    return number
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

@@ -34,6 +34,7 @@ from sqlalchemy import (
 from qabel_block.ledger.schema import (
     account_changes,
     accounts,
+    garbage,
     prefixes,
     repositories,
     tokens,
@@ -271,6 +272,14 @@ prefix_of = statement(
     .offset(_ZERO)
 )
 """``user_id``. Rows: (prefix), one of the user's, if there is any."""
+
+garbage_of = statement(
+    select(garbage.c.blob_key)
+    .where(garbage.c.owner_id == _user_id)
+    .limit(bindparam("limit"))
+    .offset(_ZERO)
+)
+"""``user_id, limit``. Rows: (blob key)."""
 
 end_erasure = statement(
     delete(repositories).where(repositories.c.user_id == _user_id),

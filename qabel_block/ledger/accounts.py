@@ -20,6 +20,9 @@ T = TypeVar("T")
 USERS = 2000
 """Users of a page."""
 
+BLOBS = 1000
+"""Blobs that are returned at a time."""
+
 
 @frozen
 class Found:
@@ -216,6 +219,13 @@ class AccountTable:
         """Return a prefix of a user, if there is any left; also a repository's."""
         rows = await self._database.fetch(queries.prefix_of, user_id=user_id)
         return rows[0][0] if rows else None
+
+    async def garbage_of(self, user_id: int) -> list[str]:
+        """Return the keys of some blobs that were a user's objects, if any are left."""
+        rows = await self._database.fetch(
+            queries.garbage_of, user_id=user_id, limit=BLOBS
+        )
+        return [key for (key,) in rows]
 
     async def end_erasure(self, user_id: int) -> None:
         """Forget all about a user who has no prefix any more, but the ID."""

@@ -36,9 +36,6 @@ class Erasure:
     async def erase_some(self, prefix: str) -> Erased:
         """Delete some objects below a prefix; all of their blobs become garbage.
 
-        Once there is none, the prefix goes, and the name of the repository whose it
-        is: nothing can be stored below it any more.
-
         :return: what was deleted; no key if nothing is left.
         :raises Unavailable: if the database is down.
         """
@@ -51,7 +48,6 @@ class Erasure:
                 repository_queries.erase_page, prefix=prefix, limit=OBJECTS
             )
             if not rows:
-                await transaction.finish(repository_queries.drop_prefix, prefix=prefix)
                 return Erased([], 0)
             records = [
                 {
@@ -69,5 +65,26 @@ class Erasure:
             return Erased(
                 sorted(key for _, key, _ in rows), sum(size for _, _, size in rows)
             )
+
+        return await self._database.transact(work)
+
+    async def drop(self, prefix: str) -> bool:
+        """Drop a prefix, and the name of the repository whose it is, if there is no
+        object below it: nothing can be stored there any more.
+
+        :return: whether it is gone.
+        :raises Unavailable: if the database is down.
+        """
+
+        async def work(transaction: ITransaction) -> bool:
+            (state,) = await lock_write_states(transaction, [ObjectName(prefix, "")])
+            if state is None:
+                return True
+            if await transaction.fetch(
+                repository_queries.erase_page, prefix=prefix, limit=1
+            ):
+                return False
+            await transaction.finish(repository_queries.drop_prefix, prefix=prefix)
+            return True
 
         return await self._database.transact(work)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+from qabel_block.cli.main import GROUPS
 from qabel_block.ledger.migrate import upgrade
 from tests.support.legacy import LegacyBucket, LegacyDirectory, LegacyStorage
 from tests.support.s3 import NAMED, store_named
@@ -62,9 +63,11 @@ class Installation:
 
     def run(self, *words: str) -> Ended:
         """Run a command on it."""
-        command, *rest = words
-        places = (*self.places, "--json", "--quiet")
-        return run_tool(command, *places, *rest, environment=self.storage.environment)
+        count = 2 if words[0] in GROUPS else 1
+        command, rest = words[:count], words[count:]
+        places = (*self.places, "--json", "--quiet") if len(command) == count else ()
+        environment = self.storage.environment
+        return run_tool(*command, *places, *rest, environment=environment)
 
 
 @pytest.fixture(params=STORED)

@@ -1,0 +1,206 @@
+"""``qabel-block user``: the users of built-in accounts (PROTOCOL section 10)."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from qabel_block.accounts.defaults import STORAGE_QUOTA, TRAFFIC_QUOTA
+from qabel_block.accounts.tokens import new_token, token_digest
+from qabel_block.cli.arguments import (
+    LEDGER_OPTIONS,
+    STORAGE_OPTIONS,
+    Syntax,
+    reader,
+)
+from qabel_block.cli.context import CommandContext, opened_accounts
+from qabel_block.cli.reports import Column, in_bytes
+from qabel_block.cli.runner import ALL_WELL, say
+from qabel_block.config import values
+from qabel_block.model import UNLIMITED, NewToken, User
+from qabel_block.rules.quota import month_of
+
+OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
+"""The same for all commands about users, though only one needs the storage."""
+
+
+def show_quota(count: int) -> str:
+    """Return a quota as people read it."""
+    return "unlimited" if count == UNLIMITED else in_bytes(count)
+
+
+def add_name(parser: ArgumentParser) -> None:
+    """Add the name of a user who is there."""
+    parser.add_argument("name", metavar="NAME", help="The user's name.")
+
+
+_COLUMNS = (
+    Column("name", "name"),
+    Column("id", "id"),
+    Column("state", "state"),
+    Column("used", "stored", in_bytes),
+    Column("quota", "quota", show_quota),
+    Column("downloaded", "downloaded this month", in_bytes),
+    Column("traffic", "traffic quota", show_quota),
+    Column("created", "created"),
+)
+
+
+def _row(user: User) -> tuple[object, ...]:
+    return (
+        user.name,
+        user.user_id,
+        _state(user),
+        user.stored,
+        user.storage_quota,
+        user.downloaded,
+        user.traffic_quota,
+        user.created,
+    )
+
+
+def _state(user: User) -> str:
+    if user.erasing:
+        return "being deleted"
+    return "active" if user.active else "disabled"
+
+
+def _add_quotas(parser: ArgumentParser, storage: str, traffic: str) -> None:
+    for name, default, of in (
+        ("quota", storage, "bytes that may be stored"),
+        ("traffic", traffic, "bytes that may be downloaded in a month"),
+    ):
+        shown = f" [default: {default}]" if default else ""
+        parser.add_argument(
+            f"--{name}",
+            type=reader(values.quota),
+            metavar="SIZE",
+            help=f"The {of}: a number, 500M, 10G, 2T, or unlimited{shown}.",
+        )
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "name",
+        type=reader(values.user_name),
+        metavar="NAME",
+        help="A new name: up to 64 of a-z 0-9 . _ -, a letter or digit first.",
+    )
+    _add_quotas(parser, "10G", "100G")
+
+
+async def _add(context: CommandContext) -> int:
+    arguments = context.arguments
+    token = new_token()
+    storage, traffic = arguments.quota, arguments.traffic
+    async with opened_accounts(context, create=True) as accounts:
+        user_id = await accounts.add_user(
+            arguments.name,
+            STORAGE_QUOTA if storage is None else storage,
+            TRAFFIC_QUOTA if traffic is None else traffic,
+            NewToken(token_digest(token), label="first"),
+        )
+    context.report.say("user", token, name=arguments.name, id=user_id, token=token)
+    if not context.arguments.quiet:
+        say("this is the user's token; it is shown only now")
+    return ALL_WELL
+
+
+def _list_arguments(parser: ArgumentParser) -> None:
+    """It has none of its own."""
+
+
+async def _list(context: CommandContext) -> int:
+    month = month_of(context.reactor.seconds())
+    async with opened_accounts(context) as accounts:
+        rows = [_row(user) async for page in accounts.users(month) for user in page]
+    context.report.table("user", "Users", _COLUMNS, rows)
+    return ALL_WELL
+
+
+async def _show(context: CommandContext) -> int:
+    month = month_of(context.reactor.seconds())
+    async with opened_accounts(context) as accounts:
+        user = await accounts.user(context.arguments.name, month)
+    cells = list(zip(_COLUMNS, _row(user), strict=True))
+    lines = [f"{column.title}: {column.show(cell)}" for column, cell in cells]
+    facts = {column.name: cell for column, cell in cells}
+    context.report.say("user", "\n".join(lines), **facts)
+    return ALL_WELL
+
+
+def _set_arguments(parser: ArgumentParser) -> None:
+    add_name(parser)
+    _add_quotas(parser, "", "")
+    parser.add_argument(
+        "--name",
+        dest="new_name",
+        type=reader(values.user_name),
+        metavar="NAME",
+        help="Another name.",
+    )
+
+
+async def _set(context: CommandContext) -> int:
+    arguments = context.arguments
+    async with opened_accounts(context) as accounts:
+        user = await accounts.set_user(
+            arguments.name,
+            storage_quota=arguments.quota,
+            traffic_quota=arguments.traffic,
+            new_name=arguments.new_name,
+        )
+    context.report.say(
+        "user",
+        f"{user.name}: {show_quota(user.storage_quota)},"
+        f" {show_quota(user.traffic_quota)} a month",
+        name=user.name,
+        id=user.user_id,
+        quota=user.storage_quota,
+        traffic=user.traffic_quota,
+    )
+    return ALL_WELL
+
+
+async def _disable(context: CommandContext) -> int:
+    return await _set_active(context, False)
+
+
+async def _enable(context: CommandContext) -> int:
+    return await _set_active(context, True)
+
+
+async def _set_active(context: CommandContext, active: bool) -> int:
+    async with opened_accounts(context) as accounts:
+        user = await accounts.set_user(context.arguments.name, active=active)
+    context.report.say(
+        "user",
+        f"{user.name} is {_state(user)}",
+        name=user.name,
+        id=user.user_id,
+        state=_state(user),
+    )
+    return ALL_WELL
+
+
+COMMANDS = (
+    (
+        Syntax(
+            "user add",
+            "Make a user; print the first token, once.",
+            _add_arguments,
+            OPTIONS,
+        ),
+        _add,
+    ),
+    (Syntax("user list", "List all users.", _list_arguments, OPTIONS), _list),
+    (Syntax("user show", "Show one user.", add_name, OPTIONS), _show),
+    (
+        Syntax("user set", "Change a user's quotas or name.", _set_arguments, OPTIONS),
+        _set,
+    ),
+    (
+        Syntax("user disable", "Let a user only read and delete.", add_name, OPTIONS),
+        _disable,
+    ),
+    (Syntax("user enable", "Undo disable.", add_name, OPTIONS), _enable),
+)
