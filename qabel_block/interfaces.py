@@ -155,11 +155,12 @@ class IStorageBackend(Interface):
         :raises Unavailable: if the store fails.
         """
 
-    async def delete(keys: Sequence[str]) -> None:
+    async def delete(keys: Sequence[str]) -> Mapping[str, str]:
         """Delete blobs for good; those that are not there count as deleted.
 
-        :raises Unavailable: if any of them may still be there. It is safe to
-            ask again.
+        :return: for each blob that may still be there, why, in words an operator
+            understands. It is safe to ask again.
+        :raises Unavailable: if the store fails; any of them may still be there.
         """
 
     async def check() -> None:

@@ -214,10 +214,11 @@ class _Verification:
     async def _delete(self, blobs: list[ListedBlob]) -> set[str]:
         """Delete blobs as the collector does: noted first, forgotten last."""
         keys = await self._parts.maintenance.note_unknown(blobs)
-        if keys:
-            await self._parts.storage.delete(keys)
-            await self._parts.ledger.forget_garbage(keys)
-        return set(keys)
+        failed = await self._parts.storage.delete(keys) if keys else {}
+        deleted = [key for key in keys if key not in failed]
+        if deleted:
+            await self._parts.ledger.forget_garbage(deleted)
+        return set(deleted)
 
     def _find_object(
         self, kind: str, text: str, one: LedgerObject, **facts: object

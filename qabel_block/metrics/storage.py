@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zope.interface import implementer
@@ -86,10 +86,11 @@ class MeasuredStorage:
             return MeasuredFileReader(reader, self._metrics, self._now, spent)
         return MeasuredReader(reader, self._metrics, self._now, spent)
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> Mapping[str, str]:
         """See :meth:`IStorageBackend.delete`."""
-        await self._inner.delete(keys)
-        self._metrics.blobs_deleted.inc(len(keys))
+        failed: Mapping[str, str] = await self._inner.delete(keys)
+        self._metrics.blobs_deleted.inc(len(keys) - len(failed))
+        return failed
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`."""

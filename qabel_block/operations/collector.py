@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -66,7 +66,8 @@ class Collector:
     ) -> int:
         """Delete all garbage that is old enough; return how many blobs.
 
-        Rounds don't overlap: a second one waits for the first.
+        Rounds don't overlap: a second one waits for the first. A blob that can't be
+        deleted keeps no other from it, and is left to a later round.
 
         :param grace: seconds, if not those that were given for all rounds.
         :param told: called after each batch with the number of its blobs; the
@@ -85,11 +86,26 @@ class Collector:
         while not self._stopping and (
             keys := await self._ledger.claim_garbage(grace, BATCH)
         ):
-            await self._storage.delete(keys)
-            await self._ledger.forget_garbage(keys)
-            collected += len(keys)
+            failed = await self._storage.delete(keys)
+            deleted = [key for key in keys if key not in failed]
+            if deleted:
+                await self._ledger.forget_garbage(deleted)
+            collected += len(deleted)
             told(len(keys))
+            if failed:
+                self._report(failed)
+            if not deleted:
+                break  # without a grace period they would be claimed again and again
         return collected
+
+    def _report(self, failed: Mapping[str, str]) -> None:
+        key, reason = next(iter(failed.items()))
+        self._log.warn(
+            "garbage is not collected: {count} blobs, such as {key}: {reason}",
+            count=len(failed),
+            key=key,
+            reason=reason,
+        )
 
     async def _try_to_collect(self) -> None:
         try:

@@ -243,7 +243,7 @@ class Uploads:
         """Remove a blob now rather than an hour later: of an upload that was refused,
         or of one with a later version that this one has replaced."""
         try:
-            await self._storage.delete([key])
-            await self._ledger.forget_garbage([key])
+            if not await self._storage.delete([key]):
+                await self._ledger.forget_garbage([key])
         except (Unavailable, StorageFull) as error:
             log.info("left to the collector: {key}: {error}", key=key, error=error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -64,10 +64,11 @@ class IdentifiedStorage:
         reader: IBlobReader = await self._inner.open(key, start, length)
         return reader
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> Mapping[str, str]:
         """See :meth:`IStorageBackend.delete`."""
         await self._require_bound()
-        await self._inner.delete(keys)
+        failed: Mapping[str, str] = await self._inner.delete(keys)
+        return failed
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`. Compares the two again."""

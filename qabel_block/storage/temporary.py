@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -49,9 +49,9 @@ class TemporaryStorage:
         reader: IBlobReader = await self._local.open(key, start, length)
         return reader
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> Mapping[str, str]:
         """See :meth:`IStorageBackend.delete`."""
-        await self._local.delete(keys)
+        return await self._local.delete(keys)
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`."""

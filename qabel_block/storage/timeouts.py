@@ -7,7 +7,7 @@ to follow it, such as closing a file, is done when it has ended.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import suppress
 from types import coroutine
 from typing import Any, TypeVar
@@ -183,10 +183,13 @@ class TimeLimitedStorage:
             return TimeLimitedFileReader(reader, self._limits)
         return TimeLimitedReader(reader, self._limits)
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> Mapping[str, str]:
         """See :meth:`IStorageBackend.delete`."""
         more = PER_DELETION * len(keys)
-        await self._limits.wait(self._inner.delete(keys), more)
+        failed: Mapping[str, str] = await self._limits.wait(
+            self._inner.delete(keys), more
+        )
+        return failed
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`. One check at a time: those of a

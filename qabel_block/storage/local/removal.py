@@ -14,44 +14,55 @@ File = tuple[str, ...]
 """The names of the folders on the way to a file, and its own."""
 
 
-def remove(root: str, files: Sequence[File]) -> None:
+def remove(root: str, files: Sequence[File]) -> dict[File, OSError]:
     """Remove files, and folders that are empty then.
 
     Those that are not there count as removed.
 
-    :raises OSError: if one of them may still be there.
+    :return: for each file that may still be there, why.
     """
-    paths = {file[:-1] for file in files}
-    for path, below in groupby(sorted(files, key=_folder_of), key=_folder_of):
-        names = [file[-1] for file in below]
-        _in_folder(root, path, partial(_unlink, names))
+    failures: dict[File, OSError] = {}
+    folders = {
+        path: list(below)
+        for path, below in groupby(sorted(files, key=_folder_of), key=_folder_of)
+    }
+    for path, below in folders.items():
+        _in_folder(root, path, below, partial(_unlink, below, failures), failures)
     # After all of them: what makes the first folder durable does so for the others,
     # on most file systems, and finds nothing left to do there.
-    for path in paths:
-        _in_folder(root, path, os.fsync)
-    for path in paths:
+    for path, below in folders.items():
+        _in_folder(root, path, below, os.fsync, failures)
+    for path in folders:
         directory_fds.remove_empty(root, path)
+    return failures
 
 
 def _in_folder(
-    root: str, path: directory_fds.Path, function: Callable[[int], object]
+    root: str,
+    path: directory_fds.Path,
+    files: Sequence[File],
+    function: Callable[[int], object],
+    failures: dict[File, OSError],
 ) -> None:
-    """Call ``function`` with a folder's descriptor, if it is there."""
+    """Call ``function`` with a folder's descriptor, if it is there.
+
+    :param files: those that may still be there if that fails.
+    """
     try:
         with directory_fds.DirectoryFds(root) as fds:
             function(fds.folder(path))
     except OSError as error:
         if error.errno not in NO_FILE:
-            raise
+            failures.update(dict.fromkeys(files, error))
 
 
-def _unlink(names: Sequence[str], folder: int) -> None:
-    for name in names:
+def _unlink(files: Sequence[File], failures: dict[File, OSError], folder: int) -> None:
+    for file in files:
         try:
-            os.unlink(name, dir_fd=folder)
+            os.unlink(file[-1], dir_fd=folder)
         except OSError as error:
             if error.errno not in NO_FILE:
-                raise
+                failures[file] = error
 
 
 def _folder_of(file: File) -> directory_fds.Path:

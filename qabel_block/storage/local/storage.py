@@ -23,7 +23,7 @@ from qabel_block.storage.local.atomic_write import (
     publish,
     store,
 )
-from qabel_block.storage.local.errors import NO_FILE, translate, translated
+from qabel_block.storage.local.errors import NO_FILE, reason_of, translate, translated
 from qabel_block.storage.local.identity import IdentityFile
 from qabel_block.storage.local.incoming import IncomingFile, sweep
 from qabel_block.storage.local.layout import INCOMING, file_of
@@ -97,11 +97,12 @@ class LocalStorage:
             await self._threads.run(reader.begin, self._root, names, self._identity)
         return reader
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> dict[str, str]:
         """See :meth:`IStorageBackend.delete`."""
-        files = [file_of(key) for key in keys]
+        files = {file_of(key): key for key in keys}
         self._require_bound()
-        await self._threads.run(self._delete, files)
+        failures = await self._threads.run(self._delete, list(files))
+        return {files[file]: reason_of(error) for file, error in failures.items()}
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`."""
@@ -145,10 +146,12 @@ class LocalStorage:
         _make_durably(os.path.dirname(root), os.path.basename(root))
         _make_durably(root, INCOMING)
 
-    def _delete(self, files: Sequence[tuple[str, ...]]) -> None:
+    def _delete(
+        self, files: Sequence[tuple[str, ...]]
+    ) -> dict[tuple[str, ...], OSError]:
         with translated():
             self._identity.require_again()
-            remove(self._root, files)
+        return remove(self._root, files)
 
     def _check(self) -> None:
         with translated(), directory_fds.DirectoryFds(self._root) as fds:

@@ -19,7 +19,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.names import IDENTITY
@@ -258,8 +258,8 @@ class S3Client:
             raise Unavailable("storage", TOO_SHORT)
         return answer["Body"]
 
-    def delete(self, keys: Sequence[str]) -> None:
-        """Delete up to 1,000 blobs."""
+    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete up to 1,000 blobs; return for those that were not why."""
         try:
             answer = self._client.delete_objects(
                 Bucket=self._bucket,
@@ -268,13 +268,23 @@ class S3Client:
         except FAILURES as error:
             if code_of(error) not in _NOT_IMPLEMENTED:
                 raise translate(error) from error
-            for key in keys:
-                with translated():
-                    self._client.delete_object(Bucket=self._bucket, Key=key)
-            return
-        for failed in answer.get("Errors", ()):
-            if failed.get("Code") not in NO_SUCH_KEY:
-                raise Unavailable("storage", f"deleting: {failed.get('Code')}")
+            return self._delete_each(keys)
+        return {
+            str(failed.get("Key")): f"S3 answers {failed.get('Code')}"
+            for failed in answer.get("Errors", ())
+            if failed.get("Code") not in NO_SUCH_KEY
+        }
+
+    def _delete_each(self, keys: Sequence[str]) -> dict[str, str]:
+        failed = {}
+        for key in keys:
+            try:
+                self._client.delete_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                failed[key] = f"S3 answers {code_of(error)}"
+            except FAILURES as error:
+                raise translate(error) from error
+        return failed
 
     def pages(self, size: int) -> S3Pages:
         """Return what lists the bucket, so many keys at a time."""

@@ -93,14 +93,16 @@ class S3Storage:
             raise
         return reader
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> dict[str, str]:
         """See :meth:`IStorageBackend.delete`."""
         for key in keys:
             parse_blob_key(key)
         self._require_bound()
         await self._run(self._verify)
+        failed: dict[str, str] = {}
         for at in range(0, len(keys), BATCH):
-            await self._run(self._delete, keys[at : at + BATCH])
+            failed |= await self._run(self._delete, keys[at : at + BATCH])
+        return failed
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`."""
@@ -137,8 +139,8 @@ class S3Storage:
             raise WrongStorage(NO_IDENTITY if found is None else FOREIGN)
         self._verified = self._clock.seconds()
 
-    def _delete(self, keys: Sequence[str]) -> None:
-        self._connection.client().delete(keys)
+    def _delete(self, keys: Sequence[str]) -> dict[str, str]:
+        return self._connection.client().delete(keys)
 
     async def _sweep(self) -> None:
         """Abort our own multipart uploads that a crash has left."""

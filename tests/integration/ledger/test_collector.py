@@ -38,6 +38,7 @@ class Blobs:
 
     :ivar deleted: the keys of each call.
     :ivar failure: raised instead, if there is one.
+    :ivar stuck: keys that can't be deleted.
     :ivar gate: awaited before anything is deleted, if there is one.
     """
 
@@ -45,15 +46,17 @@ class Blobs:
         self.deleted: list[list[str]] = []
         self.failure: Exception | None = None
         self.gate: Deferred[None] | None = None
+        self.stuck: set[str] = set()
         self.calls = 0
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> dict[str, str]:
         self.calls += 1
         if self.gate is not None:
             await self.gate
         if self.failure is not None:
             raise self.failure
-        self.deleted.append(list(keys))
+        self.deleted.append([key for key in keys if key not in self.stuck])
+        return {key: "not permitted" for key in keys if key in self.stuck}
 
     @property
     def keys(self) -> list[str]:
@@ -288,5 +291,23 @@ async def test_two_nodes(
     nodes = [collecting(node, blobs, clock) for node in (ledger, other_ledger)]
     counts = await at_once(node.collect() for node in nodes)
     assert sum(count for count in counts if isinstance(count, int)) == 30
+    assert blobs.keys == keys
+    assert query(dsn, "SELECT blob_key FROM garbage") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_blob_that_stays(
+    collector: Collector, ledger: Ledger, blobs: Blobs, dsn: str
+) -> None:
+    """A blob that can't be deleted keeps no other from being deleted, and is tried
+    again in a later round; the log says so."""
+    keys = await garbage(ledger, 5)
+    blobs.stuck = {keys[2]}
+    with logged() as events:
+        assert await collector.collect(grace=0) == 4
+    assert query(dsn, "SELECT blob_key FROM garbage") == [(keys[2],)]
+    assert ["not permitted" in formatEvent(event) for event in events] == [True]
+    blobs.stuck = set()
+    assert await collector.collect(grace=0) == 1
     assert blobs.keys == keys
     assert query(dsn, "SELECT blob_key FROM garbage") == []

@@ -13,7 +13,7 @@ import pytest
 import pytest_twisted
 from attrs import frozen
 
-from qabel_block.errors import StorageFull, Unavailable
+from qabel_block.errors import BlobNotFound, StorageFull, Unavailable
 from qabel_block.storage.local import directory_fds, incoming, removal
 from qabel_block.storage.local import storage as local_storage
 from qabel_block.storage.local.layout import INCOMING
@@ -176,15 +176,16 @@ async def test_failing_deletion(
     function: str,
     number: int,
 ) -> None:
-    """What may still be there does not count as deleted; asking again helps."""
+    """What may still be there does not count as deleted, each for itself; asking
+    again helps."""
     keys = [new_key(), new_key()]
     for key in keys:
         await write(storage, key, b"x")
     with monkeypatch.context() as patch:
         patch.setattr(removal, "os", BrokenDisk(function, number, []))
-        with pytest.raises(Unavailable):
-            await storage.delete(keys)
-    await storage.delete(keys)
+        failed = await storage.delete(keys)
+    assert failed == dict.fromkeys(keys, os.strerror(number))
+    assert await storage.delete(keys) == {}
 
 
 @pytest_twisted.ensureDeferred
@@ -208,3 +209,27 @@ async def test_check_of_a_full_disk(
     with pytest.raises(Unavailable) as caught:
         await storage.check()
     assert caught.value.reason == "there is no space left"
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_file_that_stays(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file that can't be deleted, as after a restore by root, is told apart from
+    all others, which are deleted."""
+    keys = [new_key("a", "p"), new_key("b", "p"), new_key("c/d", "p"), new_key()]
+    for key in keys:
+        await write(storage, key, b"x")
+    disk = BrokenDisk("unlink", errno.EPERM, [], after=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "os", disk)
+        failed = await storage.delete(keys[:3])
+    ((stays, reason),) = failed.items()
+    assert reason == os.strerror(errno.EPERM)
+    for key in keys[:3]:
+        if key == stays:
+            assert await read(storage, key, 0, 1) == b"x"
+        else:
+            with pytest.raises(BlobNotFound):
+                await read(storage, key, 0, 1)
+    assert await storage.delete(keys) == {}
