@@ -53,7 +53,7 @@ def make_storage(
     :param made: told of boto3's clients.
     """
     if isinstance(chosen, LocalDirectory):
-        return LocalStorage(chosen.path, threads)
+        return LocalStorage(chosen.path, threads, reserve=chosen.reserve)
     if isinstance(chosen, TemporaryDirectory):
         return TemporaryStorage(threads)
 

@@ -12,9 +12,13 @@ from qabel_block.util.redis.address import RedisAddress
 
 @frozen
 class LocalDirectory:
-    """Blobs are files below a directory."""
+    """Blobs are files below a directory.
+
+    :ivar reserve: bytes of its disk that uploads leave free; ``None`` for the default.
+    """
 
     path: Path
+    reserve: int | None = None
 
 
 @frozen
@@ -124,6 +128,7 @@ class Config:
     :ivar trusted_proxies: addresses and networks of those that are believed for
         whom they speak, and ``unix``.
     :ivar cors_origins: of web pages that browsers let use the server; ``*`` for any.
+    :ivar standalone: the directory of a server that is all there is, if it is one.
     :ivar drain: seconds for which requests under way may go on at the end.
     """
 
@@ -143,4 +148,5 @@ class Config:
     drain: float = 30.0
     log: LogConfig = field(factory=LogConfig)
     trusted_proxies: tuple[str, ...] = ()
+    standalone: Path | None = None
     cors_origins: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ from qabel_block.util.redis.address import RedisAddress
 def configure(options: Options) -> Config:
     """Return what these options, already checked, mean."""
     return Config(
+        standalone=options["standalone"],
         storage=storage_of(options),
         ledger=ledger_of(options, options.given),
         cache=_cache(options),
@@ -55,9 +56,9 @@ def storage_of(
 ) -> LocalDirectory | TemporaryDirectory | S3Bucket:
     """Return where blobs are kept."""
     if options["standalone"]:
-        return LocalDirectory(options["standalone"] / "objects")
+        return LocalDirectory(options["standalone"] / "objects", options.get("reserve"))
     if options["local-storage"]:
-        return LocalDirectory(options["local-storage"])
+        return LocalDirectory(options["local-storage"], options.get("reserve"))
     if options["dummy"]:
         return TemporaryDirectory()
     return S3Bucket(

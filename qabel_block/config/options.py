@@ -97,6 +97,13 @@ STORAGE = (
     Option(
         "transfers", values.positive, "10", "Storage operations in threads at a time."
     ),
+    Option(
+        "reserve",
+        values.size,
+        None,
+        "Bytes of the disk that uploads to local storage leave free; by default 1 % of"
+        " it, between 16M and 1G.",
+    ),
     Option("max-body-size", values.positive_size, "2147483648", "Largest upload."),
 )
 

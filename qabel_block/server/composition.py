@@ -8,6 +8,7 @@ anywhere but the arguments that are given here.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -63,6 +64,7 @@ from qabel_block.push.hub import Hub
 from qabel_block.push.memory import MemoryNotifier
 from qabel_block.push.redis import RedisNotifier
 from qabel_block.restic.routes import ResticAPI
+from qabel_block.server.directory_lock import DirectoryLock
 from qabel_block.server.rlimits import raise_nofile_limit
 from qabel_block.storage.identified import IdentifiedStorage
 from qabel_block.storage.local.layout import file_of
@@ -76,14 +78,19 @@ from qabel_block.util.threads import ThreadPool
 class ServerParts:
     """What has to be started and stopped.
 
+    :ivar directory_lock: to be held before anything else; there with ``--standalone``.
+    :ivar threads: for storage, which may hang.
+    :ivar hashing: for what only computes.
     :ivar prepare: to be called before anything else; it may block.
     :ivar make_first_user: to be called until it does not raise ``Unavailable``.
     :ivar sampler: there if metrics are wanted, and so are ``buffered``.
     """
 
     prepare: Callable[[], None]
+    directory_lock: DirectoryLock | None
     make_first_user: Callable[[], Coroutine[Any, Any, None]]
     threads: ThreadPool
+    hashing: ThreadPool
     database: IDatabase
     storage: IStorageBackend
     cache: ICache
@@ -122,6 +129,8 @@ def compose(
     threads = ThreadPool(
         reactor, config.transfers, "transfers", instrumentation.thread_wait()
     )
+    # Not the same: threads that hang in a storage would keep uploads from being hashed.
+    hashing = ThreadPool(reactor, os.cpu_count() or 1, "hashing")
     database, prepare = make_database(
         config.ledger, reactor, waited=instrumentation.database_wait()
     )
@@ -166,7 +175,7 @@ def compose(
         storage,
         Versions(now),
         locks,
-        threads,
+        hashing,
         config.max_body_size,
         hub.publish,
         record_usage,
@@ -220,8 +229,10 @@ def compose(
     )
     return ServerParts(
         prepare,
+        _directory_lock(config),
         _first_user(config, accounts),
         threads,
+        hashing,
         database,
         storage,
         cache,
@@ -237,6 +248,12 @@ def compose(
         sampler,
         None if metrics is None else metrics.buffered,
     )
+
+
+def _directory_lock(config: Config) -> DirectoryLock | None:
+    if config.standalone is None:
+        return None
+    return DirectoryLock(config.standalone)
 
 
 def _accel_redirect(config: Config) -> AccelRedirect | None:

@@ -25,10 +25,23 @@ def raise_nofile_limit(connections: int) -> int:
         limit = wanted
     if connections + OTHERS <= limit:
         return connections
-    room = max(1, limit - OTHERS)
+    room = connections_within(limit)
+    if connections:
+        room = min(room, connections)
     log.warn(
-        "the limit of open files, {limit}, leaves room for {room} connections",
+        "the limit of open files, {limit}, leaves room for {room} connections, each"
+        " with a transfer; others are answered with 503; raise it (ulimit -n,"
+        " LimitNOFILE=)",
         limit=limit,
         room=room,
     )
     return room
+
+
+def connections_within(limit: int) -> int:
+    """Return for how many connections a scarce number of descriptors is enough.
+
+    Half of it at the most is kept for everything else. A connection may need two: its
+    own, and that of the file or the connection to S3 that is transferred.
+    """
+    return max(1, (limit - min(OTHERS, limit // 2)) // 2)

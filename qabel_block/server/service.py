@@ -16,6 +16,7 @@ from qabel_block import __version__
 from qabel_block.errors import CannotStart, StorageFull, Unavailable
 from qabel_block.listening.endpoints import CannotListen
 from qabel_block.server.composition import ServerParts
+from qabel_block.server.directory_lock import DirectoryInUse
 from qabel_block.server.lifecycle import Lifecycle, LifecycleCommands
 from qabel_block.util.cancellation import shield
 
@@ -75,6 +76,7 @@ class BlockService(Service):
             reactor=type(self._reactor).__name__,
         )
         self._control.start(LifecycleCommands(self._abort_inflight, self._reload))
+        self._lock_directory()
         self._open()
         if self._parts.buffered is not None:
             self._parts.buffered.start(self._reactor)
@@ -83,6 +85,7 @@ class BlockService(Service):
         except CannotStart as error:
             raise SystemExit(f"qabel-block: {error}") from error
         self._parts.threads.start()
+        self._parts.hashing.start()
         Deferred.fromCoroutine(self._start()).addErrback(_broken)
 
     def stopService(self) -> Deferred[None]:
@@ -91,6 +94,14 @@ class BlockService(Service):
         super().stopService()
         self._control.stopping()
         return Deferred.fromCoroutine(self._stop())
+
+    def _lock_directory(self) -> None:
+        if self._parts.directory_lock is None:
+            return
+        try:
+            self._parts.directory_lock.acquire()
+        except (DirectoryInUse, OSError) as error:
+            raise SystemExit(f"qabel-block: {error}") from error
 
     def _open(self) -> None:
         try:
@@ -172,6 +183,9 @@ class BlockService(Service):
         ):
             await self._within(CLOSE_SECONDS, ending)
         parts.threads.stop()
+        parts.hashing.stop()
+        if parts.directory_lock is not None:
+            parts.directory_lock.release()
         if parts.buffered is not None:
             parts.buffered.stop()
 

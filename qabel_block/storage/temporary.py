@@ -29,7 +29,7 @@ class TemporaryStorage:
     def __init__(self, threads: ThreadPool) -> None:
         self._threads = threads
         self._directory = temporary_directory()
-        self._local = LocalStorage(self._directory, threads)
+        self._local = LocalStorage(self._directory, threads, reserve=0)
 
     async def identity(self) -> str | None:
         """See :meth:`IStorageBackend.identity`."""

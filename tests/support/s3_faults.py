@@ -93,6 +93,16 @@ def head(**fields: str | None) -> Behaviour:
     return behave
 
 
+def ignore_range(exchange: Exchange) -> None:
+    """Answer with the whole object, as a store that knows no ranges."""
+    exchange.headers = {
+        name: value
+        for name, value in exchange.headers.items()
+        if name.lower() not in ("range", "authorization")
+    }
+    exchange.answer(*exchange.forward())
+
+
 def instead(pattern: bytes, replacement: bytes) -> Behaviour:
     """Replace what matches in the answer's body."""
 

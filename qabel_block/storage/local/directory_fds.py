@@ -6,12 +6,19 @@ whatever somebody puts there, nothing outside is touched. All calls block.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Self
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+_NOT_DURABLE = "its file system can't make directories durable"
+
+_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 Path = tuple[str, ...]
 """The names of folders, the outermost first; ``()`` is the root."""
@@ -69,12 +76,29 @@ class DirectoryFds:
         """
         folders = {above for path in paths for above in ancestry(path)}
         for path in sorted(folders, key=len, reverse=True):
-            os.fsync(self.folder(path))
+            sync_directory(self.folder(path))
 
     def _enter(self, path: Path) -> int:
         if not path:
             return os.open(self._root, _DIRECTORY & ~os.O_NOFOLLOW)
         return open_below(path[-1], self._open[path[:-1]])
+
+
+def sync_directory(descriptor: int) -> None:
+    """Make the entries of a directory durable.
+
+    Where a file system can't do that for one directory, it is asked to for all that
+    it has.
+
+    :raises OSError: if it can't be done.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        if _syncfs is None or _syncfs(descriptor) != 0:
+            raise OSError(error.errno, _NOT_DURABLE) from error
 
 
 def open_below(name: str, folder: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 from contextlib import suppress
@@ -41,6 +42,21 @@ STRIDE = 8 * 1024 * 1024
 """Bytes that set out for the disk together, while more come in: who waits for a large
 file to be durable would wait for all of it otherwise."""
 
+_PROBE = ".probe"
+_UNSUPPORTED = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+"""What a file system answers that has no hard links."""
+
+_NO_LINKS = "its file system has neither hard links nor renameat2 with RENAME_NOREPLACE"
+_NO_REPLACE = 1
+"""``RENAME_NOREPLACE``."""
+
+_renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+if _renameat2 is not None:
+    _renameat2.argtypes = (
+        *(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p),
+        ctypes.c_uint,
+    )
+
 ATTEMPTS = 100
 """How often folders are made anew that others remove in the same moment."""
 
@@ -58,9 +74,14 @@ class IncomingFile:
         while True:
             self._name = token_hex(16)
             self.descriptor = os.open(self._name, _NEW, 0o640, dir_fd=folder)
-            # A sweep may have been between the two.
-            if _lock(self.descriptor) and _is_there(self.descriptor):
-                return
+            try:
+                # A sweep may have been between the two.
+                if _lock(self.descriptor) and _is_there(self.descriptor):
+                    return
+            except OSError:
+                # Not every file system has locks.
+                self.end(fds)
+                raise
             os.close(self.descriptor)
 
     def write(self, data: bytes) -> None:
@@ -87,14 +108,7 @@ class IncomingFile:
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                # A link fails where a rename would replace what is there.
-                os.link(
-                    self._name,
-                    name,
-                    src_dir_fd=fds.folder((INCOMING,)),
-                    dst_dir_fd=fds.folder(folder),
-                    follow_symlinks=False,
-                )
+                _name(self._name, fds.folder((INCOMING,)), name, fds.folder(folder))
                 return
             except FileNotFoundError:
                 # Again if another process removes a folder that it finds empty.
@@ -103,6 +117,18 @@ class IncomingFile:
                 fds.forget(folder)
                 with suppress(FileNotFoundError):
                     fds.make(folder)
+
+    def try_link(self, fds: DirectoryFds) -> None:
+        """Find out whether files here can be given their final names.
+
+        :raises OSError: if not.
+        """
+        name = f"{self._name}{_PROBE}"
+        self.link(fds, (INCOMING,), name)
+        try:
+            fds.sync([(INCOMING,)])
+        finally:
+            os.unlink(name, dir_fd=fds.folder((INCOMING,)))
 
     def end(self, fds: DirectoryFds) -> None:
         """Remove the file from ``.incoming``, whatever other name it has got, and
@@ -113,6 +139,41 @@ class IncomingFile:
             pass  # the sweep will
         finally:
             os.close(self.descriptor)
+
+
+def _name(source: str, source_folder: int, name: str, folder: int) -> None:
+    """Give a file a name that nothing has, or another one if it can have but one.
+
+    :raises FileExistsError: if something has that name.
+    :raises OSError: if the file can't get it.
+    """
+    try:
+        # A link fails where a rename would replace what is there.
+        os.link(
+            source,
+            name,
+            src_dir_fd=source_folder,
+            dst_dir_fd=folder,
+            follow_symlinks=False,
+        )
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        number = _rename_new(source, source_folder, name, folder)
+        if number in (errno.ENOSYS, errno.EINVAL):
+            raise OSError(error.errno, _NO_LINKS) from error
+        if number:
+            raise OSError(number, os.strerror(number)) from None
+
+
+def _rename_new(source: str, source_folder: int, name: str, folder: int) -> int:
+    """Rename a file unless something has the new name; return 0 or an error number."""
+    if _renameat2 is None:
+        return errno.ENOSYS
+    names = os.fsencode(source), os.fsencode(name)
+    if _renameat2(source_folder, names[0], folder, names[1], _NO_REPLACE) == 0:
+        return 0
+    return ctypes.get_errno()
 
 
 def sweep(root: str) -> int:

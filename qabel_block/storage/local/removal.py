@@ -31,7 +31,7 @@ def remove(root: str, files: Sequence[File]) -> dict[File, OSError]:
     # After all of them: what makes the first folder durable does so for the others,
     # on most file systems, and finds nothing left to do there.
     for path, below in folders.items():
-        _in_folder(root, path, below, os.fsync, failures)
+        _in_folder(root, path, below, directory_fds.sync_directory, failures)
     for path in folders:
         directory_fds.remove_empty(root, path)
     return failures

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -29,6 +30,7 @@ from qabel_block.storage.local.incoming import IncomingFile, sweep
 from qabel_block.storage.local.layout import INCOMING, file_of
 from qabel_block.storage.local.page_cache import PageCache
 from qabel_block.storage.local.removal import remove
+from qabel_block.storage.local.reserve import Reserve
 from qabel_block.util.batching import BatchQueue
 from qabel_block.util.threads import ThreadPool
 
@@ -42,7 +44,7 @@ PIECE = 256 * 1024
 """Bytes read at a time: enough that handing them over costs little, and little
 enough that many downloads fit into memory."""
 
-NO_SPACE = "there is no space left"
+NO_SPACE = "there is no space left beside the reserve"
 
 
 @implementer(IStorageBackend)
@@ -54,6 +56,7 @@ class LocalStorage:
     :param root: the directory; ``bind`` makes it if its parent exists. If it is gone
         later, its disk is not mounted.
     :param page_cache: what can be read without a thread.
+    :param reserve: bytes that uploads leave free; ``None`` for the default.
     """
 
     def __init__(
@@ -61,10 +64,13 @@ class LocalStorage:
         root: str | Path,
         threads: ThreadPool,
         page_cache: PageCache | None = None,
+        reserve: int | None = None,
     ) -> None:
         self._root = str(root)
         self._threads = threads
         self._identity = IdentityFile(self._root)
+        self._reserve = Reserve(reserve, time.monotonic)
+        self._probed = False
         self._bound = False
         self._real_root = b""
         self._page_cache = page_cache or PageCache(PIECE)
@@ -85,7 +91,7 @@ class LocalStorage:
         names = file_of(key)
         self._require_bound()
         return LocalWriter(
-            self._root, names, self._threads, self._small_files, self._identity
+            self._root, names, self._threads, self._small_files, self._require
         )
 
     async def open(self, key: str, start: int, length: int) -> LocalReader:
@@ -118,7 +124,13 @@ class LocalStorage:
 
     def _store_in_thread(self, files: Sequence[SmallFile]) -> list[Outcome]:
         with translated():
-            return store(self._root, files, self._identity.require)
+            size = sum(len(file.content) for file in files)
+            return store(self._root, files, lambda fds: self._require(fds, size))
+
+    def _require(self, fds: directory_fds.DirectoryFds, size: int) -> None:
+        """Find out whether some bytes may be written here; in a thread."""
+        self._identity.require(fds)
+        self._reserve.require(fds.folder(), size)
 
     def _require_bound(self) -> None:
         if not self._bound:
@@ -155,12 +167,15 @@ class LocalStorage:
 
     def _check(self) -> None:
         with translated(), directory_fds.DirectoryFds(self._root) as fds:
-            self._identity.require(fds)
-            if os.statvfs(fds.folder()).f_bavail == 0:
-                raise StorageFull
+            self._require(fds, PIECE)
             probe = IncomingFile(fds)
             try:
                 probe.write(b"\0")
+                if not self._probed:
+                    # As uploads do: not every file system can do all of it.
+                    probe.sync()
+                    probe.try_link(fds)
+                    self._probed = True
             finally:
                 probe.end(fds)
 
@@ -182,6 +197,7 @@ def _make_durably(parent: str, name: str) -> None:
 class LocalWriter:
     """A file on its way to its name.
 
+    :param require: finds out whether some bytes may be written below the directory.
     :param small_files: where those are stored together that fit into memory.
     """
 
@@ -191,14 +207,14 @@ class LocalWriter:
         names: tuple[str, ...],
         threads: ThreadPool,
         small_files: BatchQueue[SmallFile, None],
-        identity: IdentityFile,
+        require: Callable[[directory_fds.DirectoryFds, int], None],
     ) -> None:
         self._root = root
         *folder, self._name = names
         self._folder = tuple(folder)
         self._threads = threads
         self._small_files = small_files
-        self._identity = identity
+        self._require = require
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._file: IncomingFile | None = None
@@ -226,9 +242,9 @@ class LocalWriter:
 
     def _flush(self) -> IncomingFile:
         with translated():
-            if self._file is None:
-                with directory_fds.DirectoryFds(self._root) as fds:
-                    self._identity.require(fds)
+            with directory_fds.DirectoryFds(self._root) as fds:
+                self._require(fds, self._pending_bytes)
+                if self._file is None:
                     self._file = IncomingFile(fds)
             for data in self._pending:
                 self._file.write(data)

@@ -53,6 +53,7 @@ LONGEST_IDENTITY = 100
 """Bytes of the object that is read to know whose bucket it is."""
 
 TOO_SHORT = "a blob is shorter than it should be"
+IGNORES_RANGES = "S3 answers with the whole object where a part of it was asked for"
 CUT_OFF = "an answer of S3 is not whole"
 """The connection ended within its head, of which botocore takes what there is."""
 
@@ -252,10 +253,10 @@ class S3Client:
             if code_of(error) in NO_SUCH_KEY:
                 raise BlobNotFound(key) from error
             raise translate(error) from error
-        served = str(answer.get("ContentRange", "")).partition("/")[0]
-        if served != f"bytes {start}-{end}":
+        trouble = _trouble_with_range(answer, start, length)
+        if trouble:
             answer["Body"].close()
-            raise Unavailable("storage", TOO_SHORT)
+            raise Unavailable("storage", trouble)
         return answer["Body"]
 
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
@@ -312,6 +313,17 @@ class S3Client:
             raise Unavailable("storage", CUT_OFF)
         if answer["ContentLength"] != size:
             raise Unavailable("storage", "the stored size is not that of the upload")
+
+
+def _trouble_with_range(answer: Mapping[str, Any], start: int, length: int) -> str:
+    """Return what is wrong with the bytes that an answer has; empty if nothing is."""
+    if answer["ResponseMetadata"].get("HTTPStatusCode") == 200:
+        # Some stores answer like this where the range is the whole object.
+        if start > 0 or answer.get("ContentLength", -1) > length:
+            return IGNORES_RANGES
+        return "" if answer.get("ContentLength") == length else TOO_SHORT
+    served = str(answer.get("ContentRange", "")).partition("/")[0]
+    return "" if served == f"bytes {start}-{start + length - 1}" else TOO_SHORT
 
 
 def _base64(digest: bytes) -> str:

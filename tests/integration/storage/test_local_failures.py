@@ -4,6 +4,7 @@ nothing less breaks on demand)."""
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -168,11 +169,14 @@ async def test_failing_in_the_middle_of_a_download(
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("function", ["unlink", "fsync"])
+@pytest.mark.parametrize(
+    ("module", "function"), [(removal, "unlink"), (directory_fds, "fsync")]
+)
 @pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EACCES])
 async def test_failing_deletion(
     storage: LocalStorage,
     monkeypatch: pytest.MonkeyPatch,
+    module: Any,
     function: str,
     number: int,
 ) -> None:
@@ -182,7 +186,7 @@ async def test_failing_deletion(
     for key in keys:
         await write(storage, key, b"x")
     with monkeypatch.context() as patch:
-        patch.setattr(removal, "os", BrokenDisk(function, number, []))
+        patch.setattr(module, "os", BrokenDisk(function, number, []))
         failed = await storage.delete(keys)
     assert failed == dict.fromkeys(keys, os.strerror(number))
     assert await storage.delete(keys) == {}
@@ -208,7 +212,7 @@ async def test_check_of_a_full_disk(
     monkeypatch.setattr(incoming, "os", BrokenDisk("write", errno.ENOSPC, []))
     with pytest.raises(Unavailable) as caught:
         await storage.check()
-    assert caught.value.reason == "there is no space left"
+    assert caught.value.reason == "there is no space left beside the reserve"
 
 
 @pytest_twisted.ensureDeferred
@@ -233,3 +237,99 @@ async def test_one_file_that_stays(
             with pytest.raises(BlobNotFound):
                 await read(storage, key, 0, 1)
     assert await storage.delete(keys) == {}
+
+
+UNSUPPORTED = [errno.EPERM, errno.ENOTSUP, errno.ENOSYS]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("content", [b"x", pattern(200_000)], ids=len)
+@pytest.mark.parametrize("number", UNSUPPORTED)
+async def test_file_system_without_hard_links(
+    storage: LocalStorage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    content: bytes,
+) -> None:
+    """Where there are no hard links a file is renamed, and replaces none."""
+    monkeypatch.setattr(incoming, "os", BrokenDisk("link", number, []))
+    await storage.check()
+    key = new_key("a/b")
+    await write(storage, key, content)
+    with pytest.raises(Unavailable) as caught:
+        await write(storage, key, b"other")
+    assert caught.value.reason == os.strerror(errno.EEXIST)
+    assert await read(storage, key, 0, len(content)) == content
+    assert list((tmp_path / "objects" / INCOMING).iterdir()) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_file_system_that_can_only_replace(
+    storage: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file can't be named without replacing another, the check says so before
+    an upload does, and nothing is left over."""
+    with monkeypatch.context() as patch:
+        patch.setattr(incoming, "os", BrokenDisk("link", errno.EPERM, []))
+        patch.setattr(incoming, "_renameat2", None)
+        with pytest.raises(Unavailable, match="neither hard links nor"):
+            await storage.check()
+        with pytest.raises(Unavailable, match="neither hard links nor"):
+            await write(storage, new_key(), b"x")
+    assert list((tmp_path / "objects" / INCOMING).iterdir()) == []
+    await storage.check()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+async def test_file_system_without_fsync_of_directories(
+    storage: LocalStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    """Where directories can't be synced the whole file system is; where that can't be
+    either, the check says so."""
+    monkeypatch.setattr(directory_fds, "os", BrokenDisk("fsync", number, []))
+    synced: list[int] = []
+
+    def sync(descriptor: int) -> int:
+        synced.append(descriptor)
+        return 0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory_fds, "_syncfs", sync)
+        await write(storage, new_key("a"), b"x")
+    assert synced
+    await write(storage, key := new_key("a"), b"x")
+    assert await storage.delete([key]) == {}
+    monkeypatch.setattr(directory_fds, "_syncfs", None)
+    with pytest.raises(Unavailable, match="make directories durable"):
+        await storage.check()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("content", [b"x", pattern(200_000)], ids=len)
+async def test_file_system_without_locks(
+    storage: LocalStorage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+) -> None:
+    """Where files can't be locked, that is said, and neither a descriptor nor a file is
+    left each time."""
+
+    def fail(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    await storage.check()
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", fail)
+        for _ in range(5):
+            with pytest.raises(Unavailable, match="locks"):
+                await storage.check()
+            with pytest.raises(Unavailable, match="locks"):
+                await write(storage, new_key(), content)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert list((tmp_path / "objects" / INCOMING).iterdir()) == []

@@ -22,7 +22,7 @@ from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read
 from tests.integration.storage.conftest import s3_storage
 from tests.support.clocks import until
 from tests.support.s3 import Bucket, Store
-from tests.support.s3_faults import head, instead, refuse
+from tests.support.s3_faults import head, ignore_range, instead, refuse
 from tests.support.s3_proxy import Behaviour, Exchange, S3Proxy
 
 SMALL = pattern(1000)
@@ -274,3 +274,20 @@ async def test_listing_that_never_ends(
     await until(lambda: bucket.uploads() == [])
     await later.close()
     assert double.operations().count("list_multipart_uploads") <= 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_whole_object_instead_of_a_range(
+    double: S3Proxy, storage: S3Storage
+) -> None:
+    """A store that answers 200 is believed where all of the blob was asked for;
+    otherwise it is said that it ignores ranges."""
+    key = new_key()
+    await write(storage, key, SMALL)
+    double.order(ignore_range, "get_object", times=FOR_EVER)
+    assert await read(storage, key, 0, len(SMALL)) == SMALL
+    for start, length in ((0, len(SMALL) - 1), (1, len(SMALL) - 1)):
+        with pytest.raises(Unavailable, match="whole object"):
+            await read(storage, key, start, length)
+    with pytest.raises(Unavailable, match="shorter"):
+        await read(storage, key, 0, len(SMALL) + 1)

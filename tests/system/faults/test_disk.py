@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from attrs import frozen
 from qabel_block.ledger.migrate import upgrade
 from tests.support.database import query
 from tests.support.server import ServerProcess
+from tests.support.tools import run_tool
 from tests.support.waiting import wait_for
 from tests.system.faults.failing_disk import command
 
@@ -68,7 +70,7 @@ def place_in(folder: Path, directory: Path) -> Iterator[Place]:
     control.write_text("")
     server = ServerProcess(
         *("--psql-dsn", dsn, "--local-storage", str(directory)),
-        *("--dummy-auth", "T", "--dummy-cache"),
+        *("--dummy-auth", "T", "--dummy-cache", "--reserve", "64K"),
         command=command(directory, control),
     )
     server.start()
@@ -153,10 +155,10 @@ def test_garbage_on_a_read_only_disk(place: Place) -> None:
 
 
 @contextmanager
-def small_disk(directory: Path) -> Iterator[bool]:
+def small_disk(directory: Path, size: str = "4m") -> Iterator[bool]:
     """Mount a disk of 4 MiB; say whether that was allowed."""
     directory.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(directory)]
+    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
     mounted = subprocess.run(["mount", *options], capture_output=True)
     try:
         yield mounted.returncode == 0
@@ -191,3 +193,41 @@ def test_disk_that_fills_up(tmp_path: Path) -> None:
             prefix, folder, name = str(blob[0]).split("/")
             (directory / prefix / f"{folder}~" / name).unlink()
         assert place.upload("more", b"x" * 300_000).status_code == 204
+
+
+def test_reserve(tmp_path: Path) -> None:
+    """A disk that uploads have filled, with the ledger on it, keeps the reserve: every
+    object can be deleted, also after a restart, and the collector makes room again."""
+    directory = tmp_path / "disk"
+    with small_disk(directory, "24m") as real:
+        if not real:
+            pytest.skip("not allowed to mount a disk")
+        options = ("--standalone", str(directory / "data"))
+        server = ServerProcess(*options, "--dummy-auth", "T")
+        stored = []
+        with server, _client(server) as client:
+            for number in range(40):
+                path = f"files/p/{number}"
+                answer = client.post(path, content=b"x" * 1_000_000)
+                assert answer.status_code in (204, 507)
+                if answer.status_code == 204:
+                    stored.append(path)
+            assert 3 < len(stored) < 8
+            assert shutil.disk_usage(directory).free >= 15 * 2**20
+            ready = client.get(f"{server.url}/readyz")
+            assert "reserve" in ready.json()["storage"]
+            assert client.delete(stored.pop()).status_code == 204
+        with server, _client(server) as client:
+            for path in stored:
+                assert client.get(path).status_code == 200
+                assert client.delete(path).status_code == 204
+        ended = run_tool("collect", *options, "--grace", "0", "--json", "--quiet")
+        assert ended.status == 0
+        with server, _client(server) as client:
+            assert client.post("files/p/a", content=b"x" * 1_000_000).is_success
+            assert client.get(f"{server.url}/readyz").status_code == 200
+
+
+def _client(server: ServerProcess) -> httpx.Client:
+    url = f"{server.url}/api/v0/"
+    return httpx.Client(base_url=url, headers=AUTHORIZATION, timeout=60)

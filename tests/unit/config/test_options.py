@@ -101,6 +101,11 @@ CASES: list[tuple[list[str], str, Any]] = [
         SqliteLedger(Path("/tmp/x.db"), migrate=False),
     ),
     (["--local-storage", "/tmp/x"], "storage", LocalDirectory(Path("/tmp/x"))),
+    (
+        ["--local-storage", "/tmp/x", "--reserve", "2G"],
+        "storage",
+        LocalDirectory(Path("/tmp/x"), 2 * 2**30),
+    ),
     (["--standalone", "/tmp/x"], "storage", LocalDirectory(Path("/tmp/x/objects"))),
     (
         ["--standalone", "/tmp/x"],
