@@ -6,6 +6,7 @@ all the rest, and many a command to run.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,11 @@ def make_storage(
     from qabel_block.storage.s3.storage import S3Storage
 
     return S3Storage(
-        lambda: _connect(chosen, transfers, made), threads, reactor, max_body_size
+        lambda: _connect(chosen, transfers, made),
+        threads,
+        reactor,
+        time.time,
+        max_body_size,
     )
 
 

@@ -13,6 +13,7 @@ from qabel_block.config.command_line import USAGE_ERROR, Options
 from qabel_block.config.from_options import configure
 from qabel_block.log.setup import access_log, set_up_logging, terminal
 from qabel_block.processes.worker_spec import WorkerSpec
+from qabel_block.util.clock import use_monotonic_clock
 
 __all__ = ["Options", "makeService"]
 
@@ -45,6 +46,7 @@ def makeService(options: Options) -> IService:
     from qabel_block.listening.endpoints import CannotListen
     from qabel_block.server.modes import make_service
 
+    use_monotonic_clock(reactor)
     write_access = access_log(ours, reactor)
     try:
         return make_service(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,6 +47,7 @@ class CommandContext:
     """One call of a command.
 
     :ivar arguments: its own; see its ``add_arguments``.
+    :ivar now: seconds since 1970.
     """
 
     places: Places
@@ -55,6 +56,7 @@ class CommandContext:
     progress: Progress
     interruption: Interruption
     reactor: Any
+    now: Callable[[], float]
 
     def advance(self, count: int) -> None:
         """So many more are done, and what was done is safe.

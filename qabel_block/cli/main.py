@@ -33,6 +33,7 @@ from qabel_block.cli.context import CommandContext
 from qabel_block.cli.progress import LineProgress, NoProgress, Progress
 from qabel_block.cli.reports import JsonReport, TextReport
 from qabel_block.cli.runner import FAILED, Interruption, run, say
+from qabel_block.util.clock import use_monotonic_clock
 
 Work = Callable[[CommandContext], Coroutine[Deferred[Any], Any, int]]
 
@@ -92,11 +93,18 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         raise SystemExit(FAILED) from None
     from twisted.internet import reactor
 
+    use_monotonic_clock(reactor)
     interruption = Interruption()
     interruption.install()
     report = (JsonReport if arguments.json else TextReport)(lambda: sys.stdout)
     context = CommandContext(
-        places, arguments, report, _progress(arguments.quiet), interruption, reactor
+        places,
+        arguments,
+        report,
+        _progress(arguments.quiet),
+        interruption,
+        reactor,
+        time.time,
     )
     raise SystemExit(run(lambda: command.work(context), reactor))
 

@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 async def usage(context: CommandContext) -> int:
     """Print two tables: by storage, and by the traffic of this month (UTC)."""
-    month = month_of(context.reactor.seconds())
+    month = month_of(context.now())
     columns = (
         Column("user", "user"),
         Column("stored", "stored", in_bytes),

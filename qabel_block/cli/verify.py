@@ -207,7 +207,7 @@ class _Verification:
 
     def _may_go(self, blob: ListedBlob, known: BlobRecord) -> bool:
         begun = time_of(blob.version) if blob.version else 0.0
-        age = self._context.reactor.seconds() - max(begun, blob.modified)
+        age = self._context.now() - max(begun, blob.modified)
         old = age >= self._context.arguments.grace
         return old and not _is_not_adopted(blob, known)
 

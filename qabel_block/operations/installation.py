@@ -9,22 +9,27 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from qabel_block.errors import Unavailable
-from qabel_block.ledger.ledger import Ledger
+from qabel_block.ledger.installation import InstallationRecord
 
-AGAIN_SECONDS = 1.0
+UNCONFIRMED_SECONDS = 0.1
+UNAVAILABLE_SECONDS = 1.0
 
 
 def installation_id(
-    ledger: Ledger, reactor: Any
+    record: InstallationRecord, reactor: Any
 ) -> Callable[[], Coroutine[Deferred[Any], Any, str]]:
-    """Return what returns the id once the ledger can be asked for it, however long
-    that takes."""
+    """Return what returns the id once it can't change any more, however long that
+    takes: the ledger can be asked, and the storage has had the same id."""
 
     async def wait() -> str:
         while True:
             try:
-                return await ledger.installation()
+                found = await record.read()
             except Unavailable:
-                await deferLater(reactor, AGAIN_SECONDS)
+                await deferLater(reactor, UNAVAILABLE_SECONDS)
+                continue
+            if found.confirmed:
+                return found.id
+            await deferLater(reactor, UNCONFIRMED_SECONDS)
 
     return wait

@@ -40,16 +40,18 @@ class TrafficMeter:
 
     :param write: adds a batch to the ledger
         (:meth:`qabel_block.ledger.ledger.Ledger.add_traffic`).
-    :param clock: for the month and the interval.
+    :param clock: for the interval.
+    :param now: seconds since 1970, for the month.
     """
 
     def __init__(
         self,
         write: Callable[[Sequence[TrafficCount]], Awaitable[None]],
         clock: IReactorTime,
+        now: Callable[[], float],
     ) -> None:
         self._write = write
-        self._clock = clock
+        self._now = now
         self._collecting = TrafficBatch()
         self._writing: TrafficBatch | None = None
         self._settling = Waiters[None]()
@@ -69,7 +71,7 @@ class TrafficMeter:
 
     def add(self, user_id: int, traffic: int) -> None:
         """Count bytes that went to a client against this owner, now."""
-        month = month_of(self._clock.seconds())
+        month = month_of(self._now())
         self._collecting.counts[user_id, month] += traffic
 
     def moment(self) -> TrafficBatch:

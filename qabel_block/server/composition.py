@@ -145,18 +145,19 @@ def compose(
     def connection_changed() -> None:
         readiness.look()
 
-    shared = (installation_id(ledger, reactor), connection_changed)
+    identity = installation_id(InstallationRecord(database), reactor)
+    shared = (identity, connection_changed)
     cache = instrumentation.cache(_cache(config, reactor, *shared))
     notifier = instrumentation.notifier(_notifier(config, reactor, *shared))
-    now = reactor.seconds
+    now = time.time
     accounts = AccountTable(
-        database, now, lambda function: reactor.callLater(0, function)
+        database, reactor.seconds, lambda function: reactor.callLater(0, function)
     )
     authenticator = _authenticator(config, reactor, cache, accounts, instrumentation)
     record_usage = instrumentation.usage(
         _usage_log(reactor) if config.usage_log else no_usage_log
     )
-    traffic = TrafficMeter(ledger.add_traffic, reactor)
+    traffic = TrafficMeter(ledger.add_traffic, reactor, now)
     hub = Hub(notifier)
     locks = KeyedLock(reactor)
     operations = Operations(ledger, locks, hub.publish, record_usage)
@@ -225,7 +226,7 @@ def compose(
     site.connection_limiter = ConnectionLimiter(
         raise_nofile_limit(config.max_connections),
         config.max_connections_per_address,
-        now,
+        reactor.seconds,
     )
     return ServerParts(
         prepare,
@@ -338,7 +339,7 @@ def _authenticator(
     chosen = config.accounts
     if isinstance(chosen, BuiltinAccounts):
         return instrumentation.authenticator(
-            BuiltinAuthenticator(accounts, time.monotonic, time.time)
+            BuiltinAuthenticator(accounts, reactor.seconds, time.time)
         )
     if isinstance(chosen, DummyUser):
         return instrumentation.authenticator(DummyAuthenticator(chosen.token))

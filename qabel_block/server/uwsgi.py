@@ -111,9 +111,11 @@ def serve(uwsgi: Any) -> None:
     from qabel_block.errors import CannotStart, NotMigrated
     from qabel_block.listening.endpoints import CannotListen
     from qabel_block.server.modes import make_adopted_service
+    from qabel_block.util.clock import use_monotonic_clock
 
     for descriptor in uwsgi.sockets:
         socket.socket(fileno=os.dup(descriptor)).setblocking(False)
+    use_monotonic_clock(reactor)
     control = UwsgiLifecycle(uwsgi, reactor)
     try:
         service = make_adopted_service(

@@ -67,7 +67,8 @@ class BlockSite(Site):
         self.cross_origin = CrossOrigin()
         self.discard_bytes = max(max_body_size, MIN_DISCARD_BYTES)
         # Not the reactor's time, which need not be that of the wall clock.
-        self.date = DateHeader(time.time)
+        self._wall_clock = time.time
+        self.date = DateHeader(self._wall_clock)
         self._write_access = write_access
         self._counted = counted
         self._recorder = recorder
@@ -99,17 +100,16 @@ class BlockSite(Site):
     def ended(self, request: ChannelRequest) -> None:
         """Take note that a request is answered, or its client gone. Called once for
         each that has begun."""
-        now = self.reactor.seconds()
-        seconds = now - request.arrived
+        seconds = self.reactor.seconds() - request.arrived
         if self._recorder is not None:
             self._recorder.ended(request, seconds)
-        self._log(request, now, seconds)
+        self._log(request, self._wall_clock(), seconds)
 
     def refused(self, channel: SiteChannel, request_id: str, status: int) -> None:
         """Take note of what was refused before it was a request."""
         if self._recorder is not None:
             self._recorder.refused(status)
-        now = self.reactor.seconds()
+        now = self._wall_clock()
         client = channel.peer.address
         self._write_access(
             AccessRecord(now, "-", "-", status, 0, 0.0, None, request_id, client, False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 from twisted.internet.defer import Deferred
@@ -43,6 +43,7 @@ class S3Storage:
     :param connect: makes the client, in a thread: it reads files and may ask
         the cloud for credentials.
     :param clock: tells when to sweep.
+    :param now: seconds since 1970, for the age of what is swept.
     :param max_body_size: bytes; the parts of an upload are so large that this
         fits into the number of parts that S3 allows.
     """
@@ -52,9 +53,11 @@ class S3Storage:
         connect: Connect,
         threads: ThreadPool,
         clock: IReactorTime,
+        now: Callable[[], float],
         max_body_size: int,
     ) -> None:
         self._clock = clock
+        self._now = now
         self._run = ThreadQueue(threads, clock).run
         self._part_size = part_size(max_body_size)
         self._connection = S3Connection(connect)
@@ -145,7 +148,7 @@ class S3Storage:
     async def _sweep(self) -> None:
         """Abort our own multipart uploads that a crash has left."""
         try:
-            count = await self._run(self._abort_left_overs, self._clock.seconds())
+            count = await self._run(self._abort_left_overs, self._now())
         except BlockError as error:
             log.warn("can't look for abandoned uploads: {error}", error=str(error))
         except Exception:

@@ -36,7 +36,7 @@ PING_SECONDS = 5.0
 UNREACHABLE = "Redis can't be reached"
 REPLICA = "Redis is a replica"
 NO_ANSWER = "Redis did not answer in time"
-UNKNOWN_INSTALLATION = "it waits for the database, which has the installation's id"
+UNKNOWN_INSTALLATION = "it waits for the installation's id, from the database"
 
 Identity = Callable[[], Awaitable[str]]
 """Returns the installation's id as soon as that is known; it may wait long."""

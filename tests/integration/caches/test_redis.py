@@ -110,7 +110,7 @@ async def test_until_the_installation_is_known(redis_address: tuple[str, int]) -
     host, port = redis_address
     cache = RedisCache(reactor, redis_at(port, host), identity)
     await cache.start()
-    with pytest.raises(Unavailable, match="waits for the database"):
+    with pytest.raises(Unavailable, match="waits for the installation's id"):
         await cache.get("a")
     known.callback("late")
     await _until_it_answers(cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,7 +99,7 @@ def s3_storage(
     bucket: Bucket, threads: ThreadPool, largest: int = LARGEST, clock: Any = reactor
 ) -> S3Storage:
     """Return a storage in a bucket."""
-    return S3Storage(connecting(bucket), threads, clock, largest)
+    return S3Storage(connecting(bucket), threads, clock, time.time, largest)
 
 
 @pytest.fixture

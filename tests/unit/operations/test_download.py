@@ -85,7 +85,7 @@ class _World:
         self.lost += 1
 
     def send(self, recipient: _Recipient, download: Download = DOWNLOAD) -> None:
-        meter = TrafficMeter(self.add_traffic, Clock())
+        meter = TrafficMeter(self.add_traffic, Clock(), lambda: 0.0)
         doubles: Any = self
         downloads = Downloads(
             *(doubles, doubles, doubles, meter),

@@ -34,7 +34,7 @@ class Ledger:
 
 def _meter(ledger: Ledger) -> tuple[TrafficMeter, Clock]:
     clock = Clock()
-    meter = TrafficMeter(ledger.write, clock)
+    meter = TrafficMeter(ledger.write, clock, clock.seconds)
     meter.start()
     return meter, clock
 
