@@ -136,6 +136,19 @@ class BlobLost(BlockError):
     is gone, and trying again does not help."""
 
 
+class GarbageFull(BlockError):
+    """What the owner has replaced and deleted takes too much room in storage.
+
+    :ivar owner_id: whose garbage it is.
+    :ivar excess: bytes of it that must go before more may come.
+    """
+
+    def __init__(self, owner_id: int, excess: int) -> None:
+        super().__init__(owner_id, excess)
+        self.owner_id = owner_id
+        self.excess = excess
+
+
 class BlobCollected(BlockError):
     """The collector took a blob before the ledger could point at it."""
 

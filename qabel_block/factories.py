@@ -126,7 +126,7 @@ def make_database(
     """Return the database, and what must be done before it is used; that may
     block.
 
-    :param deadline: seconds that any call may take, on PostgreSQL.
+    :param deadline: seconds that any call may take.
     :param waited: told how long somebody waited for a connection to that.
     """
     if isinstance(chosen, PostgresLedger):
@@ -139,7 +139,8 @@ def make_database(
     else:
         path, migrate = temporary_directory() / "ledger.sqlite", True
 
-    return SqliteDatabase(reactor, str(path)), lambda: prepare_sqlite(path, migrate)
+    database = SqliteDatabase(reactor, str(path), deadline)
+    return database, lambda: prepare_sqlite(path, migrate)
 
 
 def check_ledger(chosen: PostgresLedger | SqliteLedger | TemporaryLedger) -> None:

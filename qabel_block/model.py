@@ -290,11 +290,13 @@ class Change:
         space was freed.
     :ivar outdated: the key of the blob that was replaced although its version is
         the later one: it must not be found by who rebuilds a lost ledger.
+    :ivar garbage: bytes of the owner's garbage after the change.
     """
 
     owner_id: int
     grown: int
     outdated: str | None = None
+    garbage: int = field(default=0, eq=False)
 
 
 @frozen

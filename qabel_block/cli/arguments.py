@@ -36,7 +36,7 @@ from qabel_block.config.options import BY_NAME
 LEDGER_OPTIONS = ("standalone", "psql-dsn")
 """The server's options of commands that use the ledger alone."""
 
-STORAGE_OPTIONS = ("local-storage", *OPTIONS_OF_S3, "transfers")
+STORAGE_OPTIONS = ("local-storage", *OPTIONS_OF_S3, "transfers", "garbage-grace")
 """The server's options of commands that use the storage."""
 
 _LOCATIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
@@ -50,11 +50,13 @@ class Places:
     """Where ledger and storage are.
 
     :ivar transfers: storage operations that run in threads at a time.
+    :ivar garbage_grace: seconds for which the server keeps garbage.
     """
 
     ledger: PostgresLedger | SqliteLedger
     storage: LocalDirectory | S3Bucket
     transfers: int
+    garbage_grace: int
 
 
 @frozen
@@ -163,7 +165,7 @@ def read_places(
     storage, ledger = storage_of(values), ledger_of(values, given)
     assert not isinstance(storage, TemporaryDirectory)
     assert not isinstance(ledger, TemporaryLedger)
-    return Places(ledger, storage, values["transfers"])
+    return Places(ledger, storage, values["transfers"], values["garbage-grace"])
 
 
 def reader(read: Callable[[str], T]) -> Callable[[str], T]:

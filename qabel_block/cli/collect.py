@@ -10,8 +10,6 @@ from qabel_block.cli.runner import ALL_WELL
 from qabel_block.operations.collector import Collector
 
 HELP = "Delete garbage once, now: blobs that were replaced or deleted."
-GRACE = 3600
-"""Seconds for which the server keeps garbage; no download may last longer."""
 
 OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 
@@ -26,16 +24,21 @@ def add_grace(parser: ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--grace",
         type=at_least(0),
-        default=GRACE,
         metavar="SECONDS",
-        help=f"{what} [default: {GRACE}, as the server]. With less, downloads that"
-        " began before may break off.",
+        help=f"{what} [default: --garbage-grace, as the server]. With less, downloads"
+        " that began before may break off.",
     )
+
+
+def chosen_grace(context: CommandContext) -> int:
+    """Return the seconds that ``--grace`` says, or else what the server keeps to."""
+    grace: int | None = context.arguments.grace
+    return context.places.garbage_grace if grace is None else grace
 
 
 async def collect(context: CommandContext) -> int:
     """Do what the server's collector does from time to time."""
-    grace = context.arguments.grace
+    grace = chosen_grace(context)
     async with opened(context) as parts:
         await parts.identity.bind()
         total = await parts.maintenance.count_garbage(grace)

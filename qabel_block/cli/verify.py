@@ -13,7 +13,7 @@ from attrs import asdict, define
 
 from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
 from qabel_block.cli.batching import BYTES, BlobBatches
-from qabel_block.cli.collect import add_grace
+from qabel_block.cli.collect import add_grace, chosen_grace
 from qabel_block.cli.context import CommandContext, CommandParts, opened
 from qabel_block.cli.runner import ALL_WELL, FINDINGS
 from qabel_block.config.config import LocalDirectory
@@ -208,7 +208,7 @@ class _Verification:
     def _may_go(self, blob: ListedBlob, known: BlobRecord) -> bool:
         begun = time_of(blob.version) if blob.version else 0.0
         age = self._context.now() - max(begun, blob.modified)
-        old = age >= self._context.arguments.grace
+        old = age >= chosen_grace(self._context)
         return old and not _is_not_adopted(blob, known)
 
     async def _delete(self, blobs: list[ListedBlob]) -> set[str]:

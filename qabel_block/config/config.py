@@ -119,6 +119,7 @@ class Config:
         under which nginx has the files of local storage; ``None`` to send them
         here.
     :ivar max_body_size: bytes.
+    :ivar garbage_grace: seconds for which garbage stays in storage.
     :ivar transfers: storage operations that run in threads at a time.
     :ivar usage_log: whether to print usage events.
     :ivar metrics: where to serve metrics, if anywhere.
@@ -139,6 +140,7 @@ class Config:
     endpoints: tuple[str, ...]
     x_accel_redirect: str | None = None
     max_body_size: int = 2_147_483_648
+    garbage_grace: float = 3600.0
     transfers: int = 10
     usage_log: bool = False
     metrics: MetricsAddress | None = None

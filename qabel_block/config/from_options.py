@@ -38,6 +38,7 @@ def configure(options: Options) -> Config:
         endpoints=options["listen"] or (_endpoint(options),),
         x_accel_redirect=options["x-accel-redirect"],
         max_body_size=options["max-body-size"],
+        garbage_grace=float(options["garbage-grace"]),
         transfers=options["transfers"],
         usage_log=options["dummy-log"],
         metrics=_metrics(options),

@@ -105,6 +105,14 @@ STORAGE = (
         " it, between 16M and 1G.",
     ),
     Option("max-body-size", values.positive_size, "2147483648", "Largest upload."),
+    Option(
+        "garbage-grace",
+        values.not_negative,
+        "3600",
+        "How long what was replaced or deleted stays in storage; no download should"
+        " take longer.",
+        metavar="SECONDS",
+    ),
 )
 
 LEDGER = (

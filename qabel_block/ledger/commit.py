@@ -142,6 +142,7 @@ def settle(
     outcomes: list[Outcome] = []
     writes: dict[ObjectName, Write] = {}
     grown: dict[int, int] = {}
+    freed: dict[int, int] = {}
     control: dict[str, int] = {}
     for n, (change, before) in enumerate(zip(changes, locked.states, strict=True)):
         try:
@@ -153,6 +154,7 @@ def settle(
             state = evolve(
                 before,
                 used=before.used + grown.get(before.owner_id, 0),
+                garbage=before.garbage + freed.get(before.owner_id, 0),
                 current=_stored(write.blob) if write else before.current,
                 control=None
                 if before.control is None
@@ -168,7 +170,9 @@ def settle(
         growth = (blob.size if blob else 0) - (state.size or 0)
         if blob or state.current:
             outdated = _outdated(state.current, blob)
-            outcomes.append(Change(state.owner_id, growth, outdated))
+            garbage = state.garbage + (0 if write else state.size or 0)
+            outcomes.append(Change(state.owner_id, growth, outdated, garbage))
+            freed[state.owner_id] = garbage - before.garbage
         else:
             outcomes.append(None)
         grown[state.owner_id] = grown.get(state.owner_id, 0) + growth

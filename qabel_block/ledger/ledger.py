@@ -68,6 +68,10 @@ def _recorded(
     return timed  # type: ignore[return-value]
 
 
+OWNER_NOTES = 500
+"""Notes of one owner that are looked at at a time."""
+
+
 class Ledger:
     """The domain's operations on a database.
 
@@ -251,6 +255,37 @@ class Ledger:
         return await self._database.transact(work)
 
     @_recorded
+    async def claim_owner_garbage(self, owner_id: int, size: int) -> list[str]:
+        """Return one owner's oldest garbage, however young it is; see
+        :meth:`claim_garbage`.
+
+        :param size: bytes that it shall have in all, if there is so much.
+        """
+
+        async def work(transaction: ITransaction) -> list[str]:
+            rows = await transaction.fetch(
+                queries.owner_notes, owner_id=owner_id, limit=OWNER_NOTES
+            )
+            left = size
+            keys = set()
+            for key, bytes_ in rows:
+                if left <= 0:
+                    break
+                keys.add(key)
+                left -= bytes_
+            garbage = keys - await _not_garbage(transaction, keys)
+            if garbage != keys:
+                await transaction.execute(
+                    queries.forget_notes, notes=_key_records(keys - garbage)
+                )
+            if garbage:
+                await transaction.execute(
+                    queries.claim_notes, notes=_key_records(garbage)
+                )
+            return sorted(garbage)
+
+        return await self._database.transact(work)
+
     async def forget_garbage(self, keys: Sequence[str]) -> None:
         """Drop the notes of blobs that are deleted."""
         await self._change(queries.forget_notes, notes=_key_records(keys))

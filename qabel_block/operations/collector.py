@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from twisted.internet.defer import DeferredLock, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from qabel_block.errors import StorageFull, Unavailable
 from qabel_block.interfaces import IStorageBackend
@@ -15,6 +16,9 @@ from qabel_block.ledger.ledger import Ledger
 
 BATCH = 500
 """Blobs that are claimed at a time."""
+
+PAUSE_SECONDS = 0.25
+"""How long to wait while others delete an owner's garbage."""
 
 
 class Collector:
@@ -42,7 +46,9 @@ class Collector:
         self._storage = storage
         self._grace = grace
         self._interval = interval
+        self._clock = clock
         self._one_round = DeferredLock()
+        self._owners: dict[int, DeferredLock] = {}
         self._stopping = False
         self._loop = LoopingCall(lambda: ensureDeferred(self._try_to_collect()))
         self._loop.clock = clock
@@ -81,19 +87,52 @@ class Collector:
         finally:
             self._one_round.release()
 
+    async def make_room(self, owner_id: int, size: int) -> None:
+        """Delete the oldest of one owner's garbage before its time.
+
+        Whoever has opened such a blob goes on reading it; others look the object up
+        once more. If others delete what there is, this waits for a moment.
+
+        :param size: bytes that shall go.
+        :raises Unavailable: if the ledger or the storage fails.
+        """
+        lock = self._owners.setdefault(owner_id, DeferredLock())
+        await lock.acquire()
+        try:
+            keys = await self._ledger.claim_owner_garbage(owner_id, size)
+            if keys:
+                await self._delete(keys)
+            else:
+                await deferLater(self._clock, PAUSE_SECONDS)
+        finally:
+            lock.release()
+            if not lock.locked:
+                self._owners.pop(owner_id, None)
+
+    def make_room_soon(self, owner_id: int, size: int) -> None:
+        """Do that without anybody waiting for it, unless it is being done."""
+        if owner_id not in self._owners:
+            making = Deferred.fromCoroutine(self.make_room(owner_id, size))
+            making.addErrback(self._failed)
+
+    async def _delete(self, keys: Sequence[str]) -> int:
+        """Delete blobs and their notes; return how many could be deleted."""
+        failed = await self._storage.delete(keys)
+        deleted = [key for key in keys if key not in failed]
+        if deleted:
+            await self._ledger.forget_garbage(deleted)
+        if failed:
+            self._report(failed)
+        return len(deleted)
+
     async def _collect(self, grace: float, told: Callable[[int], object]) -> int:
         collected = 0
         while not self._stopping and (
             keys := await self._ledger.claim_garbage(grace, BATCH)
         ):
-            failed = await self._storage.delete(keys)
-            deleted = [key for key in keys if key not in failed]
-            if deleted:
-                await self._ledger.forget_garbage(deleted)
-            collected += len(deleted)
+            deleted = await self._delete(keys)
+            collected += deleted
             told(len(keys))
-            if failed:
-                self._report(failed)
             if not deleted:
                 break  # without a grace period they would be claimed again and again
         return collected
@@ -110,7 +149,11 @@ class Collector:
     async def _try_to_collect(self) -> None:
         try:
             await self.collect()
-        except (Unavailable, StorageFull) as error:
-            self._log.warn("garbage is not collected: {error}", error=error)
         except Exception:
-            self._log.failure("garbage is not collected")
+            self._failed(Failure())
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(Unavailable, StorageFull):
+            self._log.warn("garbage is not collected: {error}", error=failure.value)
+        else:
+            self._log.failure("garbage is not collected", failure=failure)

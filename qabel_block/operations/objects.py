@@ -15,6 +15,7 @@ from qabel_block.names import modified_of
 from qabel_block.operations.usage import UsageEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.permissions import check_create, check_replace
+from qabel_block.rules.quota import garbage_excess
 from qabel_block.util.keyed_lock import KeyedLock
 
 
@@ -33,6 +34,7 @@ class Operations:
     :param locks: keep events about one object in the order of its changes.
     :param publish: tells other devices of a change that is durable.
     :param record_usage: told what was freed.
+    :param make_room: told whose garbage is too much, and by how many bytes.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class Operations:
         locks: KeyedLock,
         publish: Callable[[ChangeEvent], None],
         record_usage: Callable[[UsageEvent], None],
+        make_room: Callable[[int, int], None],
     ) -> None:
+        self._make_room = make_room
         self._ledger = ledger
         self._locks = locks
         self._publish = publish
@@ -110,3 +114,7 @@ class Operations:
             self._record_usage(
                 UsageEvent(change.owner_id, name.prefix, freed=-change.grown)
             )
+            quota = account.storage_quota
+            excess = garbage_excess(quota=quota, garbage=change.garbage)
+            if excess:
+                self._make_room(change.owner_id, excess)

@@ -18,6 +18,7 @@ from qabel_block.errors import (
     BlockError,
     BodyTooLarge,
     ControlSizeNeeded,
+    GarbageFull,
     NotOwner,
     QuotaReached,
     StorageFull,
@@ -26,19 +27,30 @@ from qabel_block.errors import (
 )
 from qabel_block.interfaces import IBlobWriter, IBody, IStorageBackend
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.model import Account, ChangeEvent, ObjectName, PendingBlob, WriteState
+from qabel_block.model import (
+    Account,
+    Change,
+    ChangeEvent,
+    ObjectName,
+    PendingBlob,
+    WriteState,
+)
 from qabel_block.names import Versions, blob_key, modified_of
+from qabel_block.operations.collector import Collector
 from qabel_block.operations.hashed_body import HashedBody
 from qabel_block.operations.objects import check_owner
 from qabel_block.operations.usage import TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
 from qabel_block.rules.permissions import check_create, check_replace
-from qabel_block.rules.quota import storage_allowance
+from qabel_block.rules.quota import garbage_excess, storage_allowance
 from qabel_block.util.keyed_lock import KeyedLock
 from qabel_block.util.threads import ThreadPool
 
 log = Logger()
+
+ROOM_ATTEMPTS = 20
+"""How often an upload makes room, or waits for a moment because others do."""
 
 
 @frozen
@@ -79,6 +91,19 @@ class Upload:
         """The user who gets the prefix if it does not exist."""
         return self.account.user_id if self.account.any_prefix else None
 
+    def check_garbage(self, state: WriteState) -> None:
+        """Allow what is there to become garbage.
+
+        :raises GarbageFull: if the owner has too much of that.
+        """
+        excess = garbage_excess(
+            quota=self.account.storage_quota,
+            garbage=state.garbage,
+            more=state.size or 0,
+        )
+        if excess:
+            raise GarbageFull(state.owner_id, excess)
+
     def allowance(self, state: WriteState) -> int:
         """Return the size in bytes of the largest body the quota allows."""
         return storage_allowance(
@@ -92,6 +117,7 @@ class Upload:
 class Uploads:
     """Takes uploads.
 
+    :param collector: makes room where an owner's garbage takes too much.
     :param locks: keep events about one object in the order of its changes.
     :param threads: where large pieces are hashed.
     :param max_body_size: bytes.
@@ -105,6 +131,7 @@ class Uploads:
         self,
         ledger: Ledger,
         storage: IStorageBackend,
+        collector: Collector,
         versions: Versions,
         locks: KeyedLock,
         threads: ThreadPool,
@@ -115,6 +142,7 @@ class Uploads:
     ) -> None:
         self._ledger = ledger
         self._storage = storage
+        self._collector = collector
         self._versions = versions
         self._locks = locks
         self._threads = threads
@@ -215,12 +243,7 @@ class Uploads:
 
     async def _commit(self, upload: Upload, blob: PendingBlob) -> None:
         try:
-            change = await self._ledger.commit_upload(
-                upload.name,
-                blob,
-                lambda state: upload.decide(state, blob.size),
-                upload.claim_for,
-            )
+            change = await self._commit_with_room(upload, blob)
         except Unavailable:
             # It may have been committed: the collector asks before it deletes.
             raise
@@ -238,6 +261,25 @@ class Uploads:
                 freed=max(-change.grown, 0),
             )
         )
+
+    async def _commit_with_room(self, upload: Upload, blob: PendingBlob) -> Change:
+        """Commit once the owner's garbage leaves room for what this replaces.
+
+        :raises StorageFull: if it does not get less.
+        """
+
+        def decide(state: WriteState) -> None:
+            upload.decide(state, blob.size)
+            upload.check_garbage(state)
+
+        for _ in range(ROOM_ATTEMPTS):
+            try:
+                return await self._ledger.commit_upload(
+                    upload.name, blob, decide, upload.claim_for
+                )
+            except GarbageFull as full:
+                await self._collector.make_room(full.owner_id, full.excess)
+        raise StorageFull("what the owner has replaced is still being deleted")
 
     async def _forget(self, key: str) -> None:
         """Remove a blob now rather than an hour later: of an upload that was refused,

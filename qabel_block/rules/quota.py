@@ -13,6 +13,9 @@ METADATA_GROWTH = 153_600
 REPOSITORY_RESERVE = 64 * 1024 * 1024
 """Bytes that the control files of a full repository may have at least."""
 
+GARBAGE_LEAST = 1024**3
+"""Bytes of garbage that any owner may have, however small the quota."""
+
 _BLOCK_SEGMENTS = frozenset({"blocks", "block"})
 
 
@@ -57,6 +60,22 @@ def repository_allowance(
     if control is None or not is_control_file(path):
         return within_quota
     return max(within_quota, REPOSITORY_RESERVE + used // 20 - control)
+
+
+def garbage_excess(*, quota: int, garbage: int, more: int = 0) -> int:
+    """Return how many bytes of an owner's garbage must go, 0 if none.
+
+    Garbage stays in storage for a while, but may not fill it: up to as much as the
+    owner may store. A single blob may be larger than that.
+
+    :param quota: bytes granted to the owner.
+    :param garbage: bytes of the owner's garbage now.
+    :param more: bytes that are about to become garbage.
+    """
+    limit = max(quota, GARBAGE_LEAST)
+    excess = garbage + more - limit
+    # Some more, so that not every upload has to wait from now on.
+    return min(garbage, excess + limit // 16) if excess > 0 else 0
 
 
 def traffic_exhausted(*, quota: int, used: int) -> bool:

@@ -160,7 +160,10 @@ def compose(
     traffic = TrafficMeter(ledger.add_traffic, reactor, now)
     hub = Hub(notifier)
     locks = KeyedLock(reactor)
-    operations = Operations(ledger, locks, hub.publish, record_usage)
+    collector = Collector(ledger, storage, reactor, config.garbage_grace)
+    operations = Operations(
+        ledger, locks, hub.publish, record_usage, collector.make_room_soon
+    )
     downloads = Downloads(
         ledger,
         storage,
@@ -174,6 +177,7 @@ def compose(
     uploads = Uploads(
         ledger,
         storage,
+        collector,
         Versions(now),
         locks,
         hashing,
@@ -242,7 +246,7 @@ def compose(
         sockets,
         authenticator,
         traffic,
-        Collector(ledger, storage, reactor),
+        collector,
         readiness,
         site,
         Listeners(reactor, config.endpoints, site, inherited),

@@ -17,8 +17,10 @@ from qabel_block.ledger.ledger import Ledger
 from qabel_block.operations import collector as module
 from qabel_block.operations.collector import Collector
 from tests.integration.ledger.support import (
+    OTHER,
     OWNER,
     P,
+    Q,
     age_garbage,
     at_once,
     logged,
@@ -312,3 +314,70 @@ async def test_blob_that_stays(
     assert await collector.collect(grace=0) == 1
     assert blobs.keys == keys
     assert query(dsn, "SELECT blob_key FROM garbage") == []
+
+
+async def replaced(
+    ledger: Ledger, path: str, sizes: list[int], prefix: str = P
+) -> None:
+    """Store an object in several sizes; all but the last become garbage."""
+    for size in sizes:
+        await upload(ledger, name(path, prefix), size)
+
+
+@pytest_twisted.ensureDeferred
+async def test_room(
+    collector: Collector, ledger: Ledger, blobs: Blobs, dsn: str
+) -> None:
+    """To make room, the oldest of one owner's garbage is deleted, however young it is,
+    and no more than needed."""
+    await ledger.create_prefix(OTHER, Q)
+    await replaced(ledger, "a", [10, 10, 10, 10, 10])
+    await replaced(ledger, "b", [10, 10], Q)
+    pending = await noted(ledger, name("c"))
+    oldest = query(
+        dsn, f"SELECT blob_key FROM garbage WHERE owner_id = {OWNER} ORDER BY since"
+    )[:2]
+    await collector.make_room(OWNER, 15)
+    assert blobs.keys == sorted(key for (key,) in oldest)
+    assert query(dsn, f"SELECT garbage FROM users WHERE user_id = {OWNER}") == [(20,)]
+    left = {key for (key,) in query(dsn, "SELECT blob_key FROM garbage")}
+    assert pending.blob_key in left
+    assert len(left) == 4
+    await collector.make_room(OWNER, 1000)
+    assert len(blobs.keys) == 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_room_that_others_make(
+    collector: Collector, ledger: Ledger, other_ledger: Ledger, clock: Clock
+) -> None:
+    """While others delete an owner's garbage, whoever needs room waits a moment."""
+    await replaced(ledger, "a", [10, 10])
+    assert await other_ledger.claim_owner_garbage(OWNER, 10)
+    waiting = Deferred.fromCoroutine(collector.make_room(OWNER, 10))
+    while not clock.getDelayedCalls():
+        await ledger.storage_used(OWNER)
+    assert not waiting.called
+    clock.advance(module.PAUSE_SECONDS)
+    await waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_room_without_waiting(
+    collector: Collector, ledger: Ledger, blobs: Blobs, dsn: str
+) -> None:
+    """Room can be made without anybody waiting; a failure is one line in the log."""
+    await replaced(ledger, "a", [10, 10, 10])
+    collector.make_room_soon(OWNER, 5)
+    collector.make_room_soon(OWNER, 5)
+    while not blobs.deleted:
+        await ledger.storage_used(OWNER)
+    while query(dsn, f"SELECT garbage FROM users WHERE user_id = {OWNER}") != [(10,)]:
+        await ledger.storage_used(OWNER)
+    assert len(blobs.keys) == 1
+    blobs.failure = Unavailable("storage", "it is down")
+    with logged() as events:
+        while not events:
+            collector.make_room_soon(OWNER, 5)
+            await ledger.storage_used(OWNER)
+    assert tracebacks(events) == []

@@ -64,6 +64,7 @@ def test_defaults() -> None:
     assert config.endpoints == ("tcp:8888:interface=localhost",)
     assert config.max_body_size == 2147483648
     assert config.transfers == 10
+    assert config.garbage_grace == 3600
     assert config.usage_log is False
     assert config.metrics is None
     assert config.log == LogConfig(
@@ -149,6 +150,7 @@ CASES: list[tuple[list[str], str, Any]] = [
         MetricsAddress("h", 9),
     ),
     (["--debug"], "log", LogConfig("debug")),
+    (["--garbage-grace", "60"], "garbage_grace", 60.0),
     (["--logging", "none"], "log", LogConfig("none", explicit=True)),
     (
         ["--log-file-prefix", "/tmp/x.log", "--log-rotate-mode", "time"],

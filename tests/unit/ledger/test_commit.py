@@ -193,3 +193,29 @@ def test_overlapping_uploads() -> None:
         Change(1, 0),
         Change(1, 0, outdated="p/a~6"),
     ]
+
+
+def test_garbage_adds_up() -> None:
+    """What earlier changes of a batch replace or delete counts for those that follow,
+    each blob once."""
+    seen: list[int] = []
+    old = {path: StoredObject(f"p/{path}~0", 10, '"0"', None) for path in "abc"}
+
+    def commit(path: str, version: str) -> Commit:
+        plain = _commit(path, 1, version)
+        return Commit(
+            plain.name, plain.blob, lambda state: seen.append(state.garbage), None
+        )
+
+    changes: list[Commit | Deletion] = [
+        commit("a", "1"),
+        commit("a", "2"),
+        Deletion(ObjectName("p", "b"), lambda state: None),
+        commit("c", "1"),
+    ]
+    states: list[WriteState | None] = [
+        WriteState(1, 30, old[change.name.path], garbage=5) for change in changes
+    ]
+    outcomes, _ = settle(changes, _free(states))
+    assert seen == [5, 15, 25]
+    assert [o.garbage for o in outcomes if isinstance(o, Change)] == [15, 15, 25, 35]

@@ -18,7 +18,11 @@ from qabel_block.util.keyed_lock import KeyedLock
 NAME = ObjectName("prefix", "path")
 NO_LEDGER = cast(Ledger, object())
 OPERATIONS = Operations(
-    NO_LEDGER, cast(KeyedLock, object()), lambda _event: None, no_usage_log
+    NO_LEDGER,
+    cast(KeyedLock, object()),
+    lambda _event: None,
+    no_usage_log,
+    lambda _owner, _size: None,
 )
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from qabel_block.rules.quota import (
     METADATA_GROWTH,
     REPOSITORY_RESERVE,
+    garbage_excess,
     is_block,
     month_of,
     repository_allowance,
@@ -92,3 +93,15 @@ def test_unknown_control_size(quota: int, used: int) -> None:
     """As long as the size of control files is not known, only the quota counts."""
     allowance = repository_allowance("index/a", quota=quota, used=used, control=None)
     assert used + allowance == quota
+
+
+@given(st.integers(0, 2**40), st.integers(0, 2**40), st.integers(0, 2**40))
+def test_garbage_is_bounded(quota: int, garbage: int, more: int) -> None:
+    """Once the excess is gone, what is there and what comes is no more than the quota,
+    or 1 GiB, unless a single blob is larger."""
+    excess = garbage_excess(quota=quota, garbage=garbage, more=more)
+    limit = max(quota, 1024**3)
+    assert 0 <= excess <= garbage
+    left = garbage - excess
+    assert left + more <= limit or left == 0
+    assert bool(excess) == (garbage > 0 and garbage + more > limit)
