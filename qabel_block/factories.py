@@ -21,6 +21,7 @@ from qabel_block.config.config import (
     TemporaryLedger,
 )
 from qabel_block.interfaces import IBlobListing, IStorageBackend
+from qabel_block.ledger.ballast import BALLAST_BYTES
 from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.prepare_sqlite import prepare_sqlite
@@ -139,7 +140,7 @@ def make_database(
     else:
         path, migrate = temporary_directory() / "ledger.sqlite", True
 
-    database = SqliteDatabase(reactor, str(path), deadline)
+    database = SqliteDatabase(reactor, str(path), deadline, BALLAST_BYTES)
     return database, lambda: prepare_sqlite(path, migrate)
 
 

@@ -44,7 +44,9 @@ class IDatabase(Interface):
         connection turns out to be stale."""
 
     async def transact(
-        work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
+        work: Callable[[ITransaction], Awaitable[T]],
+        durable: bool = True,
+        makes_room: bool = False,
     ) -> T:
         """Call ``work`` with an :class:`ITransaction` and commit.
 
@@ -57,6 +59,8 @@ class IDatabase(Interface):
 
         :param durable: ``False`` if a crash of the database may forget this
             transaction for the sake of speed.
+        :param makes_room: whether it must be made even on a disk that is full, since
+            it leads to there being room again.
         """
 
     async def start() -> None:

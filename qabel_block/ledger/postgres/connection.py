@@ -29,20 +29,38 @@ class QueryResult:
     status: str
 
 
+@frozen
+class Settings:
+    """Statements that make the same settings, for a session or for a transaction."""
+
+    session: str
+    transaction: str
+
+
 class PostgresConnection:
     """A connection, on which one message is under way at a time.
 
     Whoever awaits it must not be cancelled: PostgreSQL would still be
     answering. To give up, call ``close``.
 
+    :ivar pooled: whether there is a pooler such as PgBouncer before the server, which
+        may give each transaction another session: nothing can be prepared, and
+        settings hold for one transaction.
+
     :param reactor: watches the socket.
+    :param settings: made for the session or, behind a pooler, for each transaction.
     :param on_lost: called with the session when the server closes the
         connection while nothing is under way.
     """
 
     def __init__(
-        self, reactor: Any, on_lost: Callable[[PostgresConnection], None]
+        self,
+        reactor: Any,
+        settings: Settings,
+        on_lost: Callable[[PostgresConnection], None],
     ) -> None:
+        self.pooled = False
+        self._settings = settings
         self._connection = _Connection(reactor, lambda: on_lost(self))
         self._prepared: set[str] = set()
 
@@ -52,6 +70,10 @@ class PostgresConnection:
         :raises psycopg2.Error: if that fails.
         """
         await self._connection.connect(**parameters)
+        answer = await self.send("SELECT pg_backend_pid()")
+        self.pooled = _has_pooler(self._connection, answer.rows)
+        if not self.pooled:
+            await self.send(self._settings.session)
 
     async def send(
         self, text: str, parameters: Mapping[str, object] | None = None
@@ -71,7 +93,7 @@ class PostgresConnection:
 
         :raises Exception: as :meth:`send`.
         """
-        for part in statement.prepared:
+        for part in () if self.pooled else statement.prepared:
             if part.name not in self._prepared:
                 await self.send(part.prepare)
                 self._prepared.add(part.name)
@@ -90,8 +112,15 @@ class PostgresConnection:
         :raises Exception: as :meth:`send`.
         """
         await self.prepare(statement)
-        parts = [part.execute for part in statement.prepared] or [statement.postgres]
+        parts = [part.execute for part in statement.prepared]
+        if self.pooled or not parts:
+            parts = [statement.postgres]
         return await self.send(f"{before}{'; '.join(parts)}{after}", parameters)
+
+    @property
+    def transaction_settings(self) -> str:
+        """What must be sent at the beginning of each transaction."""
+        return f"{self._settings.transaction}; " if self.pooled else ""
 
     @property
     def closed(self) -> bool:
@@ -112,6 +141,12 @@ class PostgresConnection:
         May be repeated.
         """
         self._connection.close()
+
+
+def _has_pooler(connection: Any, backends: list[Row]) -> bool:
+    """Say whether another process than it said at the beginning serves the client: a
+    pooler can't know beforehand which one will."""
+    return backends != [(connection.info.backend_pid,)]
 
 
 def _nothing() -> None:

@@ -12,10 +12,21 @@ from qabel_block.ledger import queries
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import require_head
-from qabel_block.ledger.postgres.connection import PostgresConnection, QueryResult
+from qabel_block.ledger.postgres.connection import (
+    PostgresConnection,
+    QueryResult,
+    Settings,
+)
 from qabel_block.ledger.postgres.deadline import Deadline
 from qabel_block.ledger.postgres.dsn import postgres_parameters
-from qabel_block.ledger.postgres.errors import DRIVER_ERRORS, is_conflict, unavailable
+from qabel_block.ledger.postgres.errors import (
+    DRIVER_ERRORS,
+    READ_ONLY,
+    is_conflict,
+    is_pooler,
+    is_read_only,
+    unavailable,
+)
 from qabel_block.ledger.postgres.pool import Pool
 from qabel_block.ledger.queries import Statement
 from qabel_block.util.cancellation import shield
@@ -28,17 +39,18 @@ T = TypeVar("T")
 # otherwise is told; stronger settings are the operator's and stay. Every row is
 # found by its key; a plan that was made while a table was small, when reading
 # all of it seemed as good, would be kept for too long.
-_SETUP = """\
-SET statement_timeout TO {patience};
-SET lock_timeout TO {patience};
-SET idle_in_transaction_session_timeout TO {limit};
-SET enable_seqscan TO off;
-SELECT set_config('synchronous_commit', 'on', false)
-WHERE current_setting('synchronous_commit') = 'off'
+_SETTINGS = """\
+SET {scope} statement_timeout TO {patience};
+SET {scope} lock_timeout TO {patience};
+SET {scope} idle_in_transaction_session_timeout TO {limit};
+SET {scope} enable_seqscan TO off;
+SELECT set_config('synchronous_commit', 'on', '{scope}' = 'LOCAL')
+WHERE current_setting('synchronous_commit') = 'off'\
 """
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; "
-_BEGIN_FORGETFUL = _BEGIN + "SET LOCAL synchronous_commit TO OFF; "
+_FORGETFUL = "SET LOCAL synchronous_commit TO OFF; "
+_READ_ONLY = Statement("SHOW transaction_read_only", ())
 
 _READ_ATTEMPTS = 2
 _CHANGE_ATTEMPTS = 5
@@ -72,22 +84,36 @@ class PostgresDatabase:
         self._reactor = reactor
         self._deadline = deadline
         milliseconds = max(2, int(deadline * 1000))
-        setup = _SETUP.format(patience=milliseconds * 9 // 10, limit=milliseconds)
+        settings = Settings(
+            *(
+                _SETTINGS.format(
+                    scope=scope, patience=milliseconds * 9 // 10, limit=milliseconds
+                )
+                for scope in ("SESSION", "LOCAL")
+            )
+        )
         parameters = postgres_parameters(dsn)
-        self._pool = Pool(reactor, parameters, setup, connections, waited)
+        self._pool = Pool(reactor, parameters, settings, connections, waited)
 
     async def fetch(self, statement: Statement, **parameters: object) -> list[Row]:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
 
         async def use(session: PostgresConnection) -> list[Row]:
-            return (await session.run(statement, parameters)).rows
+            before = session.transaction_settings
+            return (await session.run(statement, parameters, before)).rows
 
         return await shield(self._attempts(use, _READ_ATTEMPTS))
 
     async def transact(
-        self, work: Callable[[ITransaction], Awaitable[T]], durable: bool = True
+        self,
+        work: Callable[[ITransaction], Awaitable[T]],
+        durable: bool = True,
+        makes_room: bool = False,
     ) -> T:
-        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`.
+
+        ``makes_room`` changes nothing: the server's disk is not ours.
+        """
 
         async def use(session: PostgresConnection) -> T:
             transaction = PostgresTransaction(session, durable)
@@ -108,6 +134,15 @@ class PostgresDatabase:
     async def check(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
         require_head(await self.fetch(queries.revision))
+        if await self._is_read_only():
+            # The name may lead to another server meanwhile.
+            self._pool.renew()
+            if await self._is_read_only():
+                raise Unavailable("database", READ_ONLY)
+
+    async def _is_read_only(self) -> bool:
+        """Whether sessions can't write: on a standby, or as the operator wants it."""
+        return await self.fetch(_READ_ONLY) == [("on",)]
 
     async def close(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
@@ -119,11 +154,11 @@ class PostgresDatabase:
         """Call ``use`` with a connection until an attempt is not worth repeating.
 
         An attempt is repeated if a driver's error ends it that is a conflict or
-        comes of a broken connection; what must not be repeated raises something
-        else.
+        comes of a broken connection, of a pooler that nobody knew of, or, once, of a
+        session that can't write; what must not be repeated raises something else.
         """
         deadline = Deadline(self._reactor, self._deadline)
-        fresh = False
+        fresh = renewed = False
         try:
             while True:
                 attempts -= 1
@@ -133,7 +168,14 @@ class PostgresDatabase:
                         return await use(session)
                 except DRIVER_ERRORS as error:
                     fresh = session.closed
-                    if attempts and (fresh or is_conflict(error)):
+                    again = fresh or is_conflict(error)
+                    if is_pooler(error):
+                        self._pool.expect_pooler()
+                        again = True
+                    elif is_read_only(error) and not renewed:
+                        self._pool.renew()
+                        again = renewed = True
+                    if attempts and again:
                         continue
                     reason = unavailable(error)
                     if reason is None:
@@ -151,7 +193,7 @@ class PostgresTransaction:
 
     def __init__(self, session: PostgresConnection, durable: bool) -> None:
         self._session = session
-        self._begin = _BEGIN if durable else _BEGIN_FORGETFUL
+        self._durable = durable
         self._begun = False
         self._committed = False
 
@@ -196,9 +238,11 @@ class PostgresTransaction:
                 self._session.close()
 
     def _opening(self) -> str:
-        begin = "" if self._begun else self._begin
+        if self._begun:
+            return ""
         self._begun = True
-        return begin
+        settings = self._session.transaction_settings
+        return f"{_BEGIN}{settings}{'' if self._durable else _FORGETFUL}"
 
     async def _send(
         self, statement: Statement, parameters: dict[str, object]

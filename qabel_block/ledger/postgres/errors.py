@@ -12,6 +12,8 @@ from txpostgres.txpostgres import UnexpectedPollResult
 from qabel_block.errors import RowLocked, Unavailable
 from qabel_block.ledger.migrate_check import not_migrated
 
+READ_ONLY = "it is read-only (a standby?)"
+
 DRIVER_ERRORS = (
     psycopg2.Error,
     ConnectionDone,
@@ -25,7 +27,7 @@ DRIVER_ERRORS = (
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((errors.InsufficientPrivilege,), "its role lacks privileges"),
     ((CancelledError,), "it took too long"),
-    ((errors.ReadOnlySqlTransaction,), "it is read-only"),
+    ((errors.ReadOnlySqlTransaction,), READ_ONLY),
     ((errors.DiskFull,), "its disk is full"),
     ((TransactionRollbackError,), "too many conflicts with other transactions"),
     (
@@ -58,6 +60,20 @@ def unavailable(error: Exception) -> Unavailable | None:
         if isinstance(error, kinds):
             return Unavailable("database", reason)
     return None
+
+
+def is_read_only(error: Exception) -> bool:
+    """Say whether the session can't write: it leads to a standby, or did when it was
+    opened."""
+    return isinstance(error, errors.ReadOnlySqlTransaction)
+
+
+def is_pooler(error: Exception) -> bool:
+    """Say whether a prepared statement was not where it was prepared: a pooler gives
+    each transaction another session (PgBouncer's ``pool_mode = transaction``)."""
+    return isinstance(
+        error, errors.DuplicatePreparedStatement | errors.InvalidSqlStatementName
+    )
 
 
 def is_conflict(error: Exception) -> bool:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from qabel_block.errors import Unavailable
-from qabel_block.ledger.postgres.connection import PostgresConnection
+from qabel_block.ledger.postgres.connection import PostgresConnection, Settings
 from qabel_block.ledger.postgres.deadline import Deadline
 from qabel_block.ledger.postgres.dsn import with_addresses
 from qabel_block.ledger.postgres.errors import DRIVER_ERRORS
@@ -31,7 +31,7 @@ class Pool:
 
     :param reactor: resolves names, watches sockets and tells the time.
     :param parameters: libpq's, for connecting.
-    :param setup: what every new connection is told first.
+    :param settings: what every new connection is told.
     :param limit: the largest number of connections.
     :param waited: told the seconds for which an operation had to wait because
         all connections were busy.
@@ -43,17 +43,20 @@ class Pool:
         self,
         reactor: Any,
         parameters: dict[str, str],
-        setup: str,
+        settings: Settings,
         limit: int,
         waited: Callable[[float], None],
     ) -> None:
         self._reactor = reactor
         self._parameters = {**_LIBPQ_DEFAULTS, **parameters}
-        self._setup = setup
+        self._settings = settings
         self._waited = waited
         self._turns = DeferredSemaphore(limit)
         self._sessions: set[PostgresConnection] = set()
         self._idle: list[PostgresConnection] = []
+        self._outdated: set[PostgresConnection] = set()
+        self._borrowers: list[Deferred[PostgresConnection]] = []
+        self._pooler = False
         self._closed = False
         self._reachable = True
 
@@ -71,7 +74,14 @@ class Pool:
                 return self._idle.pop()
             if self._idle:
                 self._drop(self._idle[0])
-            return await self._open(deadline)
+            try:
+                return await self._open(deadline)
+            except Unavailable:
+                # The server may have no room for one more: then those that there are
+                # must do.
+                if not self._sessions:
+                    raise
+                return await self._borrow(deadline)
         except BaseException:
             self._turns.release()
             raise
@@ -81,17 +91,45 @@ class Pool:
 
         It is kept only if nothing is left over on it: no transaction, no query.
         """
-        if session.idle and not self._closed:
-            self._idle.append(session)
-        else:
+        if not session.idle or self._closed or session in self._outdated:
             self._drop(session)
+        elif self._borrowers:
+            self._borrowers.pop(0).callback(session)
+        else:
+            self._idle.append(session)
         self._turns.release()
+
+    def renew(self) -> None:
+        """Close all connections, those in use when they are given back."""
+        for session in list(self._idle):
+            self._drop(session)
+        self._outdated.update(self._sessions)
+
+    def expect_pooler(self) -> None:
+        """Treat all connections as those of a pooler from now on."""
+        if not self._pooler:
+            self._log.warn(
+                "a pooler such as PgBouncer (pool_mode = transaction) is before the"
+                " database: statements are not prepared"
+            )
+        self._pooler = True
+        for session in self._sessions:
+            session.pooled = True
 
     def close(self) -> None:
         """Close all connections, also those in use."""
         self._closed = True
         for session in list(self._sessions):
             self._drop(session)
+
+    async def _borrow(self, deadline: Deadline) -> PostgresConnection:
+        """Wait for a connection that somebody else gives back."""
+        if self._idle:
+            return self._idle.pop()
+        waiting: Deferred[PostgresConnection] = Deferred(self._borrowers.remove)
+        self._borrowers.append(waiting)
+        with deadline.ends(waiting.cancel):
+            return await waiting
 
     async def _turn(self, deadline: Deadline) -> None:
         turn = self._turns.acquire()
@@ -108,7 +146,7 @@ class Pool:
             self._waited(self._reactor.seconds() - began)
 
     async def _open(self, deadline: Deadline) -> PostgresConnection:
-        session = PostgresConnection(self._reactor, self._drop)
+        session = PostgresConnection(self._reactor, self._settings, self._drop)
         self._sessions.add(session)
         try:
             looking_up = Deferred.fromCoroutine(
@@ -118,7 +156,7 @@ class Pool:
                 parameters = await looking_up
             with deadline.ends(session.close):
                 await session.open(parameters)
-                await session.send(self._setup)
+            session.pooled = session.pooled or self._pooler
         except (*DRIVER_ERRORS, Unavailable) as error:
             self._drop(session)
             self._report(error)
@@ -131,9 +169,14 @@ class Pool:
 
     def _drop(self, session: PostgresConnection) -> None:
         self._sessions.discard(session)
+        self._outdated.discard(session)
         if session in self._idle:
             self._idle.remove(session)
         session.close()
+        if not self._sessions:
+            borrowers, self._borrowers = self._borrowers, []
+            for waiting in borrowers:
+                waiting.errback(Unavailable("database", "it can't be reached"))
 
     def _report(self, error: Exception | None) -> None:
         """Log that the database went away or came back, but each only once."""

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from qabel_block.errors import Unavailable
 from qabel_block.ledger.interfaces import ITransaction
+from qabel_block.ledger.postgres.connection import Settings
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.postgres.deadline import Deadline
 from qabel_block.ledger.postgres.dsn import postgres_parameters
@@ -190,7 +191,13 @@ async def test_last_used_first(opened: Opened, dsn: str) -> None:
 async def test_waiting_has_an_end(dsn: str) -> None:
     """Who doesn't get a connection in time is told that all are busy, and takes
     no turn away from others."""
-    pool = Pool(reactor, postgres_parameters(dsn), "SELECT", 1, lambda seconds: None)
+    pool = Pool(
+        reactor,
+        postgres_parameters(dsn),
+        Settings("SELECT", "SELECT"),
+        1,
+        lambda seconds: None,
+    )
     deadline = Deadline(reactor, 10)
     session = await pool.take(deadline)
     for _ in range(2):
