@@ -14,6 +14,7 @@ from qabel_block.accounts.query_client import QueryClient
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account
+from qabel_block.util.budget import time_left
 
 
 def read_account(body: bytes | str) -> Account:
@@ -129,7 +130,7 @@ class AccountingAuthenticator:
             lambda: Deferred.fromCoroutine(self._call(question, request_id))
         )
         try:
-            status, body = await asking.addTimeout(seconds, self._reactor)
+            status, body = await asking.addTimeout(time_left(seconds), self._reactor)
         except Exception as error:
             # Not the error's text: it may quote what was sent.
             raise Unavailable(

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from twisted.internet.defer import Deferred
 
 from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.util.budget import Budget, spending
 from qabel_block.util.cancellation import shield
 
 A = TypeVar("A")
@@ -21,12 +22,14 @@ Handler = Callable[
 def uncancellable(
     handler: Handler[A, P],
 ) -> Callable[Concatenate[A, StreamingRequest, P], Deferred[bytes]]:
-    """Let a handler finish even if its client disconnects."""
+    """Let a handler finish even if its client disconnects, within the time that a
+    request may wait."""
 
     @wraps(handler)
     def begin(
         self: A, request: StreamingRequest, *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[bytes]:
-        return shield(handler(self, request, *args, **kwargs))
+        with spending(Budget(request.site.reactor)):
+            return shield(handler(self, request, *args, **kwargs))
 
     return begin  # type: ignore[return-value]

@@ -21,6 +21,7 @@ from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import not_migrated, require_head
 from qabel_block.ledger.queries import Statement
 from qabel_block.ledger.sql import SQLITE_AGO, time_stamp_ago
+from qabel_block.util.budget import time_left
 from qabel_block.util.cancellation import shield
 from qabel_block.util.threads import ThreadPool
 
@@ -151,9 +152,10 @@ class SqliteThread:
         :raises CallStalled: if the call began and does not end in time.
         :raises Unavailable: if the database can't be used.
         """
-        deadline = self._reactor.seconds() + self._limit
+        limit = time_left(self._limit)
+        deadline = self._reactor.seconds() + limit
         try:
-            await self._one_call.acquire().addTimeout(self._limit, self._reactor)
+            await self._one_call.acquire().addTimeout(limit, self._reactor)
         except TimedOut:
             reason = "its disk does not answer, or it is too busy"
             raise Unavailable("database", reason) from None
@@ -164,7 +166,7 @@ class SqliteThread:
         try:
             return await call.addTimeout(left, self._reactor)
         except TimedOut:
-            reason = f"no answer within {self._limit:g} seconds"
+            reason = f"no answer within {limit:.3g} seconds"
             raise CallStalled("database", reason) from None
 
     async def close(self) -> None:

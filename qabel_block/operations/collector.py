@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from qabel_block.errors import StorageFull, Unavailable
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.ledger.ledger import Ledger
+from qabel_block.util.budget import spending
 
 BATCH = 500
 """Blobs that are claimed at a time."""
@@ -112,7 +113,8 @@ class Collector:
     def make_room_soon(self, owner_id: int, size: int) -> None:
         """Do that without anybody waiting for it, unless it is being done."""
         if owner_id not in self._owners:
-            making = Deferred.fromCoroutine(self.make_room(owner_id, size))
+            with spending(None):
+                making = Deferred.fromCoroutine(self.make_room(owner_id, size))
             making.addErrback(self._failed)
 
     async def _delete(self, keys: Sequence[str]) -> int:

@@ -34,6 +34,7 @@ from qabel_block.operations.usage import TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions, if_range_holds
 from qabel_block.rules.quota import month_of, traffic_exhausted
 from qabel_block.rules.ranges import ByteRange, select_range
+from qabel_block.util.budget import transferring
 
 log = Logger()
 
@@ -204,7 +205,8 @@ class Downloads:
         try:
             recipient.begin(selection, delegated)
             if reader is not None:
-                await transfer(reader, selection.length, recipient, count)
+                with transferring():
+                    await transfer(reader, selection.length, recipient, count)
             elif delegated:
                 # A proxy does not tell how much of it the client took.
                 count(selection.length)

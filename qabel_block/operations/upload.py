@@ -44,6 +44,7 @@ from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
 from qabel_block.rules.permissions import check_create, check_replace
 from qabel_block.rules.quota import garbage_excess, storage_allowance
+from qabel_block.util.budget import transferring
 from qabel_block.util.keyed_lock import KeyedLock
 from qabel_block.util.threads import ThreadPool
 
@@ -199,11 +200,13 @@ class Uploads:
         key = blob_key(upload.name, version)
         writer = await self._storage.create(key)
         try:
-            await self._receive(upload, state, body, writer)
+            with transferring():
+                await self._receive(upload, state, body, writer)
             sha256 = await body.sha256()
             check_digest(upload.digests, sha256)
             await self._ledger.note_blob(key)
-            await writer.finish()
+            with transferring():
+                await writer.finish()
         except BaseException:
             await writer.abort()
             raise

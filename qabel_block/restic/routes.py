@@ -25,6 +25,7 @@ from qabel_block.restic.credentials import token_authorization
 from qabel_block.restic.listing import send_list
 from qabel_block.restic.problems import answer_restic_failure
 from qabel_block.rules.digests import expected_digests
+from qabel_block.util.budget import transferring
 
 CONFIG = "config"
 
@@ -117,7 +118,8 @@ class ResticAPI:
         """List the files of a type."""
         account = await self._authenticate(request)
         files = await self._repositories.files(account, name, kind)
-        await send_list(request, files, self._clock)
+        with transferring():
+            await send_list(request, files, self._clock)
         return b""
 
     @app.route("/restic/<repository:name>/<type:kind>/<id:file>", methods=["GET"])

@@ -23,6 +23,7 @@ from qabel_block.interfaces import (
     IFileBlobReader,
     IStorageBackend,
 )
+from qabel_block.util.budget import longest, time_left
 from qabel_block.util.cancellation import shield
 
 T = TypeVar("T")
@@ -68,18 +69,19 @@ class TimeLimits:
         outcome = shield(self._note_success(work))
         timer: IDelayedCall | None = None
         began = self._clock.seconds()
+        limit, most = time_left(LIMIT), longest(LONGEST)
 
         def look() -> None:
             nonlocal timer
-            progress = max(self._last_success, began) + LIMIT + more
-            left = min(progress, began + LONGEST + more) - self._clock.seconds()
+            progress = max(self._last_success, began) + limit + more
+            left = min(progress, began + most + more) - self._clock.seconds()
             if left > 0:
                 timer = self._clock.callLater(left, look)
             else:
                 outcome.errback(Unavailable("storage", "it does not answer"))
 
         if not outcome.called:
-            timer = self._clock.callLater(LIMIT + more, look)
+            timer = self._clock.callLater(limit + more, look)
         try:
             return await outcome
         finally:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from qabel_block.errors import Unavailable, fresh
+from qabel_block.util.budget import spending, within_budget
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -21,6 +22,9 @@ MAX_WAIT_SECONDS = 3.0
 """Seconds after which a question is not asked any more. With the time that the
 answer may take then, nobody would wait for it."""
 
+
+ENOUGH_SECONDS = MAX_WAIT_SECONDS + 10.0
+"""With the time that the database takes at the most."""
 
 Schedule = Callable[[Callable[[], None]], object]
 """Calls a function at once, or very soon: when others may have asked as well."""
@@ -70,6 +74,7 @@ class BatchQueue(Generic[Q, A]):
         if not self._busy:
             self._busy = True
             self._schedule(self._begin)
+        within_budget(answer, ENOUGH_SECONDS)
         return answer
 
     def _begin(self) -> None:
@@ -77,7 +82,8 @@ class BatchQueue(Generic[Q, A]):
         if not batch:
             self._busy = False
             return
-        asking = Deferred.fromCoroutine(self._answer(batch))
+        with spending(None):  # it serves several requests
+            asking = Deferred.fromCoroutine(self._answer(batch))
         asking.addErrback(self._broken)
 
     def _next(self) -> list[tuple[Q, Deferred[A]]]:

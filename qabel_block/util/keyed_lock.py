@@ -11,6 +11,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 
 from qabel_block.errors import Unavailable
+from qabel_block.util.budget import time_left
 
 LIMIT = 4.0
 """Seconds that anybody waits for a turn."""
@@ -48,7 +49,7 @@ class KeyedLock:
         waiting = self._waiting[thing]
         waiting.append(turn)
         try:
-            await turn.addTimeout(LIMIT, self._clock)
+            await turn.addTimeout(time_left(LIMIT), self._clock)
         except TimedOut:
             raise Unavailable("database", "changes before this one hang") from None
         finally:

@@ -29,6 +29,7 @@ from qabel_block.ledger.postgres.errors import (
 )
 from qabel_block.ledger.postgres.pool import Pool
 from qabel_block.ledger.queries import Statement
+from qabel_block.util.budget import time_left
 from qabel_block.util.cancellation import shield
 
 T = TypeVar("T")
@@ -157,7 +158,7 @@ class PostgresDatabase:
         comes of a broken connection, of a pooler that nobody knew of, or, once, of a
         session that can't write; what must not be repeated raises something else.
         """
-        deadline = Deadline(self._reactor, self._deadline)
+        deadline = Deadline(self._reactor, time_left(self._deadline))
         fresh = renewed = False
         try:
             while True:

@@ -1,0 +1,121 @@
+"""One limit on all that a request waits for (15 seconds).
+
+Each dependency has a limit of its own; one after the other they would add up. So
+a request has a budget, of which every wait takes what is left. It is in the
+context (:mod:`contextvars`), which Twisted keeps for each coroutine: whatever a
+handler calls finds it. What serves several requests at once, such as a batch, has
+none, and neither has work that goes on by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NoReturn, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from qabel_block.errors import Unavailable
+
+T = TypeVar("T")
+
+REQUEST_SECONDS = 15.0
+"""What a request may wait for its dependencies in all."""
+
+
+class Budget:
+    """The time that a request may still wait.
+
+    It goes by from now on, except while a body is transferred.
+
+    :param clock: tells the time.
+    :param seconds: in all.
+    """
+
+    def __init__(self, clock: IReactorTime, seconds: float = REQUEST_SECONDS) -> None:
+        self.clock = clock
+        self._until = clock.seconds() + seconds
+        self._transferring_since: float | None = None
+
+    @property
+    def transferring(self) -> bool:
+        """Whether a body is being transferred."""
+        return self._transferring_since is not None
+
+    def left(self) -> float:
+        """Return the seconds that are left, at least 0."""
+        now = self.clock.seconds()
+        if self._transferring_since is not None:
+            now = self._transferring_since
+        return max(0.0, self._until - now)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let no time go by: a body takes as long as it takes."""
+        if self._transferring_since is not None:
+            yield
+            return
+        self._transferring_since = began = self.clock.seconds()
+        try:
+            yield
+        finally:
+            self._transferring_since = None
+            self._until += self.clock.seconds() - began
+
+
+_current: ContextVar[Budget | None] = ContextVar("budget", default=None)
+
+
+@contextmanager
+def spending(budget: Budget | None) -> Iterator[None]:
+    """Let coroutines that are started in the block have this budget, or none."""
+    token = _current.set(budget)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def transferring() -> Iterator[None]:
+    """Transfer a body in the block: the budget, if there is one, stays as it is."""
+    budget = _current.get()
+    if budget is None:
+        yield
+        return
+    with budget.stopped():
+        yield
+
+
+def time_left(limit: float) -> float:
+    """Return the seconds for a wait: the limit of its own, or what is left if that is
+    less."""
+    budget = _current.get()
+    return limit if budget is None else min(limit, budget.left())
+
+
+def longest(limit: float) -> float:
+    """As :func:`time_left`, but the limit of its own while a body is transferred."""
+    budget = _current.get()
+    if budget is None or budget.transferring:
+        return limit
+    return min(limit, budget.left())
+
+
+def _spent(_outcome: object, _seconds: float) -> NoReturn:
+    raise Unavailable("database", "it is too slow")
+
+
+def within_budget(waiting: Deferred[T], enough: float) -> Deferred[T]:
+    """Give up a wait when the budget is spent.
+
+    :param enough: seconds that the wait takes at the most: no timer is needed where
+        more are left.
+    :return: the same, which then fails with ``Unavailable``.
+    """
+    budget = _current.get()
+    if budget is not None and (left := budget.left()) < enough:
+        waiting.addTimeout(left, budget.clock, _spent)
+    return waiting
