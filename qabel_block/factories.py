@@ -140,8 +140,8 @@ def make_database(
     else:
         path, migrate = temporary_directory() / "ledger.sqlite", True
 
-    database = SqliteDatabase(reactor, str(path), deadline, BALLAST_BYTES)
-    return database, lambda: prepare_sqlite(path, migrate)
+    in_file = SqliteDatabase(reactor, str(path), deadline, BALLAST_BYTES)
+    return in_file, lambda: prepare_sqlite(path, migrate)
 
 
 def check_ledger(chosen: PostgresLedger | SqliteLedger | TemporaryLedger) -> None:
