@@ -33,6 +33,17 @@ class NameTaken(BlockError):
     """Another user has this name."""
 
 
+class TooManyFailedLogins(BlockError):
+    """Too many tokens of one address have failed (PROTOCOL section 10).
+
+    :ivar seconds: after which it is worth to try again.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class NotOwner(BlockError):
     """The prefix does not exist or belongs to somebody else."""
 

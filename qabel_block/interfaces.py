@@ -227,6 +227,15 @@ class IAuthenticator(Interface):
         :raises Unavailable: if nobody can tell at the moment.
         """
 
+    async def recall(authorization: str) -> Account | None:
+        """Return the account of an ``Authorization`` header if that takes no look-up.
+
+        It is asked for instead of ``authenticate`` where too many tokens have failed.
+
+        :return: ``None`` also if there may be such an account.
+        :raises Unavailable: if nobody can tell at the moment.
+        """
+
     async def account(user_id: int, request_id: str) -> Account:
         """Return the account of a user whose token is not at hand.
 

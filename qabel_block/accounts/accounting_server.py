@@ -95,6 +95,10 @@ class AccountingAuthenticator:
         """See :meth:`IAuthenticator.authenticate`."""
         return await self._ask({"auth": authorization}, request_id, self._timeout)
 
+    async def recall(self, authorization: str) -> Account | None:
+        """See :meth:`IAuthenticator.recall`. Nothing is remembered here."""
+        return None
+
     async def account(self, user_id: int, request_id: str) -> Account:
         """See :meth:`IAuthenticator.account`."""
         return await self._ask({"user_id": user_id}, request_id, self._timeout)

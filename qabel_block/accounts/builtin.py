@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from qabel_block.accounts.tokens import digest_of
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.interfaces import IAuthenticator
-from qabel_block.ledger.accounts import AccountTable, Found
+from qabel_block.ledger.accounts import AccountTable, Found, beginning
 from qabel_block.model import Account
+from qabel_block.util.batching import BatchQueue
 from qabel_block.util.cancellation import shield
 from qabel_block.util.event import Waiters
 
@@ -26,6 +28,10 @@ REFRESH_SECONDS = 1.5
 
 REMEMBERED = 40_000
 """Tokens, and users, that one process remembers; unknown ones apart."""
+
+LISTED = 100_000
+"""Tokens whose digests one process keeps while strange ones are tried. If there are
+more, each that is tried is looked up."""
 
 K = TypeVar("K")
 
@@ -53,6 +59,24 @@ class RecentlyFound(Generic[K]):
         entries[key] = found
         if len(entries) > self._limit:
             entries.popitem(last=False)
+
+
+@frozen
+class Digests:
+    """What the digests of all tokens begin with.
+
+    :ivar version: the count of changes at which they were read.
+    :ivar asked: when.
+    :ivar beginnings: ``None`` if there are too many to be kept.
+    """
+
+    version: int
+    asked: float
+    beginnings: frozenset[bytes] | None
+
+    def may_have(self, digest: str) -> bool:
+        """Say whether there may be a token with this digest."""
+        return self.beginnings is None or beginning(digest) in self.beginnings
 
 
 @implementer(IAuthenticator)
@@ -83,6 +107,8 @@ class BuiltinAuthenticator:
         self._version = -1
         self._checked = elapsed() - FRESH_SECONDS
         self._refreshing: Waiters[None] | None = None
+        self._all_digests = BatchQueue(self._ask_digests)
+        self._digests: Digests | None = None
 
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         """See :meth:`IAuthenticator.authenticate`."""
@@ -93,6 +119,20 @@ class BuiltinAuthenticator:
         if found.expires is not None and found.expires <= self._now():
             raise UnknownUser
         return _account(found)
+
+    async def recall(self, authorization: str) -> Account | None:
+        """See :meth:`IAuthenticator.recall`.
+
+        Once the digests of all tokens are in memory it is known which ones are worth
+        a look-up, however many others are tried.
+        """
+        digest = digest_of(authorization)
+        if digest is None or not await self._is_digest(digest):
+            return None
+        try:
+            return await self.authenticate(authorization, "")
+        except UnknownUser:
+            return None
 
     async def account(self, user_id: int, request_id: str) -> Account:
         """See :meth:`IAuthenticator.account`."""
@@ -156,6 +196,20 @@ class BuiltinAuthenticator:
             self._refreshing = None
             self._heed(version, asked)
             waiters.wake(None)
+
+    async def _is_digest(self, digest: str) -> bool:
+        """Say whether a token may have this digest."""
+        await self._stay_fresh()
+        if self._digests is None or self._digests.version != self._version:
+            self._digests = await self._all_digests.ask(None)
+            self._heed(self._digests.version, self._digests.asked)
+        return self._digests.may_have(digest)
+
+    async def _ask_digests(self, questions: Sequence[None]) -> list[Digests]:
+        asked = self._elapsed()
+        version, digests = await self._table.token_digests(LISTED)
+        few = digests if len(digests) < LISTED else None
+        return [Digests(version, asked, few)] * len(questions)
 
     def _heed(self, version: int, asked: float) -> None:
         """Take note of the count of changes.

@@ -74,6 +74,17 @@ class CachingAuthenticator:
             lambda: self._inner.authenticate(authorization, request_id),
         )
 
+    async def recall(self, authorization: str) -> Account | None:
+        """See :meth:`IAuthenticator.recall`: from this process or the shared cache."""
+        if not _TOKEN.fullmatch(authorization):
+            return None
+        key = self._entries.token_key(authorization)
+        recent = self._recent.get(key)
+        if recent is not None or key in self._unknown:
+            return recent
+        cached = await self._recall(key)
+        return None if cached is None else cached[0]
+
     async def account(self, user_id: int, request_id: str) -> Account:
         """See :meth:`IAuthenticator.account`."""
         return await self._look_up(

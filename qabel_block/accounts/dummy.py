@@ -30,6 +30,13 @@ class DummyAuthenticator:
             raise UnknownUser
         return await self.account(0, request_id)
 
+    async def recall(self, authorization: str) -> Account | None:
+        """See :meth:`IAuthenticator.recall`."""
+        try:
+            return await self.authenticate(authorization, "")
+        except UnknownUser:
+            return None
+
     async def account(self, user_id: int, request_id: str) -> Account:
         """See :meth:`IAuthenticator.account`."""
         return Account(user_id, True, STORAGE_QUOTA, TRAFFIC_QUOTA, any_prefix=True)

@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from qabel_block.http.transport.limits import origin
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.util.budget import Budget, spending
 from qabel_block.util.cancellation import shield
@@ -17,6 +18,15 @@ P = ParamSpec("P")
 Handler = Callable[
     Concatenate[A, StreamingRequest, P], Coroutine[Deferred[Any], Any, Any]
 ]
+
+
+def login_origin(request: StreamingRequest) -> str | None:
+    """Return whose tokens that fail count together; ``None`` for whoever is on this
+    machine, and for proxies that don't say for whom they speak."""
+    where = origin(request.client)
+    if where is None or request.site.proxies.trusts(request.client):
+        return None
+    return where
 
 
 def uncancellable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import ceil
 from uuid import uuid4
 
 from twisted.logger import Logger
@@ -40,6 +41,7 @@ STATUS_LINES: StatusLines = {
     errors.BodyTooLarge: (413, "Content Too Large"),
     errors.UnsupportedEncoding: (415, "Unsupported Media Type"),
     errors.RangeNotSatisfiable: (416, "Range Not Satisfiable"),
+    errors.TooManyFailedLogins: (429, "Too Many Requests"),
     errors.UpgradeRequired: (426, "Upgrade Required"),
     errors.BlobLost: (500, "Internal Server Error"),
     errors.Unavailable: (503, "Service Unavailable"),
@@ -181,6 +183,8 @@ def _set_headers(request: StreamingRequest, error: object, status: int) -> None:
         # RFC 9110 section 15.5.22
         request.setHeader(b"Upgrade", b"websocket")
         request.setHeader(b"Sec-WebSocket-Version", b"13")
+    if isinstance(error, errors.TooManyFailedLogins):
+        request.setHeader(b"Retry-After", b"%d" % max(ceil(error.seconds), 1))
     if status == 503:
         request.setHeader(b"Retry-After", b"%d" % RETRY_SECONDS)
 

@@ -11,6 +11,7 @@ from typing import Any
 from twisted.python.failure import Failure
 from werkzeug.routing import BaseConverter
 
+from qabel_block.accounts.failed_logins import LoginGuard
 from qabel_block.errors import (
     BadRequest,
     MethodRefused,
@@ -18,7 +19,7 @@ from qabel_block.errors import (
     UnsupportedEncoding,
 )
 from qabel_block.http.downloads import DownloadAnswers
-from qabel_block.http.handlers import uncancellable
+from qabel_block.http.handlers import login_origin, uncancellable
 from qabel_block.http.headers import conditions, field, json_answer, json_body
 from qabel_block.http.openapi import DOCUMENT
 from qabel_block.http.problems import answer_failure, answer_preflight
@@ -26,7 +27,6 @@ from qabel_block.http.route_map import make_routes
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.websocket.handshake import check_handshake, offered_authorization
 from qabel_block.http.websocket.sockets import WebSockets
-from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account, ObjectName
 from qabel_block.names import PATH_LIMIT, PATH_PATTERN, PREFIX_PATTERN
 from qabel_block.operations.objects import Operations
@@ -60,7 +60,7 @@ class BlockAPI:
     def __init__(
         self,
         readiness: Readiness,
-        authenticator: IAuthenticator,
+        logins: LoginGuard,
         operations: Operations,
         uploads: Uploads,
         downloads: DownloadAnswers,
@@ -68,7 +68,7 @@ class BlockAPI:
     ) -> None:
         self._sockets = sockets
         self._readiness = readiness
-        self._authenticator = authenticator
+        self._logins = logins
         self._operations = operations
         self._uploads = uploads
         self._downloads = downloads
@@ -200,8 +200,8 @@ class BlockAPI:
     ) -> Account:
         if not authorization:
             raise NoAuthorization
-        account = await self._authenticator.authenticate(
-            authorization, request.request_id
+        account = await self._logins.authenticate(
+            authorization, request.request_id, login_origin(request)
         )
         request.user_id = account.user_id
         return account

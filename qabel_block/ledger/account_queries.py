@@ -205,6 +205,16 @@ nothing is found; neither revoked tokens nor those of users that are erased."""
 find_users = statement(_find_users)
 """``asked``: records of (n, user_id). Rows: as above, without the last two."""
 
+token_digests = statement(
+    lambda _: _with_version(
+        select(tokens.c.sha256)
+        .where(tokens.c.revoked.is_(None))
+        .limit(bindparam("limit"))
+        .offset(_ZERO)
+    )
+)
+"""``limit``. Rows: (count of changes, digest or ``NULL``)."""
+
 any_user = statement(
     select(accounts.c.user_id)
     .where(accounts.c.name.is_not(None))

@@ -38,6 +38,11 @@ class Found:
     expires: int | None = None
 
 
+def beginning(sha256: str) -> bytes:
+    """Return the first 64 bits of a hexadecimal digest."""
+    return bytes.fromhex(sha256[:16])
+
+
 class AccountTable:
     """Users and their tokens.
 
@@ -71,6 +76,16 @@ class AccountTable:
     async def find_user(self, user_id: int) -> Found:
         """Return the account of a user."""
         return await self._by_id.ask(user_id)
+
+    async def token_digests(self, limit: int) -> tuple[int, frozenset[bytes]]:
+        """Return what the digests of tokens begin with, and how often accounts had
+        changed.
+
+        :param limit: the largest number of tokens to look at.
+        """
+        rows = await self._database.fetch(queries.token_digests, limit=limit)
+        digests = frozenset(beginning(sha256) for _, sha256 in rows if sha256)
+        return int(rows[0][0]), digests
 
     async def is_empty(self) -> bool:
         """Say whether there is no user at all."""

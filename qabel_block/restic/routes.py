@@ -12,13 +12,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from werkzeug.routing import BaseConverter
 
+from qabel_block.accounts.failed_logins import LoginGuard
 from qabel_block.errors import BadRequest
 from qabel_block.http.downloads import DownloadAnswers
-from qabel_block.http.handlers import uncancellable
+from qabel_block.http.handlers import login_origin, uncancellable
 from qabel_block.http.headers import field
 from qabel_block.http.route_map import make_routes
 from qabel_block.http.transport.request import StreamingRequest
-from qabel_block.interfaces import IAuthenticator
 from qabel_block.model import Account
 from qabel_block.operations.repositories import Repositories
 from qabel_block.restic.credentials import token_authorization
@@ -66,12 +66,12 @@ class ResticAPI:
 
     def __init__(
         self,
-        authenticator: IAuthenticator,
+        logins: LoginGuard,
         repositories: Repositories,
         downloads: DownloadAnswers,
         clock: IReactorTime,
     ) -> None:
-        self._authenticator = authenticator
+        self._logins = logins
         self._repositories = repositories
         self._downloads = downloads
         self._clock = clock
@@ -175,8 +175,8 @@ class ResticAPI:
         :raises UserDisabled: if it is not.
         """
         authorization = token_authorization(field(request, "Authorization"))
-        account = await self._authenticator.authenticate(
-            authorization, request.request_id
+        account = await self._logins.authenticate(
+            authorization, request.request_id, login_origin(request)
         )
         request.user_id = account.user_id
         account.require_active()

@@ -20,6 +20,7 @@ from qabel_block.accounts.accounting_server import AccountingAuthenticator
 from qabel_block.accounts.builtin import BuiltinAuthenticator
 from qabel_block.accounts.cache import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
+from qabel_block.accounts.failed_logins import FailedLogins, LoginGuard
 from qabel_block.accounts.first_user import make_first_user
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
@@ -197,9 +198,10 @@ def compose(
         reactor,
     )
     sockets = WebSockets(hub, reactor, instrumentation.sockets())
+    logins = LoginGuard(authenticator, FailedLogins(time.monotonic))
     api = BlockAPI(
         readiness,
-        authenticator,
+        logins,
         operations,
         uploads,
         DownloadAnswers(downloads, reactor, _accel_redirect(config)),
@@ -210,7 +212,7 @@ def compose(
     )
     # Not left to nginx, which would be told where a repository is.
     restic = ResticAPI(
-        authenticator, repositories, DownloadAnswers(downloads, reactor), reactor
+        logins, repositories, DownloadAnswers(downloads, reactor), reactor
     )
     counted = inherited.gate.count if inherited and inherited.gate else _uncounted
     sampler = None

@@ -39,8 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors", "log", "ledger", "model", "names", "util"},
     # The domain's operations, and who asks for them.
     "operations": BASE | {"rules", "ledger"},
-    "http": EDGE,
-    "restic": EDGE | {"http"},
+    "http": EDGE | {"accounts"},
+    "restic": EDGE | {"accounts", "http"},
     # What is put around parts, and what puts parts together.
     "metrics": EDGE | {"accounts", "http", "listening"},
     "factories": BASE | {"config", "ledger", "storage"},

@@ -53,7 +53,7 @@ class TrustedProxies:
         known = _normalised(host)
         if known is None:
             return Peer(UNKNOWN, False)
-        return Peer(known, self._trusts(known))
+        return Peer(known, self.trusts(known))
 
     def client(self, peer: Peer, forwarded: Sequence[bytes] | None) -> str:
         """Return the address of the client that a peer speaks for.
@@ -73,11 +73,12 @@ class TrustedProxies:
             if named is None:
                 break
             client = named
-            if not self._trusts(named):
+            if not self.trusts(named):
                 break
         return client
 
-    def _trusts(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Say whether a normalised address is a proxy's that is believed."""
         parsed = ip_address(address)
         return any(parsed in network for network in self._networks)
 

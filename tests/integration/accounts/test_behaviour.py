@@ -154,6 +154,18 @@ async def test_unknown(subject: Subject, header: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_recall(subject: Subject) -> None:
+    """A token that was just known is recalled, where anything is remembered at all; an
+    unknown one never."""
+    header = f"Token {subject.token}"
+    await subject.authenticator.authenticate(header, "r")
+    recalled = await subject.authenticator.recall(header)
+    assert recalled in (subject.account, None)
+    for unknown in ("Token unknown", "Token qb_unknown0123456789abcdef", ""):
+        assert await subject.authenticator.recall(unknown) is None
+
+
+@pytest_twisted.ensureDeferred
 async def test_by_user_id(subject: Subject) -> None:
     """An account is found by its user's ID as well."""
     user_id = subject.account.user_id

@@ -43,6 +43,9 @@ class Asked:
             return await self.answer
         return Account(7, True, self.quota, 2)
 
+    async def recall(self, authorization: str) -> Account | None:
+        return None
+
     async def account(self, user_id: int, request_id: str) -> Account:
         self.asked.append(user_id)
         return Account(user_id, True, self.quota, 2)

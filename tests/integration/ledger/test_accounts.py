@@ -162,6 +162,21 @@ async def test_asks_seldom(
 
 
 @pytest_twisted.ensureDeferred
+async def test_recall(
+    table: AccountTable, node: BuiltinAuthenticator, elapsed: _Clock
+) -> None:
+    """A token is recalled that was never looked up, but none that is revoked."""
+    _, first = await _add(table)
+    _, second = await _add(table, "bob")
+    assert await node.recall(f"Token {new_token()}") is None
+    assert await node.recall(first) is not None
+    await table.revoke_token("alice", 1)
+    elapsed.seconds += FRESH_SECONDS
+    assert await node.recall(first) is None
+    assert await node.recall(second) is not None
+
+
+@pytest_twisted.ensureDeferred
 async def test_first_user(table: AccountTable) -> None:
     """The first user is made only if there is none."""
     token = NewToken(token_digest(new_token()))

@@ -29,6 +29,9 @@ class Accounts:
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         return await self._answer(authorization)
 
+    async def recall(self, authorization: str) -> Account | None:
+        return None
+
     async def account(self, user_id: int, request_id: str) -> Account:
         return await self._answer(user_id)
 

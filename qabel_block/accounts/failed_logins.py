@@ -1,0 +1,130 @@
+"""Limits how many tokens may fail from one address (PROTOCOL section 10)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from attrs import define, field
+
+from qabel_block.errors import TooManyFailedLogins, UnknownUser
+from qabel_block.interfaces import IAuthenticator
+from qabel_block.model import Account
+from qabel_block.util.event import Waiters
+
+LIMIT = 30
+"""Tokens of one origin that may fail in a period."""
+
+PERIOD_SECONDS = 60.0
+
+ORIGINS = 10_000
+"""Origins of which failures are counted at a time; beyond that those are forgotten
+that have failed longest ago."""
+
+
+@define
+class _Failures:
+    """:ivar until: when the period ends.
+    :ivar asking: tokens that are being looked up now.
+    :ivar ended: those that wait for one of these to end.
+    """
+
+    until: float
+    count: int = 0
+    asking: int = 0
+    ended: Waiters[None] = field(factory=Waiters)
+
+
+class FailedLogins:
+    """Counts the tokens that fail, by the origin of their requests.
+
+    A period begins with the first failure. Look-ups that are under way count as if
+    they might fail, so that many at once are not more than many in turn.
+
+    :param elapsed: seconds, of a clock that never goes back.
+    """
+
+    def __init__(self, elapsed: Callable[[], float]) -> None:
+        self._elapsed = elapsed
+        self._origins: OrderedDict[str, _Failures] = OrderedDict()
+
+    def has_failed(self, origin: str) -> bool:
+        """Say whether a token of this origin has failed lately."""
+        failures = self._current(origin)
+        return failures is not None and failures.count > 0
+
+    @asynccontextmanager
+    async def attempt(self, origin: str) -> AsyncIterator[None]:
+        """Be in this block while a token is looked up, which fails by
+        :class:`UnknownUser`.
+
+        :raises TooManyFailedLogins: if no more are looked up now.
+        """
+        failures = await self._turn(origin)
+        failures.asking += 1
+        try:
+            yield
+        except UnknownUser:
+            if not failures.count:
+                failures.until = self._elapsed() + PERIOD_SECONDS
+            failures.count += 1
+            self._origins.move_to_end(origin)
+            raise
+        finally:
+            failures.asking -= 1
+            failures.ended.wake(None)
+            if not failures.count and not failures.asking:
+                self._origins.pop(origin, None)
+
+    async def _turn(self, origin: str) -> _Failures:
+        """Return when one more may be looked up."""
+        while True:
+            failures = self._current(origin) or self._begin(origin)
+            if failures.count >= LIMIT:
+                raise TooManyFailedLogins(failures.until - self._elapsed())
+            if failures.count + failures.asking < LIMIT:
+                return failures
+            await failures.ended.wait()
+
+    def _current(self, origin: str) -> _Failures | None:
+        failures = self._origins.get(origin)
+        if failures is not None and failures.until <= self._elapsed():
+            failures.count = 0
+        return failures
+
+    def _begin(self, origin: str) -> _Failures:
+        failures = self._origins[origin] = _Failures(self._elapsed())
+        if len(self._origins) > ORIGINS:
+            self._origins.popitem(last=False)
+        return failures
+
+
+class LoginGuard:
+    """Asks an authenticator, unless too many tokens of an origin have failed.
+
+    Then only those tokens are served that are known without looking them up.
+    """
+
+    def __init__(self, inner: IAuthenticator, failed: FailedLogins) -> None:
+        self._inner = inner
+        self._failed = failed
+
+    async def authenticate(
+        self, authorization: str, request_id: str, origin: str | None
+    ) -> Account:
+        """Return the account to which an ``Authorization`` header belongs.
+
+        :param origin: whose failures count together; ``None`` if they don't count.
+        :raises UnknownUser: if there is no such token, or the header is malformed.
+        :raises TooManyFailedLogins: if too many have failed.
+        :raises Unavailable: if nobody can tell at the moment.
+        """
+        if origin is None:
+            return await self._inner.authenticate(authorization, request_id)
+        if self._failed.has_failed(origin):
+            known = await self._inner.recall(authorization)
+            if known is not None:
+                return known
+        async with self._failed.attempt(origin):
+            return await self._inner.authenticate(authorization, request_id)
