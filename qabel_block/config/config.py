@@ -123,6 +123,7 @@ class Config:
     :ivar transfers: storage operations that run in threads at a time.
     :ivar usage_log: whether to print usage events.
     :ivar metrics: where to serve metrics, if anywhere.
+    :ivar metrics_per_user: whether single users are among them.
     :ivar processes: how many of them serve; with one, that is this one.
     :ivar max_connections: that one process serves at a time; 0 is any number.
     :ivar max_connections_per_address: of them from one address; 0 is any number.
@@ -144,6 +145,7 @@ class Config:
     transfers: int = 10
     usage_log: bool = False
     metrics: MetricsAddress | None = None
+    metrics_per_user: bool = False
     processes: int = 1
     max_connections: int = 10_000
     max_connections_per_address: int = 1_000

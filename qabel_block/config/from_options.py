@@ -42,6 +42,7 @@ def configure(options: Options) -> Config:
         transfers=options["transfers"],
         usage_log=options["dummy-log"],
         metrics=_metrics(options),
+        metrics_per_user=options["metrics-per-user"],
         processes=options["processes"],
         max_connections=options["max-connections"],
         max_connections_per_address=options["max-connections-per-address"],

@@ -199,6 +199,13 @@ LOG = (
         "Port of --address on which to serve metrics to Prometheus; without it none"
         " are collected.",
     ),
+    Option(
+        "metrics-per-user",
+        values.flag,
+        None,
+        "Among the metrics, tell what each user stores, may store, and when the user"
+        " last uploaded anything.",
+    ),
     Option("debug", values.flag, None, "Log debug messages, and more tracebacks."),
     Option(
         "logging",

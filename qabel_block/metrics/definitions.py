@@ -260,6 +260,20 @@ class Metrics:
             "block_build_info", "The version of the server.", "version", mode="livemax"
         ).labels(__version__).set(1)
 
+    def users(self) -> tuple[Gauge, Gauge, Gauge]:
+        """Return gauges of what single users store, of their quotas, and of when they
+        last uploaded anything. They are there only if they are asked for."""
+        names = (
+            ("size_bytes", "Bytes that the user stores."),
+            ("quota_bytes", "Bytes that the user may store."),
+            ("last_upload_timestamp_seconds", "When the user last uploaded anything."),
+        )
+        size, quota, latest = (
+            self._seen(f"qabel_block_user_{name}", text, "user", mode="livemostrecent")
+            for name, text in names
+        )
+        return size, quota, latest
+
     def _counter(self, name: str, text: str) -> BufferedCounter:
         return self.buffered.add(
             BufferedCounter(Counter(name, text, registry=self._registry))

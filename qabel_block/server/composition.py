@@ -41,6 +41,7 @@ from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.repositories import RepositoryTable
+from qabel_block.ledger.user_usage import UserUsageTable
 from qabel_block.listening.listeners import Inherited, Listeners
 from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.log.sinks import DescriptorSink
@@ -50,6 +51,7 @@ from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.instrument import Instrumentation
 from qabel_block.metrics.measured import MeasuredInstrumentation
 from qabel_block.metrics.sampler import Sampler
+from qabel_block.metrics.users import UserSampler
 from qabel_block.names import Versions
 from qabel_block.operations.collector import Collector
 from qabel_block.operations.download import Downloads
@@ -105,6 +107,7 @@ class ServerParts:
     site: BlockSite
     listeners: Listeners
     sampler: Sampler | None
+    user_sampler: UserSampler | None
     buffered: BufferedMetrics | None
 
 
@@ -215,9 +218,12 @@ def compose(
         logins, repositories, DownloadAnswers(downloads, reactor), reactor
     )
     counted = inherited.gate.count if inherited and inherited.gate else _uncounted
-    sampler = None
+    sampler = user_sampler = None
     if metrics is not None:
         sampler = Sampler(metrics, readiness, ledger, notifier, reactor)
+        if config.metrics_per_user:
+            usage = UserUsageTable(database)
+            user_sampler = UserSampler(metrics, usage, authenticator, reactor)
     proxies = TrustedProxies(config.trusted_proxies)
     site = BlockSite(
         FrontEnds(api.app.resource(), {b"restic": restic.app.resource()}),
@@ -253,6 +259,7 @@ def compose(
         site,
         Listeners(reactor, config.endpoints, site, inherited),
         sampler,
+        user_sampler,
         None if metrics is None else metrics.buffered,
     )
 

@@ -141,6 +141,8 @@ class BlockService(Service):
             # Whoever samples metrics checks all dependencies.
             begin = parts.sampler.start if parts.sampler else parts.readiness.watch
             begin()
+            if parts.user_sampler:
+                parts.user_sampler.start()
 
     async def _make_first_user(self) -> None:
         while self.running:
@@ -160,6 +162,8 @@ class BlockService(Service):
         parts = self._parts
         if parts.sampler is not None:
             parts.sampler.stop()
+        if parts.user_sampler is not None:
+            parts.user_sampler.stop()
         parts.readiness.stop()
         await parts.listeners.stop()
         log.info("stopping; requests under way have {seconds} s", seconds=self._drain)

@@ -208,6 +208,7 @@ def test_every_option_is_tested() -> None:
         "--first-token",
         "--first-user",
         "--logging-config",
+        "--metrics-per-user",
         "--processes",
     }
 
