@@ -79,7 +79,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 async def _add(context: CommandContext) -> int:
     arguments = context.arguments
     token = new_token()
-    expires = arguments.expires and arguments.expires(context.reactor.seconds())
+    expires = arguments.expires and arguments.expires(context.now())
     new = NewToken(token_digest(token), arguments.permission, arguments.label, expires)
     async with opened_accounts(context) as accounts:
         number = await accounts.add_token(arguments.name, new)
@@ -109,7 +109,7 @@ _COLUMNS = (
 
 
 async def _list(context: CommandContext) -> int:
-    now = context.reactor.seconds()
+    now = context.now()
     async with opened_accounts(context) as accounts:
         user = await accounts.user(context.arguments.name, month_of(now))
         tokens = await accounts.tokens(user.user_id)

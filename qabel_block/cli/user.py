@@ -110,7 +110,7 @@ def _list_arguments(parser: ArgumentParser) -> None:
 
 
 async def _list(context: CommandContext) -> int:
-    month = month_of(context.reactor.seconds())
+    month = month_of(context.now())
     async with opened_accounts(context) as accounts:
         rows = [_row(user) async for page in accounts.users(month) for user in page]
     context.report.table("user", "Users", _COLUMNS, rows)
@@ -118,7 +118,7 @@ async def _list(context: CommandContext) -> int:
 
 
 async def _show(context: CommandContext) -> int:
-    month = month_of(context.reactor.seconds())
+    month = month_of(context.now())
     async with opened_accounts(context) as accounts:
         user = await accounts.user(context.arguments.name, month)
     cells = list(zip(_COLUMNS, _row(user), strict=True))

@@ -30,7 +30,7 @@ async def _delete(context: CommandContext) -> int:
     name = context.arguments.name
     async with opened(context) as parts:
         accounts = AccountTable(parts.database, context.reactor.seconds)
-        user = await accounts.user(name, month_of(context.reactor.seconds()))
+        user = await accounts.user(name, month_of(context.now()))
         if not context.arguments.yes:
             _confirm(user)
         await accounts.begin_erasure(name)
