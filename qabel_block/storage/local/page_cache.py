@@ -43,8 +43,9 @@ _syscall.restype = ctypes.c_long
 _PROT_READ, _MAP_SHARED = 1, 1
 _MAP_FAILED = ctypes.c_void_p(-1).value
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_IN_MEMORY = 1
-"""The bit that ``mincore`` sets for a page."""
+_IN_MEMORY = bytes(range(1, 256, 2))
+"""What ``mincore`` may say of a page that is in memory: only the last bit means
+anything."""
 
 _mmap, _munmap, _mincore = _libc.mmap, _libc.munmap, _libc.mincore
 _mmap.restype = ctypes.c_void_p
@@ -130,4 +131,4 @@ class PageCache:
                 return False
         finally:
             _munmap(address, size)
-        return all(state & _IN_MEMORY for state in states.raw[:pages])
+        return not states.raw.translate(None, _IN_MEMORY)

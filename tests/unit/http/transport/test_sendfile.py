@@ -28,6 +28,7 @@ from qabel_block.http.downloads import HTTPRecipient
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.transport.sendfile import file_sender
 from qabel_block.http.transport.site import BlockSite
+from qabel_block.log.access import AccessRecord
 from qabel_block.operations.download import transfer
 from qabel_block.storage.local.page_cache import PageCache
 from qabel_block.storage.local.storage import PIECE, LocalStorage
@@ -81,9 +82,10 @@ class Served:
     sending: Event = field(factory=Event)
     site: BlockSite = field(init=False)
     ports: list[Any] = field(factory=list)
+    log: list[AccessRecord] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.site = BlockSite(_Blob(self), reactor)
+        self.site = BlockSite(_Blob(self), reactor, self.log.append)
 
     def listen(
         self, wrap: Callable[[BlockSite], IProtocolFactory] = lambda site: site
@@ -182,8 +184,8 @@ def _fetch(port: int, *parts: tuple[int, int], before: bytes = b"") -> list[byte
 
 @pytest_twisted.ensureDeferred
 async def test_kernel_sends_all_but_the_first_piece(served: Served) -> None:
-    """The bytes are those of the blob, each counted, and nearly all are sent by the
-    kernel; the connection is kept."""
+    """The bytes are those of the blob, each counted and logged, and nearly all are sent
+    by the kernel; the connection is kept."""
     parts = (
         (0, SIZE),
         (0, SIZE),
@@ -198,6 +200,7 @@ async def test_kernel_sends_all_but_the_first_piece(served: Served) -> None:
     large = [length for _, length in parts if length > PIECE]
     assert served.kernel.sent == sum(large) - PIECE * len(large)
     assert served.failures == [None] * len(parts)
+    assert [one.sent for one in served.log] == [length for _, length in parts]
 
 
 @pytest.mark.parametrize("forgets", [1, 2, 3])
