@@ -154,7 +154,7 @@ def _nothing() -> None:
 
 
 class _Connection(Connection):  # type: ignore[misc]
-    """Mends what txpostgres does when a connection ends."""
+    """Mends what txpostgres does when a connection ends, or changes its socket."""
 
     def __init__(self, reactor: Any, on_lost: Callable[[], None]) -> None:
         super().__init__(reactor)
@@ -163,6 +163,13 @@ class _Connection(Connection):  # type: ignore[misc]
     @property
     def gone(self) -> bool:
         return self._connection is None or bool(self._connection.closed)
+
+    def continuePolling(self, swallowErrors: bool = False) -> None:  # noqa: N803
+        # While it connects, libpq may close its socket and go on with another, for
+        # the next host or address. One that is still watched then would leave the
+        # next socket of its number, whosever that is, unwatched.
+        self._unwatch(self)
+        super().continuePolling(swallowErrors)
 
     def doRead(self) -> None:
         # With no query under way there is nobody to raise the error to, and the
@@ -188,9 +195,12 @@ class _Connection(Connection):  # type: ignore[misc]
         # A cursor that is still registered with the reactor when its socket is
         # closed would leave the next socket of the same number unwatched.
         for cursor in self._cursors:
-            self.reactor.removeReader(cursor)
-            self.reactor.removeWriter(cursor)
+            self._unwatch(cursor)
         if self._connection is not None:
             super().close()
             # Also when the server closed first: the socket is still ours.
             self._connection.close()
+
+    def _unwatch(self, selectable: Any) -> None:
+        self.reactor.removeReader(selectable)
+        self.reactor.removeWriter(selectable)

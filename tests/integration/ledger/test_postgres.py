@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 import pytest
 import pytest_twisted
-from psycopg2.extensions import make_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 
@@ -24,6 +24,7 @@ from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import ObjectName
 from tests.integration.ledger.support import at_once, change, logged, tracebacks
 from tests.support.database import query
+from tests.support.ports import free_port
 
 reactor: Any = global_reactor
 
@@ -337,3 +338,24 @@ async def test_close(opened: Opened, dsn: str) -> None:
         await database.fetch(sql("SELECT 1"))
     while backends(dsn):
         await seconds(0.01)
+
+
+@pytest_twisted.ensureDeferred
+async def test_hosts_that_fail(dsn: str, opened: Opened) -> None:
+    """libpq goes from host to host with a new socket each time. The reactor must not
+    watch those that are closed: it would take the next socket of that number for
+    them, whosever it is."""
+    folder = parse_dsn(dsn)["host"]
+    # Nobody is a standby, so each host is tried twice.
+    many = make_dsn(
+        dsn,
+        host=f"127.0.0.1,{folder},127.0.0.1,{folder}",
+        port=f"{free_port()},5432,{free_port()},5432",
+        target_session_attrs="prefer-standby",
+    )
+    for _ in range(5):
+        database = opened(many)
+        assert await database.fetch(sql("SELECT 1")) == [(1,)]
+        await database.close()
+    watched = {*reactor.getReaders(), *reactor.getWriters()}
+    assert [one for one in watched if "postgres" in type(one).__module__] == []
