@@ -18,6 +18,9 @@ from qabel_block.util.event import Waiters
 LIMIT = 12.0
 """Seconds for which a request waits until ledger and storage are compared."""
 
+CHECK_SECONDS = 2.0
+"""Seconds for which a check waits for that once they have been compared before."""
+
 
 @implementer(IStorageBackend)
 class IdentifiedStorage:
@@ -72,8 +75,14 @@ class IdentifiedStorage:
 
     async def check(self) -> None:
         """See :meth:`IStorageBackend.check`. Compares the two again."""
+        comparing = shield(self._compare_once())
+        if self._bound:
+            # A ledger that does not answer is not the storage's trouble.
+            comparing.addTimeout(CHECK_SECONDS, self._clock)
         try:
-            await self._compare_once()
+            await comparing
+        except TimedOut:
+            pass
         except WrongStorage:
             self._bound = False
             raise

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from qabel_block.errors import Unavailable, WrongStorage
-from qabel_block.storage.identified import LIMIT, IdentifiedStorage
+from qabel_block.storage.identified import CHECK_SECONDS, LIMIT, IdentifiedStorage
 from tests.integration.storage.blobs import new_key
 from tests.support.clocks import running
 from tests.unit.storage.test_timeouts import Hanging
@@ -112,3 +112,17 @@ async def test_comparison_that_hangs() -> None:
     with pytest.raises(Unavailable) as caught:
         await upload
     assert caught.value.dependency == "storage"
+
+
+@pytest_twisted.ensureDeferred
+async def test_check_beside_a_ledger_that_hangs() -> None:
+    """A storage that was compared before is not called down because the ledger does not
+    answer."""
+    world = World()
+    first = running(world.storage.check())
+    world.comparing[0].callback(None)
+    await first
+    second = running(world.storage.check())
+    world.clock.advance(CHECK_SECONDS)
+    await second
+    assert world.inner.calls == ["check", "check"]
