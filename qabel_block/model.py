@@ -199,28 +199,17 @@ class ReadState:
 
 
 @frozen
-class Repository:
-    """A user's restic repository.
-
-    :ivar prefix: below which its files are. Knowing it is all it takes to read them,
-        so no answer tells it.
-    """
-
-    user_id: int
-    name: str
-    prefix: str = field(repr=False)
-
-
-@frozen
 class RepositoryUsage:
     """What a restic repository holds.
 
+    :ivar user: the user's name, if built-in accounts have one.
     :ivar files: how many.
     :ivar size: their bytes.
     :ivar last_snapshot: when a snapshot was stored last, as ISO 8601 in UTC.
     """
 
     user_id: int
+    user: str | None
     name: str
     files: int
     size: int

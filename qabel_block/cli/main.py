@@ -17,6 +17,7 @@ from qabel_block.cli import (
     collect,
     migrate,
     rebuild,
+    repository,
     token,
     usage,
     user,
@@ -63,10 +64,13 @@ COMMANDS = {
     )
 } | {
     syntax.name: Command(syntax, work)
-    for syntax, work in (*user.COMMANDS, *user_delete.COMMANDS, *token.COMMANDS)
+    for module in (user, user_delete, token, repository)
+    for syntax, work in module.COMMANDS
 }
 
 GROUPS = {
+    "repository": "List or delete restic repositories. Status 1: no such user or"
+    " repository.",
     "user": "Add, list, change or delete users of built-in accounts. Status 1: no such"
     " user, or the name is taken.",
     "token": "Add, list or revoke their tokens. Status 1: no such user or token.",

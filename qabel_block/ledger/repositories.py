@@ -98,8 +98,8 @@ class RepositoryTable:
                 repository_queries.usage_of, after=after, last=last, user_id=user_id
             )
         return [
-            RepositoryUsage(user, name, files, size, _iso_8601(snapshot))
-            for user, name, files, size, snapshot in rows
+            RepositoryUsage(user_id, user, name, files, size, _iso_8601(snapshot))
+            for user_id, user, name, files, size, snapshot in rows
         ]
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
 )
 
-from qabel_block.ledger.schema import objects, prefixes, repositories
+from qabel_block.ledger.schema import accounts, objects, prefixes, repositories
 from qabel_block.ledger.sql import Dialect, Statement, statement
 
 __all__ = ["Statement"]
@@ -102,21 +102,25 @@ def _usage() -> Select[Any]:
     return (
         select(
             repositories.c.user_id,
+            accounts.c.name.label("user"),
             repositories.c.name,
             func.count(objects.c.path),
             cast(func.coalesce(func.sum(objects.c.size), _ZERO), BigInteger),
             func.max(objects.c.created).filter(snapshots),
         )
         .select_from(
-            repositories.outerjoin(objects, objects.c.prefix == repositories.c.prefix)
+            repositories.outerjoin(
+                objects, objects.c.prefix == repositories.c.prefix
+            ).outerjoin(accounts, accounts.c.user_id == repositories.c.user_id)
         )
-        .group_by(repositories.c.user_id, repositories.c.name)
+        .group_by(repositories.c.user_id, accounts.c.name, repositories.c.name)
         .order_by(repositories.c.user_id, repositories.c.name)
     )
 
 
 usage = statement(_usage())
-"""``after, last``: the range of snapshots. Rows: (user, name, files, bytes, time of the
+"""``after, last``: the range of snapshots. Rows: (user, the user's name or ``NULL``,
+name, files, bytes, time of the
 last snapshot), of all repositories."""
 
 usage_of = statement(_usage().where(repositories.c.user_id == bindparam("user_id")))
