@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from qabel_block.cli.arguments import at_least
+from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS, at_least
 from qabel_block.cli.context import CommandContext, CommandParts, opened
 from qabel_block.cli.erase import confirm, erase_prefix
 from qabel_block.cli.reports import Column, in_bytes
@@ -19,6 +19,8 @@ HELP = (
     "List restic repositories, those of a user or all, or delete one:"
     " `list [NAME]`, `delete NAME REPOSITORY`."
 )
+
+OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 
 _COLUMNS = (
     Column("user", "user"),
