@@ -132,7 +132,7 @@ def _describe(
     for kind in type(error).__mro__:
         if kind in status_lines:
             status, reason = status_lines[kind]
-            if status >= 500:
+            if status >= 500 and not isinstance(error, errors.QuotaReached):
                 log.warn(
                     "{status} for {request_id}: {kind} {error}",
                     status=status,
