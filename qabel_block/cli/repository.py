@@ -1,27 +1,27 @@
-"""``qabel-block repository``."""
+"""``qabel-block repository``: restic repositories (PROTOCOL section 11)."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS, at_least
+from qabel_block.cli.arguments import (
+    LEDGER_OPTIONS,
+    STORAGE_OPTIONS,
+    Syntax,
+    at_least,
+)
+from qabel_block.cli.confirmation import add_yes, confirm, prefix_erasure
 from qabel_block.cli.context import CommandContext, CommandParts, opened
-from qabel_block.cli.erase import confirm, erase_prefix
 from qabel_block.cli.reports import Column, in_bytes
-from qabel_block.cli.runner import ALL_WELL, FINDINGS, CommandFailed, say
+from qabel_block.cli.runner import ALL_WELL, FINDINGS, say
 from qabel_block.errors import AccountNotFound
 from qabel_block.ledger.accounts import AccountTable
 from qabel_block.ledger.repositories import RepositoryTable
 from qabel_block.model import RepositoryUsage
 from qabel_block.rules.quota import month_of
 
-HELP = (
-    "List restic repositories, those of a user or all, or delete one:"
-    " `list [NAME]`, `delete NAME REPOSITORY`."
-)
-
 OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
-
+_NAME = "The user: a name of built-in accounts, or a user ID."
 _COLUMNS = (
     Column("user", "user"),
     Column("repository", "repository"),
@@ -31,75 +31,50 @@ _COLUMNS = (
 )
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add what only this command has."""
-    parser.add_argument("action", choices=("list", "delete"), metavar="list|delete")
-    parser.add_argument(
-        "name",
-        nargs="?",
-        metavar="NAME",
-        help="The user: a name of built-in accounts, or a user ID.",
-    )
-    parser.add_argument("repository", nargs="?", metavar="REPOSITORY")
-    parser.add_argument(
-        "--yes", action="store_true", help="Delete without asking for a `yes`."
-    )
+def _list_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help=_NAME)
 
 
-async def repository(context: CommandContext) -> int:
-    """List repositories, or delete one.
-
-    :raises CommandFailed: if it is called wrongly, or not confirmed.
-    """
-    given = context.arguments
-    if given.action == "list" and given.repository is not None:
-        raise CommandFailed("repository list has one argument, NAME")
-    if given.action == "delete" and given.repository is None:
-        raise CommandFailed("repository delete has two arguments, NAME and REPOSITORY")
+async def _list(context: CommandContext) -> int:
     async with opened(context) as parts:
-        try:
-            user_id = None
-            if given.name is not None:
-                user_id = await _user_id(context, parts, given.name)
-            if given.action == "list":
-                return await _list(context, parts, user_id)
-            assert user_id is not None
-            return await _delete(context, parts, user_id)
-        except AccountNotFound as error:
-            say(str(error))
-            return FINDINGS
-
-
-async def _list(
-    context: CommandContext, parts: CommandParts, user_id: int | None
-) -> int:
-    used = await RepositoryTable(parts.database).usage(user_id)
+        name, user_id = context.arguments.name, None
+        if name is not None:
+            user_id = await _user_id(context, parts, name)
+        used = await RepositoryTable(parts.database).usage(user_id)
     rows = [(_name(u), u.name, u.files, u.size, u.last_snapshot) for u in used]
     context.report.table("repository", "Repositories", _COLUMNS, rows)
     return ALL_WELL
 
 
-async def _delete(context: CommandContext, parts: CommandParts, user_id: int) -> int:
-    given, table = context.arguments, RepositoryTable(parts.database)
-    prefix = await table.prefix(user_id, given.repository)
-    if prefix is None:
-        say(f"{given.name} has no repository {given.repository}")
-        return FINDINGS
-    (there,) = [u for u in await table.usage(user_id) if u.name == given.repository]
-    confirm(
-        f"{there.name} of {_name(there)}: {there.files:,} files,"
-        f" {in_bytes(there.size)}, will be deleted for good.",
-        given.yes,
-    )
-    context.progress.begin("delete", "files", there.files)
-    total = await erase_prefix(context, parts, prefix)
-    context.progress.end()
+def _delete_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help=_NAME)
+    parser.add_argument("repository", metavar="REPOSITORY", help="The repository.")
+    add_yes(parser)
+
+
+async def _delete(context: CommandContext) -> int:
+    name, repository = context.arguments.name, context.arguments.repository
+    async with opened(context) as parts:
+        table = RepositoryTable(parts.database)
+        user_id = await _user_id(context, parts, name)
+        prefix = await table.prefix(user_id, repository)
+        if prefix is None:
+            say(f"{name} has no repository {repository}")
+            return FINDINGS
+        (there,) = [u for u in await table.usage(user_id) if u.name == repository]
+        what = f"{repository} of {name}"
+        confirm(context, f"{what} ({there.files:,} files, {in_bytes(there.size)})")
+        context.progress.begin("delete", "files", there.files)
+        erased = await prefix_erasure(parts).erase(prefix, context.advance)
+        context.progress.end()
     context.report.say(
-        "deleted",
-        f"{total.objects:,} files deleted ({in_bytes(total.size)}); backups of the"
-        " storage and the database keep what they have",
-        files=total.objects,
-        bytes=total.size,
+        "repository-deleted",
+        f"{what} is deleted: {erased.objects:,} files, {in_bytes(erased.size)}."
+        " Backups keep what they have.",
+        user=name,
+        repository=repository,
+        files=erased.objects,
+        bytes=erased.size,
     )
     return ALL_WELL
 
@@ -109,9 +84,9 @@ async def _user_id(context: CommandContext, parts: CommandParts, name: str) -> i
 
     :raises AccountNotFound: if there can't be such a user.
     """
-    accounts = AccountTable(parts.database, context.reactor.seconds)
+    now = context.reactor.seconds
     try:
-        user = await accounts.user(name, month_of(context.reactor.seconds()))
+        user = await AccountTable(parts.database, now).user(name, month_of(now()))
     except AccountNotFound:
         try:
             return min(at_least(0)(name), 2**31 - 1)
@@ -122,3 +97,27 @@ async def _user_id(context: CommandContext, parts: CommandParts, name: str) -> i
 
 def _name(used: RepositoryUsage) -> str:
     return str(used.user_id) if used.user is None else used.user
+
+
+COMMANDS = (
+    (
+        Syntax(
+            "repository list",
+            "List repositories, those of a user or all: files, bytes, and when a"
+            " snapshot came last.",
+            _list_arguments,
+            OPTIONS,
+        ),
+        _list,
+    ),
+    (
+        Syntax(
+            "repository delete",
+            "Delete a repository with all its files. It can be interrupted and run"
+            " again. Backups keep what they have.",
+            _delete_arguments,
+            OPTIONS,
+        ),
+        _delete,
+    ),
+)

@@ -85,8 +85,13 @@ def test_delete(home: Path, server: ServerProcess) -> None:
     assert any(blobs.rglob("*"))
     ended = run(home, "delete", "0", "gone", "--yes")
     assert ended.status == 0, ended
-    (deleted,) = ended.of_kind("deleted")
-    assert deleted == {"files": 10, "bytes": 2 * sum(map(len, BODIES))}
+    (deleted,) = ended.of_kind("repository-deleted")
+    assert deleted == {
+        "user": "0",
+        "repository": "gone",
+        "files": 10,
+        "bytes": 2 * sum(map(len, BODIES)),
+    }
     assert not blobs.exists()
     assert query(database, f"SELECT * FROM prefixes WHERE name = '{prefix}'") == []
     assert query(database, "SELECT * FROM garbage") == []
@@ -105,12 +110,12 @@ def test_refusals(home: Path, server: ServerProcess) -> None:
     """What is not there, or not confirmed, is not deleted; one line says so."""
     fill(server, "kept", "data")
     for words, status, line in (
-        (("delete", "0", "kept"), 2, "nothing is deleted without --yes"),
+        (("delete", "0", "kept"), 2, "not confirmed: nothing is deleted"),
         (("delete", "0", "other", "--yes"), 1, "0 has no repository other"),
         (("delete", "bob", "kept", "--yes"), 1, "there is no user bob"),
         (("list", "bob"), 1, "there is no user bob"),
-        (("list", "0", "kept"), 2, "repository list has one argument, NAME"),
-        (("delete", "0"), 2, "repository delete has two arguments"),
+        (("list", "0", "kept"), 2, "repository list takes only options"),
+        (("delete", "0"), 2, "REPOSITORY"),
     ):
         ended = run(home, *words)
         assert ended.status == status
