@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
+from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobListing, IStorageBackend
 from qabel_block.ledger.erasure import Erasure
 from qabel_block.ledger.ledger import Ledger
@@ -69,6 +70,13 @@ class PrefixErasure:
                 await self.delete_blobs([blob.key for blob in page.blobs])
 
     async def delete_blobs(self, keys: Sequence[str]) -> None:
-        """Delete blobs as the collector does: their notes go last."""
-        await self._storage.delete(keys)
-        await self._ledger.forget_garbage(keys)
+        """Delete blobs as the collector does: their notes go last.
+
+        :raises Unavailable: if one can't be deleted; all others are.
+        """
+        failed = await self._storage.delete(keys)
+        deleted = [key for key in keys if key not in failed]
+        if deleted:
+            await self._ledger.forget_garbage(deleted)
+        for key, reason in failed.items():
+            raise Unavailable("storage", f"{key} can't be deleted: {reason}")
