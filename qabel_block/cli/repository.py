@@ -84,9 +84,9 @@ async def _user_id(context: CommandContext, parts: CommandParts, name: str) -> i
 
     :raises AccountNotFound: if there can't be such a user.
     """
-    now = context.reactor.seconds
+    accounts = AccountTable(parts.database, context.reactor.seconds)
     try:
-        user = await AccountTable(parts.database, now).user(name, month_of(now()))
+        user = await accounts.user(name, month_of(context.now()))
     except AccountNotFound:
         try:
             return min(at_least(0)(name), 2**31 - 1)
