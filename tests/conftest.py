@@ -7,6 +7,8 @@ from tests.support.postgres import new_postgres_database, own_postgres, postgres
 from tests.support.s3 import moto, seaweedfs, store
 from tests.support.valkey import own_valkey, redis_address
 
+pytest.register_assert_rewrite("tests.scenarios")
+
 __all__ = [
     "moto",
     "new_postgres_database",

@@ -10,8 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import httpx
+
+from tests.support.waiting import wait_for
+from tests.support.wire import Wire
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
@@ -91,6 +97,20 @@ class ServerProcess:
                 raise RuntimeError(f"the server did not start:\n{self.log()}")
             time.sleep(0.02)
         self.port = int(match[1])
+
+    def transport(self) -> httpx.BaseTransport:
+        """Return what httpx sends requests by."""
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+        # Certificates, which take time to load, are of no use here.
+        return httpx.HTTPTransport(verify=False, limits=limits)
+
+    def wire(self, **options: Any) -> Wire:
+        """Open a connection."""
+        return Wire(self.port, **options)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Return when a condition holds."""
+        wait_for(condition)
 
     def log(self) -> str:
         """Return what the process has logged since it started."""

@@ -7,16 +7,25 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from qabel_block.ledger.migrate import upgrade
-from tests.integration.http.settings import (
+from tests.support.accounting import AccountingDouble
+from tests.support.s3 import store_named
+from tests.support.server import ServerProcess
+from tests.support.settings import (
+    LOCAL,
     SETTINGS,
     Setting,
     StoredFiles,
     StoredObjects,
 )
-from tests.integration.http.world import World
-from tests.support.accounting import AccountingDouble
-from tests.support.s3 import store_named
-from tests.support.server import ServerProcess
+from tests.support.world import World
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run scenarios that need no storage on local storage only."""
+    if "setting" in metafunc.fixturenames and metafunc.definition.get_closest_marker(
+        "without_storage"
+    ):
+        metafunc.parametrize("setting", LOCAL, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", params=SETTINGS)

@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import httpx
 
-from tests.integration.http.world import LARGE, World
 from tests.support.accounting import AccountingDouble
 from tests.support.server import ServerProcess
+from tests.support.world import LARGE, World
 
 
 def test_one_call_for_simultaneous_requests(world: World) -> None:

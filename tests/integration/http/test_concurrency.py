@@ -8,8 +8,8 @@ from functools import partial
 
 import httpx
 
-from tests.integration.http.world import User, World
 from tests.support.server import ServerProcess
+from tests.support.world import User, World
 
 
 def _together(calls: Sequence[Callable[[], httpx.Response]]) -> list[httpx.Response]:

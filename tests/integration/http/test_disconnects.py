@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.http.settings import without_storage
-from tests.integration.http.world import User, World
+from tests.support.settings import without_storage
 from tests.support.wire import Wire
+from tests.support.world import User, World
 
 BODY = b"0123456789abcdef" * 20_000  # 320,000 bytes
 

@@ -2,8 +2,8 @@
 
 import httpx
 
-from tests.integration.http.world import World
 from tests.support.server import ServerProcess
+from tests.support.world import World
 
 
 def test_healthy(world: World) -> None:

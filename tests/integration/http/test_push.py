@@ -12,10 +12,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.integration.http.settings import without_storage
-from tests.integration.http.world import User, World, problem
 from tests.support.server import ServerProcess
+from tests.support.settings import without_storage
 from tests.support.wire import Wire
+from tests.support.world import User, World, problem
 
 pytestmark = without_storage
 

@@ -12,13 +12,13 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from qabel_block.ledger.migrate import upgrade
-from tests.integration.http.settings import Setting, StoredFiles
 from tests.integration.http.test_push import event, listen
-from tests.integration.http.world import User, World
 from tests.support.accounting import AccountingDouble
 from tests.support.server import ServerProcess
+from tests.support.settings import Setting, StoredFiles
 from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_for
+from tests.support.world import User, World
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_redis_restarts(world_of_its_own: World, own_valkey: ValkeyServer) -> No
     they are closed with 1013, since they may have missed something, and new ones
     hear again. Meanwhile nobody can begin to listen to a prefix."""
     world = world_of_its_own
-    with world.server:
+    with world.process:
         user, other = world.user(), world.user()
         wait_for(_all_works(user))
         with listen(user) as socket:
@@ -81,7 +81,7 @@ def test_redis_is_demoted(world_of_its_own: World, own_valkey: ValkeyServer) -> 
     is the matter, and sockets are closed with 1013. When it is none any more, push
     works again by itself. The log has one line for each."""
     world = world_of_its_own
-    with ValkeyServer() as primary, world.server:
+    with ValkeyServer() as primary, world.process:
         user = world.user()
         wait_for(_all_works(user))
         with listen(user) as socket:
@@ -102,7 +102,7 @@ def test_redis_is_demoted(world_of_its_own: World, own_valkey: ValkeyServer) -> 
             assert event(socket)["path"] == f"{user.prefix}/c"
         lines = [
             (record["level"], record["message"])
-            for record in world.server.records()
+            for record in world.process.records()
             if record["logger"] == "qabel_block.operations.readiness"
         ]
     warnings = [message for level, message in lines if level == "WARNING"]
@@ -117,22 +117,22 @@ def test_password_is_refused(world_of_its_own: World) -> None:
     the password itself is nowhere."""
     world, secret = world_of_its_own, "wr0ng-password"
     with ValkeyServer("requirepass right") as valkey:
-        host = world.server.options.index("--redis-host")
-        world.server.options = (
-            *world.server.options[:host],
-            *world.server.options[host + 4 :],
+        host = world.process.options.index("--redis-host")
+        world.process.options = (
+            *world.process.options[:host],
+            *world.process.options[host + 4 :],
             *("--redis-url", f"redis://:{secret}@127.0.0.1:{valkey.port}", "--debug"),
         )
-        with world.server:
+        with world.process:
             user = world.user()
             reason = "Redis refuses the password"
             wait_for(lambda: user.client.get("/readyz").text.count(reason) == 2)
             assert user.upload("a", b"x").status_code == 204
             assert user.client.get("/readyz").status_code == 200
-            lines = world.server.log().splitlines()
+            lines = world.process.log().splitlines()
             assert sum(reason in line for line in lines) == 1
-            assert secret not in world.server.log()
-            assert "Starting factory" not in world.server.log()
+            assert secret not in world.process.log()
+            assert "Starting factory" not in world.process.log()
 
 
 def test_one_connection(world_of_its_own: World, own_valkey: ValkeyServer) -> None:
@@ -148,7 +148,7 @@ def test_one_connection(world_of_its_own: World, own_valkey: ValkeyServer) -> No
             if re.search(":push:[^.]+$", name)
         ]
 
-    with world.server:
+    with world.process:
         users = [world.user() for _ in range(3)]
         wait_for(_all_works(users[0]))
         with listen(users[0]):
@@ -167,11 +167,11 @@ def test_one_connection(world_of_its_own: World, own_valkey: ValkeyServer) -> No
 def test_server_stops(world_of_its_own: World) -> None:
     """SIGTERM closes sockets with 1001."""
     world = world_of_its_own
-    with world.server:
+    with world.process:
         user = world.user()
         wait_for(_all_works(user))
         with listen(user) as socket:
-            assert world.server.stop() == 0
+            assert world.process.stop() == 0
             with pytest.raises(ConnectionClosed) as closed:
                 socket.recv(timeout=60)
             assert closed.value.rcvd is not None

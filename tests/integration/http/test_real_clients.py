@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.http.world import User, World
 from tests.support.wire import Wire
+from tests.support.world import User, World
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from qabel_block.ledger.migrate import upgrade
-from tests.integration.http.settings import Setting, StoredFiles
-from tests.integration.http.world import LARGE, World
 from tests.support.accounting import AccountingDouble
 from tests.support.server import ServerProcess
+from tests.support.settings import Setting, StoredFiles
+from tests.support.world import LARGE, World
 
 TOKEN = "token-of-the-only-user"
 

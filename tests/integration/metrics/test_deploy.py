@@ -11,10 +11,10 @@ import promql_parser
 import pytest
 import yaml
 
-from tests.integration.http.world import World
 from tests.support.metrics import scrape
 from tests.support.promql import read_query
 from tests.support.server import CHECKOUT, ServerProcess
+from tests.support.world import World
 
 RULES = CHECKOUT / "deploy/prometheus/alerts.yml"
 DASHBOARD = CHECKOUT / "deploy/grafana/qabel-block.json"
@@ -59,7 +59,7 @@ def exported(world: World, server: ServerProcess) -> Mapping[str, dict[str, set[
     of its labels."""
     found: dict[str, dict[str, set[str]]] = {"up": {}}
     world.user().download("none")
-    for one in (world.server, server):
+    for one in (world.process, server):
         for name, labels in scrape(one).values:
             values = found.setdefault(name, {})
             for label, value in labels:

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import httpx
 
-from tests.integration.http.world import User, World
 from tests.support.metrics import scrape
+from tests.support.world import User, World
 
 
 def _use(world: World) -> tuple[User, list[str]]:
@@ -30,7 +30,7 @@ def _use(world: World) -> tuple[User, list[str]]:
     user.client.request(word[:20].upper(), user.url("a"))
     user.client.get(f"/{word}?query-{word}")
     user.client.get(f"/api/v0/websocket/{user.prefix}")
-    stranger = httpx.Client(base_url=world.server.url, headers=headers)
+    stranger = httpx.Client(base_url=world.process.url, headers=headers)
     stranger.get("/api/v0/quota/", headers={"Authorization": f"Token {word}"})
     stranger.get("/api/v0/quota/", headers={"Authorization": word})
     return user, [word, user.token, user.prefix]
@@ -39,17 +39,17 @@ def _use(world: World) -> tuple[User, list[str]]:
 def test_series_do_not_grow(world: World) -> None:
     """Other users, prefixes, paths, methods and headers make no other series."""
     _use(world)
-    before = scrape(world.server)
+    before = scrape(world.process)
     for _ in range(3):
         _use(world)
-    after = scrape(world.server)
+    after = scrape(world.process)
     assert after.values.keys() == before.values.keys()
 
 
 def test_no_secret(world: World) -> None:
     """No token, prefix, path or header is shown."""
     _, words = _use(world)
-    text = scrape(world.server).text
+    text = scrape(world.process).text
     for word in (*words, world.accounting.secret):
         assert word not in text
         assert word.upper() not in text

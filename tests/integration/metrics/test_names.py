@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 from websockets.sync.client import connect
 
-from tests.integration.http.world import User, World
 from tests.support.metrics import Scrape, scrape
 from tests.support.waiting import wait_for
+from tests.support.world import User, World
 
 KINDS = {
     "block_in_progress_requests": "gauge",
@@ -66,13 +66,13 @@ class Difference:
 @contextmanager
 def changes(world: World) -> Iterator[Callable[[], Difference]]:
     """Give what returns what has changed since this was entered."""
-    before = scrape(world.server)
-    yield lambda: Difference(before, scrape(world.server))
+    before = scrape(world.process)
+    yield lambda: Difference(before, scrape(world.process))
 
 
 def test_every_name(world: World) -> None:
     """Every name is there from the start, of its kind; counters end in _total."""
-    seen = scrape(world.server)
+    seen = scrape(world.process)
     assert {name: seen.kinds.get(name) for name in KINDS} == KINDS
     for name, label in LABELLED:
         assert (name, frozenset({label})) in seen.values
@@ -184,7 +184,7 @@ def test_unknown_token(world: World) -> None:
 
 def test_websocket(world: World, user: User) -> None:
     """Sockets are counted while they are open, and their durations afterwards."""
-    url = world.server.url.replace("http", "ws", 1)
+    url = world.process.url.replace("http", "ws", 1)
     url += f"/api/v0/websocket/{user.prefix}"
     with changes(world) as changed:
         with connect(url, additional_headers=user.authorization) as socket:
@@ -203,7 +203,7 @@ def test_websocket(world: World, user: User) -> None:
 
 def test_broker(world: World) -> None:
     """Two connections to Redis carry events."""
-    wait_for(lambda: scrape(world.server).value("pubsub_connections") == 2)
+    wait_for(lambda: scrape(world.process).value("pubsub_connections") == 2)
 
 
 def test_in_progress(world: World, user: User) -> None:
@@ -247,16 +247,16 @@ def test_waiting_for_the_database(world: World) -> None:
     def waited() -> bool:
         with ThreadPoolExecutor(20) as pool:
             list(pool.map(lambda user: user.quota(), users * 5))
-        return scrape(world.server).value("block_wait_database_connections_total") > 0
+        return scrape(world.process).value("block_wait_database_connections_total") > 0
 
     wait_for(waited)
-    seen = scrape(world.server)
+    seen = scrape(world.process)
     assert seen.value("block_wait_for_database_connection_seconds_count") > 0
 
 
 def test_what_works(world: World) -> None:
     """Every dependency is said to work, and process metrics are there."""
-    seen = scrape(world.server)
+    seen = scrape(world.process)
     for dependency in ("database", "cache", "push", "storage"):
         assert seen.value("block_dependency_up", dependency=dependency) == 1
     assert seen.value("process_resident_memory_bytes") > 10 * 2**20

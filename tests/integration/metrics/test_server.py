@@ -13,17 +13,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.http.world import World
 from tests.support.metrics import metrics_url, scrape
 from tests.support.s3 import store_named
 from tests.support.server import CHECKOUT, ServerProcess
 from tests.support.wire import Wire
+from tests.support.world import World
 
 
 def test_formats(world: World) -> None:
     """Metrics come as text, as OpenMetrics if that is asked for, and compressed if
     that is."""
-    url = metrics_url(world.server)
+    url = metrics_url(world.process)
     plain = httpx.get(url)
     assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -38,7 +38,7 @@ def test_formats(world: World) -> None:
 
 def test_methods(world: World) -> None:
     """Metrics can be looked at, and nothing else."""
-    url = metrics_url(world.server)
+    url = metrics_url(world.process)
     head = httpx.head(url)
     assert (head.status_code, head.content) == (200, b"")
     assert httpx.post(url).status_code == 405
@@ -46,7 +46,7 @@ def test_methods(world: World) -> None:
 
 def test_bodies(world: World) -> None:
     """Whoever sends a body is not listened to."""
-    port = httpx.URL(metrics_url(world.server)).port
+    port = httpx.URL(metrics_url(world.process)).port
     assert port is not None
     for length in ({"Content-Length": str(2**40)}, {"Transfer-Encoding": "chunked"}):
         with Wire(port) as wire:
@@ -56,9 +56,9 @@ def test_bodies(world: World) -> None:
 
 def test_two_ports(world: World) -> None:
     """The metrics' port serves no objects, and the objects' port no metrics."""
-    base = metrics_url(world.server).removesuffix("/metrics")
+    base = metrics_url(world.process).removesuffix("/metrics")
     assert "block_response_time" in httpx.get(f"{base}/api/v0/quota/").text
-    assert httpx.get(f"{world.server.url}/metrics").status_code == 404
+    assert httpx.get(f"{world.process.url}/metrics").status_code == 404
 
 
 def test_nothing_without_the_option(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from tests.integration.http.conftest import (
     server_options,
     world,
 )
-from tests.integration.http.settings import Setting
-from tests.integration.http.world import User, World
 from tests.integration.restic.client import RepositoryClient
+from tests.support.settings import Setting
+from tests.support.world import User, World
 
 __all__ = ["accounting", "server_options", "world"]
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.integration.http.world import User, World
 from tests.integration.restic.client import TYPES, V1, V2, RepositoryClient, id_of
 from tests.support.server import ServerProcess
+from tests.support.world import User, World
 
 Connect = Callable[..., RepositoryClient]
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.integration.http.world import World
 from tests.integration.restic.client import RepositoryClient, id_of
+from tests.support.world import World
 
 Connect = Callable[..., RepositoryClient]
 

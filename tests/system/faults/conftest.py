@@ -11,12 +11,12 @@ from attrs import frozen
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from qabel_block.ledger.migrate import upgrade
-from tests.integration.http.settings import Setting, StoredObjects
-from tests.integration.http.world import World
 from tests.support.accounting import AccountingDouble
 from tests.support.s3 import NAMED, Bucket, store_named
 from tests.support.server import ServerProcess
+from tests.support.settings import Setting, StoredObjects
 from tests.support.tcp_proxy import Address, TcpProxy
+from tests.support.world import World
 
 
 @frozen

@@ -11,8 +11,8 @@ from attrs import field, frozen
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.integration.http.world import User, World
 from tests.integration.ledger.support import change
+from tests.support.world import User, World
 
 LIMIT = 15.0
 """Seconds that a request may wait for a dependency. Clients here wait no longer."""

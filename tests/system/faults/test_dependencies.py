@@ -11,10 +11,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from tests.integration.http.test_push import event, listen
-from tests.integration.http.world import User, World
 from tests.support.server import ServerProcess, log_records
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_for
+from tests.support.world import User, World
 from tests.system.faults.conftest import Networks
 from tests.system.faults.requests import LIMIT, REQUESTS, Cast, ask_everything, cast
 

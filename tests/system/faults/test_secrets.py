@@ -16,12 +16,12 @@ from psycopg2.extensions import make_dsn
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.integration.http.world import User, World
 from tests.support.accounting import AccountingDouble
 from tests.support.metrics import metrics_url
 from tests.support.s3 import Bucket
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
+from tests.support.world import User, World
 from tests.system.faults.conftest import Networks
 
 PASSWORD = "password-of-the-database"
@@ -132,10 +132,10 @@ def test_no_secret_is_told(
     client = redis.Redis(host, port, decode_responses=True)
     stored = [f"{key} {client.get(key)!r}" for key in client.scan_iter("qabel-block:*")]
     assert stored
-    answers.append(httpx.get(metrics_url(place.world.server)).text)
-    os.kill(place.world.server.pid, signal.SIGABRT)
-    place.world.server.wait()
-    log = place.world.server.log()
+    answers.append(httpx.get(metrics_url(place.world.process)).text)
+    os.kill(place.world.process.pid, signal.SIGABRT)
+    place.world.process.wait()
+    log = place.world.process.log()
     assert "Fatal Python error" in log
     assert "503 for" in log
     for text in (*answers, *stored, log):

@@ -13,9 +13,9 @@ from tests.integration.http.conftest import (
     server_options,
     world,
 )
-from tests.integration.http.settings import Setting
-from tests.integration.http.world import User
 from tests.support.restic import Restic, restic_home
+from tests.support.settings import Setting
+from tests.support.world import User
 
 __all__ = ["accounting", "server_options", "world"]
 

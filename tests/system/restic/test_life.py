@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.http.world import World
 from tests.support.restic import PASSWORD, Restic, same_files, write_files
+from tests.support.world import World
 
 Repository = Callable[..., Restic]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.http.world import User, World
 from tests.support.restic import Restic, write_files
+from tests.support.world import User, World
 
 pytestmark = pytest.mark.parametrize(
     "setting", ["postgresql, local"], indirect=True, scope="session"

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx
 from attrs import define, field
 
-from tests.integration.http.settings import Setting
 from tests.support.accounting import AccountingDouble
 from tests.support.database import query
 from tests.support.server import ServerProcess
+from tests.support.settings import Setting
 from tests.support.wire import Wire
+
+
+class Server(Protocol):
+    """A server, be it a process or in memory."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+
+    def transport(self) -> httpx.BaseTransport:
+        """Return what httpx sends requests by."""
+
+    def wire(self, **options: Any) -> Wire:
+        """Open a connection."""
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Return when a condition holds."""
+
+    def log(self) -> str:
+        """Return what has been logged."""
+
 
 _user_ids = itertools.count(1)
 LARGE = 2**40
@@ -28,7 +50,7 @@ class User:
     """
 
     world: World
-    server: ServerProcess
+    server: Server
     user_id: int
     token: str
     client: httpx.Client = field(repr=False)
@@ -85,7 +107,7 @@ class User:
         return int(total)
 
     def wire(self, **options: Any) -> Wire:
-        return Wire(self.server.port, **options)
+        return self.server.wire(**options)
 
 
 def _dashed(headers: dict[str, str]) -> dict[str, str]:
@@ -96,9 +118,15 @@ def _dashed(headers: dict[str, str]) -> dict[str, str]:
 class World:
     """A running server and everything around it."""
 
-    server: ServerProcess
+    server: Server
     accounting: AccountingDouble
     setting: Setting
+
+    @property
+    def process(self) -> ServerProcess:
+        """The server where it has to be a process."""
+        assert isinstance(self.server, ServerProcess)
+        return self.server
 
     def user(
         self,
@@ -106,7 +134,7 @@ class World:
         quota: int = LARGE,
         traffic: int = LARGE,
         active: bool = True,
-        server: ServerProcess | None = None,
+        server: Server | None = None,
     ) -> User:
         """Make a new user."""
         return self.login(next(_user_ids), quota, traffic, active, server)
@@ -117,7 +145,7 @@ class World:
         quota: int = LARGE,
         traffic: int = LARGE,
         active: bool = True,
-        server: ServerProcess | None = None,
+        server: Server | None = None,
     ) -> User:
         """Give a user a new token, with which the server hears of new quotas."""
         token = uuid4().hex
@@ -133,7 +161,7 @@ class World:
             base_url=server.url,
             headers={"Authorization": f"Token {token}"},
             timeout=60,
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=100),
+            transport=server.transport(),
         )
         return User(self, server, user_id, token, client)
 

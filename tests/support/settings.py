@@ -24,9 +24,7 @@ SETTINGS = LOCAL + S3
 """Every database and every storage, but not all pairs: what is between the two
 does not know the one from the other."""
 
-without_storage = pytest.mark.parametrize(
-    "setting", LOCAL, indirect=True, scope="session"
-)
+without_storage = pytest.mark.without_storage
 """Marks scenarios that end before any storage is asked: local storage will do."""
 
 

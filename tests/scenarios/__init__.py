@@ -1,0 +1,2 @@
+"""Scenarios over HTTP, which run in memory and over TCP: ``tests/unit/http/scenarios``
+and ``tests/integration/http`` collect them."""

@@ -1,0 +1,3 @@
+"""The scenarios of conditions in memory."""
+
+from tests.scenarios.conditions import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The scenarios of downloads in memory."""
+
+from tests.scenarios.downloads import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The scenarios of paths in memory."""
+
+from tests.scenarios.paths import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The scenarios of prefixes in memory."""
+
+from tests.scenarios.prefixes import *  # noqa: F403

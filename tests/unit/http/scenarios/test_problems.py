@@ -1,0 +1,3 @@
+"""The scenarios of problems in memory."""
+
+from tests.scenarios.problems import *  # noqa: F403

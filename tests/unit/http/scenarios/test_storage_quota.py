@@ -1,0 +1,3 @@
+"""The scenarios of storage quota in memory."""
+
+from tests.scenarios.storage_quota import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The scenarios of traffic quota in memory."""
+
+from tests.scenarios.traffic_quota import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The scenarios of uploads in memory."""
+
+from tests.scenarios.uploads import *  # noqa: F403
