@@ -26,6 +26,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from websockets.typing import Subprotocol
 from zope.interface import implementer
 
 from qabel_block.config.config import (
@@ -41,6 +42,7 @@ from qabel_block.model import Account
 from qabel_block.server import composition
 from qabel_block.util import threads
 from tests.support.accounting import AccountingDouble
+from tests.support.websocket import MemoryWebSocket, Socket
 from tests.support.wire import Wire
 
 T = TypeVar("T")
@@ -125,7 +127,7 @@ class MemoryServer:
         for starting in (
             parts.database.start(),
             parts.cache.start(),
-            parts.storage.start(),
+            parts.storage.check(),
         ):
             self.wait(starting)
         parts.hub.start()
@@ -180,6 +182,16 @@ class MemoryServer:
         transport = httpx.HTTPTransport(verify=False)
         transport._pool = httpcore.ConnectionPool(network_backend=_Backend(self))
         return transport
+
+    def websocket(
+        self,
+        path: str,
+        headers: dict[str, str],
+        subprotocols: list[Subprotocol] | None = None,
+    ) -> Socket:
+        """Open a WebSocket."""
+        url = self.url.replace("http", "ws", 1) + path
+        return MemoryWebSocket.open(self.connect(), url, headers, subprotocols)
 
     def log(self) -> str:
         """Return nothing: a log is for processes."""

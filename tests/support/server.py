@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from websockets.typing import Subprotocol
 
 from tests.support.waiting import wait_for
+from tests.support.websocket import Socket, open_over_tcp
 from tests.support.wire import Wire
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -107,6 +109,16 @@ class ServerProcess:
     def wire(self, **options: Any) -> Wire:
         """Open a connection."""
         return Wire(self.port, **options)
+
+    def websocket(
+        self,
+        path: str,
+        headers: dict[str, str],
+        subprotocols: list[Subprotocol] | None = None,
+    ) -> Socket:
+        """Open a WebSocket."""
+        url = self.url.replace("http", "ws", 1) + path
+        return open_over_tcp(url, headers, subprotocols)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Return when a condition holds."""

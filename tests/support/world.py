@@ -10,11 +10,13 @@ from uuid import uuid4
 
 import httpx
 from attrs import define, field
+from websockets.typing import Subprotocol
 
 from tests.support.accounting import AccountingDouble
 from tests.support.database import query
 from tests.support.server import ServerProcess
 from tests.support.settings import Setting
+from tests.support.websocket import Socket
 from tests.support.wire import Wire
 
 
@@ -30,6 +32,17 @@ class Server(Protocol):
 
     def wire(self, **options: Any) -> Wire:
         """Open a connection."""
+
+    def websocket(
+        self,
+        path: str,
+        headers: dict[str, str],
+        subprotocols: list[Subprotocol] | None = None,
+    ) -> Socket:
+        """Open a WebSocket.
+
+        :raises InvalidStatus: if the handshake is refused.
+        """
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Return when a condition holds."""

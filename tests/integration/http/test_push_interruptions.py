@@ -12,7 +12,7 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from qabel_block.ledger.migrate import upgrade
-from tests.integration.http.test_push import event, listen
+from tests.scenarios.push import event, listen
 from tests.support.accounting import AccountingDouble
 from tests.support.server import ServerProcess
 from tests.support.settings import Setting, StoredFiles

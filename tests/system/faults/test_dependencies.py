@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection
 
-from tests.integration.http.test_push import event, listen
+from tests.scenarios.push import event, listen
 from tests.support.server import ServerProcess, log_records
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_for
+from tests.support.websocket import Socket
 from tests.support.world import User, World
 from tests.system.faults.conftest import Networks
 from tests.system.faults.requests import LIMIT, REQUESTS, Cast, ask_everything, cast
@@ -89,7 +89,7 @@ def changed_nothing(cast: Cast, answers: dict[str, int]) -> None:
     assert cast.known.size == cast.known.sum_of_objects
 
 
-def consume(socket: ClientConnection) -> None:
+def consume(socket: Socket) -> None:
     """Read events to the end."""
     while True:
         event(socket)
