@@ -2,7 +2,10 @@
 
 import pytest
 
+from tests.support.settings import without_storage
 from tests.support.world import User, World
+
+pytestmark = without_storage
 
 
 @pytest.fixture

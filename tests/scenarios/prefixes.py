@@ -4,7 +4,10 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.settings import without_storage
 from tests.support.world import World
+
+pytestmark = without_storage
 
 
 def test_new_prefix_is_a_uuid4(world: World) -> None:

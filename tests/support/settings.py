@@ -10,7 +10,8 @@ from attrs import frozen
 
 from tests.support.s3 import NAMED, Bucket
 
-LOCAL = ("postgresql, local", "sqlite, local")
+WITHOUT_STORAGE = ("postgresql, local",)
+LOCAL = (*WITHOUT_STORAGE, "sqlite, local")
 S3 = (
     ("postgresql, named", "sqlite, named")
     if NAMED
@@ -25,7 +26,8 @@ SETTINGS = LOCAL + S3
 does not know the one from the other."""
 
 without_storage = pytest.mark.without_storage
-"""Marks scenarios that end before any storage is asked: local storage will do."""
+"""Marks scenarios to which storage does not matter: PostgreSQL and local storage will
+do over TCP, where in memory they run on SQLite."""
 
 
 class Stored(Protocol):

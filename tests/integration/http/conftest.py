@@ -11,8 +11,8 @@ from tests.support.accounting import AccountingDouble
 from tests.support.s3 import store_named
 from tests.support.server import ServerProcess
 from tests.support.settings import (
-    LOCAL,
     SETTINGS,
+    WITHOUT_STORAGE,
     Setting,
     StoredFiles,
     StoredObjects,
@@ -21,14 +21,14 @@ from tests.support.world import World
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run scenarios that need no storage on local storage only."""
-    if "setting" in metafunc.fixturenames and metafunc.definition.get_closest_marker(
-        "without_storage"
-    ):
-        metafunc.parametrize("setting", LOCAL, indirect=True, scope="session")
+    """Choose what each scenario runs on."""
+    if "setting" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("without_storage")
+        settings = SETTINGS if marker is None else WITHOUT_STORAGE
+        metafunc.parametrize("setting", settings, indirect=True, scope="session")
 
 
-@pytest.fixture(scope="session", params=SETTINGS)
+@pytest.fixture(scope="session")
 def setting(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Setting:
