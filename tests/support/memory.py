@@ -99,6 +99,7 @@ class MemoryServer:
     url = "http://memory"
 
     def __init__(self, home: Path, ledger: Path, accounting: AccountingDouble) -> None:
+        self.clients: set[MemorySocket] = set()
         self.clock = Clock()
         self.clock.rightNow = time.time()
         self.dsn = f"sqlite:///{home / 'ledger.sqlite'}"
@@ -135,9 +136,12 @@ class MemoryServer:
         parts.traffic.start()
 
     def stop(self) -> None:
-        """Stop them."""
-        self.wait(self.parts.sockets.stop())
+        """Stop them, once all clients have left."""
+        for client in tuple(self.clients):
+            client.close()
+        self.clock.advance(0)
         for ending in (
+            self.parts.sockets.stop(),
             self.parts.traffic.stop(),
             self.parts.database.close(),
             self.parts.storage.close(),
@@ -203,6 +207,7 @@ class MemorySocket:
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
+        server.clients.add(self)
         self._ended = False
         self._unsent = bytearray()
         self._received = bytearray()
@@ -264,6 +269,7 @@ class MemorySocket:
         """End the connection. May be repeated."""
         if not self._ended:
             self._ended = True
+            self._server.clients.discard(self)
             self._protocol.connectionLost(reason)
 
 
