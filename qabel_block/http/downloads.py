@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from twisted.internet.interfaces import IReactorTime
 from werkzeug.http import http_date
 
@@ -108,7 +110,7 @@ def set_head(request: StreamingRequest, selection: Selection) -> None:
     if modified is not None:
         # Never after Date, whatever the clock of the node that took the upload
         # says (RFC 9110 section 8.8.2.1).
-        date = http_date(min(modified, request.arrived))
+        date = http_date(min(modified, time.time()))
         request.setHeader(b"Last-Modified", date.encode("ascii"))
     if selection.unmodified:
         request.setResponseCode(304)

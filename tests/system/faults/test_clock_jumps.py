@@ -10,14 +10,13 @@ import pytest
 from attrs import frozen
 
 from qabel_block.ledger.migrate import upgrade
-from tests.integration.http.settings import Setting, StoredFiles
-from tests.integration.http.world import World
 from tests.support.accounting import AccountingDouble
 from tests.support.database import query
 from tests.support.faketime import WallClock
 from tests.support.server import ServerProcess
+from tests.support.settings import Setting, StoredFiles
 from tests.support.waiting import wait_for
-from tests.support.wire import Wire
+from tests.support.world import World
 
 HOUR = 3600
 LIMIT = 15.0
@@ -51,7 +50,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 def _is_off(world: World, seconds: int) -> bool:
     """Say whether the server's log has a clock that is so far off."""
-    logged = datetime.fromisoformat(world.server.records()[-1]["time"])
+    logged = datetime.fromisoformat(world.process.records()[-1]["time"])
     off = (logged - datetime.now(timezone.utc)).total_seconds()
     return abs(off - seconds) < HOUR / 2
 
@@ -81,7 +80,7 @@ def test_two_hours_forward(place: Place) -> None:
     user = world.user()
     idle = world.user()
     idle.quota()
-    with Wire(world.server.port) as wire:
+    with user.wire() as wire:
         headers = {"Transfer-Encoding": "chunked", **user.authorization}
         wire.head("POST", user.url("a"), headers)
         wire.chunk(b"x" * 1000)
