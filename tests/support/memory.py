@@ -67,6 +67,12 @@ class MemoryAuthenticator:
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         return self._account({"auth": authorization})
 
+    async def recall(self, authorization: str) -> Account | None:
+        try:
+            return await self.authenticate(authorization, "")
+        except UnknownUser:
+            return None
+
     async def account(self, user_id: int, request_id: str) -> Account:
         return self._account({"user_id": user_id})
 
