@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -31,7 +32,7 @@ EXAMPLE = Path(__file__).with_name("qabel-block.conf")
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
 TOKEN = {"Authorization": "Token T"}
 OBJECT = "/api/v0/files/p/blocks/a-1/b_2"
-BODY = os.urandom(8 * 1024 * 1024 + 7)
+BODY = random.Random(20270115).randbytes(8 * 1024 * 1024 + 7)
 
 MAIN = """
 daemon off;
@@ -173,6 +174,8 @@ def test_download(front: Front) -> None:
         ({"If-Modified-Since": "Thu, 01 Jan 2099 00:00:00 GMT"}, 304, b""),
         ({"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}, 412, b""),
     ],
+    # Each worker has to find the same tests.
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else str(value),
 )
 def test_conditions_and_ranges(
     front: Front, headers: dict[str, str], status: int, body: bytes

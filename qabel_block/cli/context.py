@@ -12,8 +12,8 @@ from attrs import frozen
 from qabel_block.cli.arguments import Places
 from qabel_block.cli.progress import Progress
 from qabel_block.cli.reports import Report
-from qabel_block.cli.runner import Interruption
-from qabel_block.config.config import SqliteLedger
+from qabel_block.cli.runner import CommandFailed, Interruption
+from qabel_block.config.config import PostgresLedger, SqliteLedger
 from qabel_block.errors import Unavailable
 from qabel_block.factories import (
     make_blob_counter,
@@ -132,6 +132,7 @@ async def opened_ledger(context: CommandContext) -> AsyncIterator[LedgerParts]:
     :raises Unavailable: if the database can't be used, or is not migrated.
     """
     database, _ = make_database(context.places.ledger, context.reactor, PATIENCE)
+    _check_file(context.places.ledger)
     await database.start()
     try:
         checking = shield(database.check())
@@ -159,6 +160,15 @@ async def opened_accounts(
         prepare()
     async with opened_ledger(context) as parts:
         yield AccountTable(parts.database, context.reactor.seconds)
+
+
+def _check_file(ledger: PostgresLedger | SqliteLedger) -> None:
+    """Refuse a file that is not there, which only the server or migrate makes."""
+    if isinstance(ledger, SqliteLedger) and not ledger.path.exists():
+        raise CommandFailed(
+            f"database: there is no file {ledger.path}; the server makes it when it"
+            f" starts, or run: qabel-block migrate --psql-dsn sqlite:///{ledger.path}"
+        )
 
 
 def _silent(_result: object, seconds: float) -> None:

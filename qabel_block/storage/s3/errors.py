@@ -22,6 +22,11 @@ FAILURES = (BotoCoreError, ClientError)
 NO_SUCH_KEY = frozenset({"NoSuchKey", "NotFound", "404"})
 NO_SUCH_BUCKET = "the bucket does not exist"
 
+NO_CREDENTIALS = (
+    "there are no credentials for S3, where objects are kept without --local-storage or"
+    " --standalone"
+)
+
 _FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"})
 _REFUSED = frozenset(
     {
@@ -48,7 +53,7 @@ def translated() -> Iterator[None]:
 def translate(error: BaseException) -> BlockError:
     """Return the error that says to an operator what boto3's means."""
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return Unavailable("storage", "there are no credentials for S3")
+        return Unavailable("storage", NO_CREDENTIALS)
     if isinstance(error, HTTPClientError | ConnectionError):
         return Unavailable("storage", f"S3 does not answer ({type(error).__name__})")
     if not isinstance(error, ClientError):

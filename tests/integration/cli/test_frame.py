@@ -150,7 +150,9 @@ def test_mistyped_places(command: str, tmp_path: Path) -> None:
     """A directory that is not there is not made."""
     ended = run_tool(*command.split(), "--standalone", str(tmp_path / "mistyped"))
     assert ended.status == 2
-    assert "qabel-block: database: its file can't be opened" in ended.err
+    (line,) = ended.err.splitlines()
+    assert f"there is no file {tmp_path}/mistyped/ledger.sqlite" in line
+    assert "run: qabel-block migrate" in line
     assert list(tmp_path.iterdir()) == []
 
 

@@ -90,6 +90,8 @@ def test_what_is_copied_is_enough(tmp_path: Path) -> None:
 def test_image_runs_as_nobody() -> None:
     """The image runs the server as a user who is not root, on all addresses."""
     assert _instructions("USER") == ["10001:10001"]
+    # The owner of what is copied is root unless it is named.
+    assert "--from=build --chown=10001:10001 /data /data" in _instructions("COPY")
     assert _instructions("ENTRYPOINT") == ['["twist", "qabel-block"]']
     variables = dict(
         pair.split("=", 1)
