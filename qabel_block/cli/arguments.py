@@ -151,7 +151,9 @@ def read_places(
     values["dummy"] = False
     given: dict[str, str] = {}
     refuse_unknown_variables(environment)
-    for name in options:
+    for name in _LOCATIONS:
+        if name not in options:
+            continue
         option = BY_NAME[name]
         typed = getattr(arguments, _TYPED + name)
         if typed is not None:
@@ -202,11 +204,22 @@ def _add_server_options(command: ArgumentParser, names: tuple[str, ...]) -> None
     group = command.add_argument_group("options as of the server")
     for name in names:
         option = BY_NAME[name]
+        text = option.described.replace("%", "%%")
+        if not option.takes_value:
+            group.add_argument(
+                option.flag,
+                dest=_TYPED + name,
+                action="store_const",
+                const="true",
+                help=text,
+            )
+            continue
         group.add_argument(
             option.flag,
             dest=_TYPED + name,
             metavar=option.shown_metavar,
-            help=option.described.replace("%", "%%"),
+            action="append" if option.repeatable else "store",
+            help=text,
         )
     group.add_argument(
         "--env-file",
@@ -215,6 +228,18 @@ def _add_server_options(command: ArgumentParser, names: tuple[str, ...]) -> None
         help="Set the environment variables in this file first, which is read as"
         " systemd reads an EnvironmentFile.",
     )
+
+
+def typed_words(arguments: Namespace) -> list[str]:
+    """Return those of the server's options that were typed, as they were."""
+    words: list[str] = []
+    for name, option in BY_NAME.items():
+        typed = getattr(arguments, _TYPED + name, None)
+        if typed is None:
+            continue
+        for text in typed if option.repeatable else [typed]:
+            words += [f"{option.flag}={text}"] if option.takes_value else [option.flag]
+    return words
 
 
 def variables_of(arguments: Namespace) -> dict[str, str]:

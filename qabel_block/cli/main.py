@@ -14,10 +14,13 @@ from twisted.python.usage import UsageError
 
 from qabel_block.cli import (
     adopt,
+    backup,
+    check_config,
     collect,
     migrate,
     rebuild,
     repository,
+    status,
     token,
     usage,
     user,
@@ -49,7 +52,7 @@ class Command:
 
 def _command(name: str, module: Any) -> Command:
     syntax = Syntax(name, module.HELP, module.add_arguments, module.OPTIONS)
-    return Command(syntax, getattr(module, name))
+    return Command(syntax, getattr(module, name.replace("-", "_")))
 
 
 COMMANDS = {
@@ -61,6 +64,9 @@ COMMANDS = {
         ("collect", collect),
         ("rebuild", rebuild),
         ("usage", usage),
+        ("status", status),
+        ("check-config", check_config),
+        ("backup", backup),
     )
 } | {
     syntax.name: Command(syntax, work)

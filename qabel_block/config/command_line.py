@@ -66,14 +66,25 @@ class Options(usage.Options):
         :raises SystemExit: with one line on stderr, if it is wrong. ``twist``
             would print all its help after a ``UsageError``.
         """
-        self.arguments = list(sys.argv[1:] if options is None else options)
         try:
-            self._refuse_unknown_options(self.arguments)
-            super().parseOptions(self.arguments)
+            self.read(sys.argv[1:] if options is None else options)
+            explicit = any(name.startswith("log") for name in self.given)
+            claim_log(self.parent, self["logging"], explicit)
+            if self["asyncio"]:
+                _install_asyncio_reactor()
         except usage.UsageError as error:
             line = " ".join(str(error).split())
             sys.stderr.write(f"qabel-block: {line}\n")
             raise SystemExit(USAGE_ERROR) from None
+
+    def read(self, words: Sequence[str]) -> None:
+        """Read a command line without touching log or reactor.
+
+        :raises UsageError: if it is wrong.
+        """
+        self.arguments = list(words)
+        self._refuse_unknown_options(self.arguments)
+        super().parseOptions(self.arguments)
 
     def parseArgs(self, *arguments: str) -> None:
         if arguments:
@@ -86,10 +97,6 @@ class Options(usage.Options):
         for option in OPTIONS:
             self[option.name] = self._value(option)
         check_combinations(self, self.given)
-        explicit = any(name.startswith("log") for name in self.given)
-        claim_log(self.parent, self["logging"], explicit)
-        if self["asyncio"]:
-            _install_asyncio_reactor()
 
     def _refuse_unknown_options(self, words: Sequence[str]) -> None:
         """Refuse what getopt would take for the abbreviation of an option."""

@@ -111,7 +111,7 @@ def _engine(dsn: str) -> Engine:
         )
     engine = create_engine(
         "sqlite+pysqlite://",
-        creator=lambda: _connect_sqlite(path),
+        creator=lambda: connect_sqlite(path),
         poolclass=NullPool,
     )
 
@@ -123,7 +123,9 @@ def _engine(dsn: str) -> Engine:
     return engine
 
 
-def _connect_sqlite(path: str) -> sqlite3.Connection:
+def connect_sqlite(path: str) -> sqlite3.Connection:
+    """Connect to a file, which is put in the mode in which queries don't wait for
+    changes."""
     connection = sqlite3.connect(path, timeout=10, isolation_level=None)
     # The file keeps this mode. It can't be changed while others use the file.
     with suppress(sqlite3.OperationalError):

@@ -14,7 +14,7 @@ from qabel_block.errors import CannotStart, NotMigrated
 from qabel_block.ledger import queries
 from qabel_block.ledger.ballast import ballast_of
 from qabel_block.ledger.interfaces import Row
-from qabel_block.ledger.migrate import head, revisions, upgrade
+from qabel_block.ledger.migrate import connect_sqlite, head, revisions, upgrade
 from qabel_block.ledger.migrate_check import require_head
 
 BUSY_SECONDS = 10.0
@@ -39,6 +39,9 @@ def prepare_sqlite(path: Path, migrate: bool) -> None:
         found = _revision_in(path)
         if found == [(head(),)]:
             _check_writable(path)
+            # A copy that was made with VACUUM is not in the mode in which queries
+            # don't wait for changes.
+            connect_sqlite(str(path)).close()
             return
         known = all(revision in revisions() for (revision,) in found)
         if not found or (migrate and known):

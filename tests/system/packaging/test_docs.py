@@ -20,6 +20,7 @@ _OTHERS = {
     *("--read", "--repair", "--grace", "--top", "--json", "--quiet"),  # qabel-block
     *("--env-file", "--to", "--quota", "--traffic"),
     *("--append-only", "--label", "--expires"),
+    *("--env-file", "--to", "--into"),
 }
 """Options of other programs."""
 
@@ -46,7 +47,7 @@ def test_options(name: str) -> None:
     )
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
     assert named <= {f"--{option.name}" for option in OPTIONS} | _OTHERS
-    commands = set(re.findall(r"^ +(?:\S+/)?qabel-block ([a-z]+)", text, re.MULTILINE))
+    commands = set(re.findall(r"^ +(?:\S+/)?qabel-block ([a-z-]+)", text, re.MULTILINE))
     assert commands
     assert commands <= {name.split()[0] for name in COMMANDS}
 
