@@ -10,7 +10,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from qabel_block.errors import Unavailable, WrongStorage
+from qabel_block.errors import StorageFull, Unavailable, WrongStorage
 from qabel_block.interfaces import IBlobReader, IBlobWriter, IStorageBackend
 from qabel_block.util.cancellation import shield
 from qabel_block.util.event import Waiters
@@ -86,6 +86,8 @@ class IdentifiedStorage:
         except WrongStorage:
             self._bound = False
             raise
+        except StorageFull as error:
+            raise Unavailable("storage", "there is no space left") from error
         except Unavailable as error:
             # Whatever else is wrong with the ledger is not the storage's trouble.
             if error.dependency == "storage":

@@ -125,19 +125,22 @@ class S3Storage:
 
     def _bind(self, installation: str) -> None:
         client = self._connection.client()
-        if client.identity() is None:
+        found = client.identity()
+        if found is None:
             client.set_identity(installation)
-        self._verify(installation)
+            found = client.identity()
+        self._compare(found, installation)
         self._installation = installation
 
-    def _verify(self, installation: str | None = None) -> None:
+    def _verify(self) -> None:
         """Find out whether this still is the installation's bucket.
 
-        :param installation: which one is expected, if not that of before.
         :raises WrongStorage: if it is not.
         """
-        found = self._connection.client().identity()
-        if found != (installation or self._installation):
+        self._compare(self._connection.client().identity(), self._installation)
+
+    def _compare(self, found: str | None, expected: str | None) -> None:
+        if found != expected:
             self._verified = -inf
             raise WrongStorage(NO_IDENTITY if found is None else FOREIGN)
         self._verified = self._clock.seconds()

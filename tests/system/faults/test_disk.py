@@ -206,14 +206,14 @@ def test_reserve(tmp_path: Path) -> None:
         server = ServerProcess(*options, "--dummy-auth", "T")
         stored = []
         with server, _client(server) as client:
-            for number in range(40):
+            for number in range(80):
                 path = f"files/p/{number}"
-                answer = client.post(path, content=b"x" * 1_000_000)
+                answer = client.post(path, content=b"x" * 200_000)
                 assert answer.status_code in (204, 507)
                 if answer.status_code == 204:
                     stored.append(path)
-            assert 3 < len(stored) < 8
-            assert shutil.disk_usage(directory).free >= 15 * 2**20
+            assert 15 < len(stored) < 40
+            assert shutil.disk_usage(directory).free >= 14 * 2**20
             ready = client.get(f"{server.url}/readyz")
             assert "reserve" in ready.json()["storage"]
             assert client.delete(stored.pop()).status_code == 204
@@ -224,7 +224,7 @@ def test_reserve(tmp_path: Path) -> None:
         ended = run_tool("collect", *options, "--grace", "0", "--json", "--quiet")
         assert ended.status == 0
         with server, _client(server) as client:
-            assert client.post("files/p/a", content=b"x" * 1_000_000).is_success
+            assert client.post("files/p/a", content=b"x" * 2_000_000).is_success
             assert client.get(f"{server.url}/readyz").status_code == 200
 
 

@@ -7,7 +7,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from qabel_block.errors import Unavailable, WrongStorage
+from qabel_block.errors import StorageFull, Unavailable, WrongStorage
 from qabel_block.storage.identified import CHECK_SECONDS, LIMIT, IdentifiedStorage
 from tests.integration.storage.blobs import new_key
 from tests.support.clocks import running
@@ -126,3 +126,13 @@ async def test_check_beside_a_ledger_that_hangs() -> None:
     world.clock.advance(CHECK_SECONDS)
     await second
     assert world.inner.calls == ["check", "check"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_disk_that_is_full() -> None:
+    """A check says that there is no room for an identity."""
+    world = World()
+    check = running(world.storage.check())
+    world.comparing[0].errback(StorageFull())
+    with pytest.raises(Unavailable, match="no space left"):
+        await check
