@@ -138,10 +138,10 @@ def test_links(place: Place, link: Callable[[Place], None]) -> None:
     link(place)
     for path in ("top", "a/one", "a/b/two"):
         answer = place.client.get(path)
-        assert answer.status_code == 503
+        assert answer.status_code in (500, 503)
         assert THEIRS not in answer.content
         part = place.client.get(path, headers={"Range": "bytes=0-3"})
-        assert part.status_code == 503
+        assert part.status_code in (500, 503)
         answer = place.client.post(path, content=b"new")
         assert answer.status_code in (204, 503)
         if answer.status_code == 204:
