@@ -99,7 +99,8 @@ def s3_storage(
     bucket: Bucket, threads: ThreadPool, largest: int = LARGEST, clock: Any = reactor
 ) -> S3Storage:
     """Return a storage in a bucket."""
-    return S3Storage(connecting(bucket), threads, clock, time.time, largest)
+    now = time.time if clock is reactor else clock.seconds
+    return S3Storage(connecting(bucket), threads, clock, now, largest)
 
 
 @pytest.fixture
