@@ -17,6 +17,9 @@ from werkzeug.routing import Map, MapAdapter, Rule
 RECENT_MATCHES = 2048
 """How many are kept. A path that matches has less than a thousand characters."""
 
+_NO_PATH = "/\0"
+"""Matches no route."""
+
 
 class RouteMap(Map):
     """Remembers recent matches. What did not match is forgotten.
@@ -40,6 +43,8 @@ class RouteMap(Map):
         query_args: Mapping[str, Any] | str | None = None,
     ) -> MapAdapter:
         """Called by Klein for each request."""
+        if path_info is not None and path_info.startswith("//"):
+            path_info = _NO_PATH  # werkzeug would take the first segment away
         return RememberingAdapter(
             self,
             server_name,

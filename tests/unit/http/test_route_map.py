@@ -36,6 +36,8 @@ def test_match_is_remembered(routes: RouteMap) -> None:
         ("GET", "/b", NotFound),
         ("GET", "/a/b/c", NotFound),
         ("GET", "/a//b", NotFound),
+        ("GET", "//a/b", NotFound),
+        ("GET", "///a/b", NotFound),
         ("POST", "/a/b", MethodNotAllowed),
     ],
 )
