@@ -1,1 +1,1 @@
-"""Who is asking: implementations of IAuthenticator."""
+"""Authentication: implementations of IAuthenticator."""

@@ -1,4 +1,4 @@
-"""Remembers accounts for a short time, and asks once where many want to know."""
+"""Caches accounts, and coalesces concurrent lookups of the same one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this process remembers of accounts and of unknown tokens for a few seconds."""
+"""In-process caches of accounts and of unknown tokens."""
 
 from __future__ import annotations
 

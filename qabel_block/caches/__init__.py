@@ -1,1 +1,1 @@
-"""What may be forgotten: implementations of ICache."""
+"""Caches: implementations of ICache."""

@@ -1,4 +1,4 @@
-"""Collects blobs until they are worth a transaction, and does two things at once."""
+"""Batches blobs for transactions of the ledger, and runs two steps side by side."""
 
 from __future__ import annotations
 

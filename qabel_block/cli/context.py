@@ -1,4 +1,4 @@
-"""What a command is given to do its work."""
+"""What a command works on: ledger, storage, report, progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a long command has come, on standard error."""
+"""Reports the progress of a long command on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command has to say: lines and tables for people, JSON for scripts."""
+"""Prints the results of commands: text and tables, or JSON."""
 
 from __future__ import annotations
 

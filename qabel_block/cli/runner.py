@@ -1,4 +1,4 @@
-"""Runs a command to its end, or to where it may be interrupted."""
+"""Runs a command to its end, or until it is interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes a download's bytes as fast as the client does."""
+"""Writes a response body as fast as the client reads it (back-pressure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several front ends behind one port."""
+"""Dispatches requests to the front ends behind one port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the resources of all front ends have in common."""
+"""What the handlers of all front ends have in common."""
 
 from __future__ import annotations
 

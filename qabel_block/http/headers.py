@@ -1,4 +1,4 @@
-"""Reads and writes the parts of messages that several handlers share."""
+"""Reads request headers, and writes JSON bodies, for several handlers."""
 
 from __future__ import annotations
 

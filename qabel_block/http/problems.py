@@ -1,4 +1,4 @@
-"""What each error of the domain is in HTTP: the one table, and its answers."""
+"""Maps domain errors to HTTP responses (RFC 9457): the one table."""
 
 from __future__ import annotations
 

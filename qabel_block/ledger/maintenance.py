@@ -1,4 +1,4 @@
-"""The ledger as the tools see it: as a whole, page by page."""
+"""Reads and corrects the whole ledger page by page, for the tools."""
 
 from __future__ import annotations
 

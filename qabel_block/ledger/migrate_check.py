@@ -1,4 +1,4 @@
-"""Is the database's schema the one that this version of the server needs?"""
+"""Compares the revision of a database's schema with the newest one."""
 
 from __future__ import annotations
 

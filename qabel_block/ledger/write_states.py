@@ -1,4 +1,4 @@
-"""Reads what decides about changes to objects."""
+"""Reads and locks the rows that decide about changes to objects."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where the server listens, and how it comes by its connections."""
+"""Listening sockets: endpoints, TLS, sharing between processes."""

@@ -1,4 +1,4 @@
-"""TLS with a certificate that may be exchanged."""
+"""TLS with certificates that can be reloaded."""
 
 from __future__ import annotations
 

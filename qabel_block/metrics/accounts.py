@@ -1,4 +1,4 @@
-"""Measures who is asked for accounts, and who needs not be."""
+"""Measures lookups of accounts, and hits of their caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be put around the parts when they are made."""
+"""Points at which the parts can be measured; nothing is measured here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts something around the parts that measures them."""
+"""Measures all parts with Prometheus metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures push: what is published, and who listens."""
+"""Measures push: published events, open WebSockets, messages sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks now and then at what changes without a request."""
+"""Samples gauges at intervals: readiness, garbage, dropped log lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves metrics, on a port of their own."""
+"""Serves metrics over HTTP, on a port of their own."""
 
 from __future__ import annotations
 

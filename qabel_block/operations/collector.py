@@ -1,4 +1,4 @@
-"""Deletes blobs that no object points at."""
+"""Deletes blobs that no object points at (garbage collection)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts workers: the command that runs here, once more."""
+"""Starts worker processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that keeps the workers running."""
+"""The supervisor: opens the sockets, starts, replaces and stops workers."""
 
 from __future__ import annotations
 

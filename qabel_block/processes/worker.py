@@ -1,4 +1,4 @@
-"""The worker's end of the pipes between it and its supervisor."""
+"""A worker's end of the pipes to its supervisor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker as its supervisor sees it."""
+"""A worker process, from its supervisor's side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps one worker running."""
+"""Keeps one worker running, and restarts it with growing delays."""
 
 from __future__ import annotations
 

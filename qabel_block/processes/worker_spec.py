@@ -1,4 +1,4 @@
-"""What a worker is told when it is started."""
+"""What a supervisor passes to a worker through the environment."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Telling other devices of changes (PROTOCOL section 4)."""
+"""Push: events about changes to other devices (PROTOCOL section 4)."""

@@ -1,4 +1,4 @@
-"""Knows who listens to what, and tells them."""
+"""Delivers events to the subscribers of this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who tells a server what to do, and hears from it."""
+"""Signals and notifications between a server and what runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the process does when it is sent a signal."""
+"""Handles SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 

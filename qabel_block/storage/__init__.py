@@ -1,1 +1,1 @@
-"""Where blobs are kept: implementations of IStorageBackend."""
+"""Storage backends: implementations of IStorageBackend."""

@@ -1,4 +1,4 @@
-"""Does together what is wanted at the same time."""
+"""Coalesces concurrent calls into batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps work that has begun from being cut in half by a cancellation."""
+"""Shields work from cancellation."""
 
 from __future__ import annotations
 

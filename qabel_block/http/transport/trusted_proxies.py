@@ -1,4 +1,4 @@
-"""From which address a request comes, also behind proxies."""
+"""Finds the address of a client, also behind trusted proxies."""
 
 from __future__ import annotations
 

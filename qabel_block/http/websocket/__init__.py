@@ -1,1 +1,1 @@
-"""WebSockets: the far end of push (PROTOCOL section 4, RFC 6455)."""
+"""WebSockets: push to clients (PROTOCOL section 4, RFC 6455)."""

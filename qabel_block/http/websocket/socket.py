@@ -1,4 +1,4 @@
-"""One subscriber's socket."""
+"""A subscriber's WebSocket."""
 
 from __future__ import annotations
 

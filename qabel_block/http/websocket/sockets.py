@@ -1,4 +1,4 @@
-"""All sockets of this process: opened, looked after, closed at the end."""
+"""All WebSockets of this process: opens, pings and closes them."""
 
 from __future__ import annotations
 

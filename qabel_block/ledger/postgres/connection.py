@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL."""
+"""A connection to PostgreSQL."""
 
 from __future__ import annotations
 

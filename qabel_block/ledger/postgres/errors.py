@@ -1,4 +1,4 @@
-"""What psycopg2 and txpostgres raise, in the domain's words."""
+"""Maps errors of psycopg2 and txpostgres to domain errors."""
 
 from __future__ import annotations
 

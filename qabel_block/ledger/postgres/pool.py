@@ -1,4 +1,4 @@
-"""The connections to PostgreSQL that operations take turns with."""
+"""A pool of connections to PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the file system raises, in the domain's words."""
+"""Maps errors of the file system to domain errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removes files below the storage directory for good. All calls block."""
+"""Removes files below the storage directory. All calls block."""
 
 from __future__ import annotations
 

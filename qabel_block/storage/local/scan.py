@@ -1,4 +1,4 @@
-"""Looks at many files below the storage directory. All calls block."""
+"""Scans files below the storage directory. All calls block."""
 
 from __future__ import annotations
 

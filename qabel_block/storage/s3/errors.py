@@ -1,4 +1,4 @@
-"""What boto3 raises, in the domain's words."""
+"""Maps errors of boto3 to domain errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in the bucket of :class:`~qabel_block.storage.s3.storage.S3Storage`."""
+"""Lists the blobs in a bucket."""
 
 from __future__ import annotations
 

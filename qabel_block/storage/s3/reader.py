@@ -1,4 +1,4 @@
-"""Reads a part of a blob from S3."""
+"""Reads a range of a blob from S3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A body on its way to S3."""
+"""The body of a request to S3, with a limit of its time."""
 
 from __future__ import annotations
 
