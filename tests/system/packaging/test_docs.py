@@ -20,7 +20,7 @@ _OTHERS = {
     *("--read", "--repair", "--grace", "--top", "--json", "--quiet"),  # qabel-block
     *("--env-file", "--to", "--quota", "--traffic"),
     *("--append-only", "--label", "--expires"),
-    *("--env-file", "--to", "--into"),
+    *("--into", "--force"),
 }
 """Options of other programs."""
 
