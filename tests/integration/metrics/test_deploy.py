@@ -54,12 +54,23 @@ QUERIES = {
 
 
 @pytest.fixture
-def exported(world: World, server: ServerProcess) -> Mapping[str, dict[str, set[str]]]:
-    """For each series that servers really show, alone or with workers: the values
-    of its labels."""
+def per_user(world: World, options: tuple[str, ...]) -> Iterator[ServerProcess]:
+    """A server that tells of single users, once it does."""
+    assert world.user().upload("a", b"1").status_code == 204
+    with ServerProcess(*options, "--metrics-per-user") as server:
+        server.wait_for(lambda: "qabel_block_user_quota_bytes" in scrape(server).names)
+        yield server
+
+
+@pytest.fixture
+def exported(
+    world: World, server: ServerProcess, per_user: ServerProcess
+) -> Mapping[str, dict[str, set[str]]]:
+    """For each series that servers really show, alone, with workers or with users:
+    the values of its labels."""
     found: dict[str, dict[str, set[str]]] = {"up": {}}
     world.user().download("none")
-    for one in (world.process, server):
+    for one in (world.process, server, per_user):
         for name, labels in scrape(one).values:
             values = found.setdefault(name, {})
             for label, value in labels:
