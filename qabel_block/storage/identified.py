@@ -94,6 +94,9 @@ class IdentifiedStorage:
                 raise
         if self._bound:
             await self._inner.check()
+        else:
+            # Whose it is can't be told yet, but whether it is there.
+            await self._inner.identity()
 
     async def close(self) -> None:
         """See :meth:`IStorageBackend.close`."""

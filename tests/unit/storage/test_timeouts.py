@@ -48,6 +48,10 @@ class Hanging:
     async def delete(self, keys: Sequence[str]) -> None:
         await self._call("delete")
 
+    async def identity(self) -> str | None:
+        await self._call("identity")
+        return None
+
     async def check(self) -> None:
         await self._call("check")
 
