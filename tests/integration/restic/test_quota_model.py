@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest_twisted
 from hypothesis import HealthCheck, Phase, settings
@@ -19,8 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import blockingCallFromThread, deferToThread
+from twisted.internet.threads import deferToThread
 
 from qabel_block.errors import QuotaReached
 from qabel_block.ledger.ledger import Ledger
@@ -31,9 +29,8 @@ from qabel_block.model import Account, ObjectName, WriteState
 from qabel_block.operations.repositories import RepositoryUpload
 from qabel_block.rules.conditions import UNCONDITIONAL
 from tests.integration.ledger.support import MovableTime, at_once, noted
+from tests.support.blocking import now
 from tests.support.database import query
-
-T = TypeVar("T")
 
 MIB = 2**20
 KINDS = ("data", "keys", "locks", "snapshots", "index")
@@ -144,17 +141,6 @@ class FullRepositories(RuleBasedStateMachine):
 
     def object(self, file: File) -> ObjectName:
         return ObjectName(self.prefixes[file[0]], file[1])
-
-
-def now(awaitable: Awaitable[T]) -> T:
-    """Wait for something, in a thread that is not the reactor's."""
-
-    async def wait() -> T:
-        return await awaitable
-
-    call: Any = blockingCallFromThread
-    result: T = call(reactor, lambda: Deferred.fromCoroutine(wait()))
-    return result
 
 
 @pytest_twisted.ensureDeferred
