@@ -43,9 +43,9 @@ from tests.support.blocking import now
 from tests.support.database import query
 
 MONTH = "2027-01-01"
-NAMES = ("alice", "bob", "carol")
+NAMES = ("alice", "bob")
 QUOTAS = (0, 100, 2**40)
-PATHS = ("a", "b")
+PATHS = ("a", "b", "c")
 LONG_AGO = 1000
 """When examples begin, in seconds since 1970."""
 
@@ -111,10 +111,12 @@ class Accounts(RuleBasedStateMachine):
         for user in self.past:
             yield None, user
 
-    @rule(name=names, quota=quotas, lifetime=lifetimes)
-    def add(self, name: str, quota: int, lifetime: int | None) -> None:
+    @rule(name=names, quota=quotas, permission=permissions, lifetime=lifetimes)
+    def add(
+        self, name: str, quota: int, permission: Permission, lifetime: int | None
+    ) -> None:
         """Names are one user's at a time, user IDs one user's for ever."""
-        token = self.new(lifetime, Permission.FULL)
+        token = self.new(lifetime, permission)
         adding = self.table.add_user(name + self.suffix, quota, 200, _row(token))
         if name in self.users:
             with pytest.raises(NameTaken):
@@ -188,25 +190,25 @@ class Accounts(RuleBasedStateMachine):
         """Let tokens expire."""
         self.time += seconds
 
-    @rule(data=st.data(), path=st.sampled_from(PATHS))
-    def upload(self, data: st.DataObject, path: str) -> None:
-        """What may be stored depends on the token and on what is there."""
-        drawn = self.usable_token(data)
-        if drawn is None:
-            return
-        user, token = drawn
+    @rule(data=st.data(), name=names, path=st.sampled_from(PATHS))
+    def upload(self, data: st.DataObject, name: str, path: str) -> None:
+        """What a token may store depends on its kind and on what is there."""
         self.elapsed += FRESH_SECONDS
-        account = now(self.node.authenticate(token.authorization, "r"))
-        allowed = token.permission is Permission.FULL or (
-            token.permission is Permission.APPEND_ONLY and path not in user.objects
-        )
-        storing = self.store(account, ObjectName(user.prefix, path))
-        if not allowed:
-            with pytest.raises(NotPermitted):
+        user = self.found(name)
+        tokens = user.tokens if user else []
+        for token in data.draw(st.permutations(tokens + tokens)):
+            if user is None or not self.is_usable(token):
+                continue
+            account = now(self.node.authenticate(token.authorization, "r"))
+            storing = self.store(account, ObjectName(user.prefix, path))
+            if token.permission is Permission.FULL or (
+                token.permission is Permission.APPEND_ONLY and path not in user.objects
+            ):
                 now(storing)
-            return
-        now(storing)
-        user.objects.add(path)
+                user.objects.add(path)
+            else:
+                with pytest.raises(NotPermitted):
+                    now(storing)
 
     @rule(name=names)
     def begin_deletion(self, name: str) -> None:
@@ -240,7 +242,7 @@ class Accounts(RuleBasedStateMachine):
             granted = Account(user.user_id, user.active, user.quota, 200)
             assert now(self.granted_to(user.user_id)) == (granted if known else None)
             for token in user.tokens:
-                usable = known and not token.revoked and not self.is_expired(token)
+                usable = known and self.is_usable(token)
                 found, recalled = now(self.looked_up(token))
                 assert (found is not None) == usable
                 assert recalled == found
@@ -274,18 +276,9 @@ class Accounts(RuleBasedStateMachine):
         user = self.users.get(name)
         return None if user is None or user.erasing else user
 
-    def is_expired(self, token: _Token) -> bool:
-        return token.expires is not None and token.expires <= self.time
-
-    def usable_token(self, data: st.DataObject) -> tuple[_User, _Token] | None:
-        usable = [
-            (user, token)
-            for user in self.users.values()
-            if not user.erasing
-            for token in user.tokens
-            if not token.revoked and not self.is_expired(token)
-        ]
-        return data.draw(st.sampled_from(usable)) if usable else None
+    def is_usable(self, token: _Token) -> bool:
+        expired = token.expires is not None and token.expires <= self.time
+        return not token.revoked and not expired
 
     async def store(self, account: Account, name: ObjectName) -> None:
         """Store nothing under a name, as far as the token allows it."""
