@@ -8,6 +8,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from qabel_block.names import IDENTITY
 from tests.integration.ledger.support import change
 from tests.support.s3 import Bucket
 
@@ -60,7 +61,7 @@ class LegacyStorage(Protocol):
         """Return the ETag that the legacy server gave an object, with quotes."""
 
     def contents(self) -> dict[str, bytes]:
-        """Return all that is stored by what it is stored as."""
+        """Return all that is stored by what it is stored as, but the identity."""
 
 
 @frozen
@@ -90,7 +91,11 @@ class LegacyDirectory:
 
     def contents(self) -> dict[str, bytes]:
         files = (path for path in self.root.rglob("*") if path.is_file())
-        return {str(file.relative_to(self.root)): file.read_bytes() for file in files}
+        return {
+            str(file.relative_to(self.root)): file.read_bytes()
+            for file in files
+            if file.name != IDENTITY
+        }
 
 
 @frozen
@@ -122,6 +127,7 @@ class LegacyBucket:
         return {
             key: get(Bucket=self.bucket.name, Key=key)["Body"].read()
             for key in self.bucket.keys("")
+            if key != IDENTITY
         }
 
 

@@ -67,7 +67,7 @@ def test_taken_over(legacy: Installation) -> None:
     """A legacy database with its storage is taken over in place: objects, owners,
     sizes, ETags; and then they behave like all others."""
     before = legacy.storage.contents()
-    assert legacy.run("migrate").status == 0
+    assert run_tool("migrate", "--psql-dsn", legacy.dsn).status == 0
     ended = legacy.run("adopt")
     assert (ended.status, ended.err) == (0, "")
     assert ended.of_kind("size") == [

@@ -35,7 +35,8 @@ def test_collect_local(dsn: str, tmp_path: Path) -> None:
         now = run_tool("collect", *places, "--grace", "0", "--json")
         assert now.of_kind("collected") == [{"blobs": 2}]
         assert httpx.get(f"{server.url}/api/v0/files/p/a").content == b"new"
-    files = [path.read_bytes() for path in storage.rglob("*") if path.is_file()]
+    blobs = (storage / "p").rglob("*")
+    files = [path.read_bytes() for path in blobs if path.is_file()]
     assert files == [b"new"]
     assert query(dsn, "SELECT * FROM garbage") == []
 

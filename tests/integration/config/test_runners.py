@@ -55,14 +55,22 @@ def migrated_dsn(new_postgres_database: Callable[[], str]) -> str:
     return dsn
 
 
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage that belongs to the database."""
+    return tmp_path_factory.mktemp("objects")
+
+
 @pytest.fixture
-def shared(migrated_dsn: str, redis_address: tuple[str, int], tmp_path: Path) -> Shared:
+def shared(
+    migrated_dsn: str, redis_address: tuple[str, int], directory: Path
+) -> Shared:
     """What several processes need."""
     host, port = redis_address
 
     def make(runner: tuple[str, ...], processes: int, *options: str) -> ServerProcess:
         return ServerProcess(
-            *("--psql-dsn", migrated_dsn, "--local-storage", str(tmp_path / "objects")),
+            *("--psql-dsn", migrated_dsn, "--local-storage", str(directory)),
             *("--redis-host", host, "--redis-port", str(port), "--dummy-auth", TOKEN),
             *("--processes", str(processes), *options),
             command=runner,
