@@ -94,7 +94,7 @@ class ServerProcess:
                 cwd=tempfile.gettempdir(),
             )
         deadline = time.monotonic() + START_SECONDS
-        while (match := _LISTENING.search(self.log())) is None:
+        while (match := _LISTENING.search(self._written())) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not start:\n{self.log()}")
             time.sleep(0.02)
@@ -125,7 +125,17 @@ class ServerProcess:
         wait_for(condition)
 
     def log(self) -> str:
-        """Return what the process has logged since it started."""
+        """Return what the process has logged since it started.
+
+        A thread of its writes the log a little later: wait until no more comes.
+        """
+        before, now = -1, self._log.stat().st_size
+        while now != before:
+            time.sleep(0.1)
+            before, now = now, self._log.stat().st_size
+        return self._written()
+
+    def _written(self) -> str:
         return self._log.read_text(errors="replace")
 
     def records(self) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import pytest
 from attrs import define, field
 
 from qabel_block.ledger.migrate import upgrade
+from qabel_block.names import IDENTITY
 from tests.support.database import query
 from tests.support.server import ServerProcess
 
@@ -73,7 +74,7 @@ def _left_over(dsn: str, storage: Path) -> set[str]:
     files = {
         str(path.relative_to(storage)).replace("~/", "/")
         for path in storage.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != IDENTITY
     }
     return files - known
 
