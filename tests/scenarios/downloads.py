@@ -179,7 +179,8 @@ def test_not_modified(user: User, method: str) -> None:
 def test_last_modified(user: User) -> None:
     """Last-Modified is when the version was made, and never after Date; the
     conditions on it are those of RFC 9110 section 13.1."""
-    before = user.upload("dated", BODY).headers["date"]
+    before = user.head("a").headers["date"]
+    user.upload("dated", BODY)
     answer = user.download("dated")
     date, after = answer.headers["last-modified"], answer.headers["date"]
     made = parsedate_to_datetime(date).timestamp()

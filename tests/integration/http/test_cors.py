@@ -33,6 +33,7 @@ def server(
     options = ("--cors-origin", request.param) if request.param else ()
     dummy = ("--dummy-auth", "T-of-the-page")
     with ServerProcess("--standalone", str(home), *dummy, *options) as server:
+        ask(server, "PUT", FILE, **TOKEN)
         yield server
 
 
@@ -180,7 +181,6 @@ def refused(server: ServerProcess, path: str, **options: Any) -> tuple[int, str]
 def test_origins_of_handshakes(server: ServerProcess) -> None:
     """A WebSocket is opened for a page of a named origin or of the server's own;
     without the option for any."""
-    ask(server, "PUT", FILE, **TOKEN)
     own = server.url
     welcome = [APP, OTHER] if not named(server) else named(server)
     for origin in (own, *welcome):
@@ -196,7 +196,6 @@ def test_origins_of_handshakes(server: ServerProcess) -> None:
 def test_token_as_a_subprotocol(server: ServerProcess) -> None:
     """A page sends its token as a second subprotocol, which is neither selected nor
     logged; without the option it is not looked at."""
-    ask(server, "PUT", FILE, **TOKEN)
     offered = [V0, Subprotocol("bearer.T-of-the-page")]
     if not named(server):
         assert refused(server, "p", subprotocols=offered) == (

@@ -109,9 +109,9 @@ async def _use(bucket: Bucket, threads: ThreadPool) -> None:
     writer = await storage.create(new_key())
     await writer.write(LARGE)
     await writer.abort()
-    await storage.delete([small, large])
+    failed = await storage.delete([small, large])
     await storage.close()
-    if bucket.uploads():
+    if failed or bucket.uploads():
         raise Denied
 
 
