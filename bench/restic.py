@@ -39,7 +39,7 @@ LIST_V2 = "application/vnd.x.restic.rest.v2"
 
 
 @frozen
-class Place:
+class ResticServer:
     """Where restic may keep repositories.
 
     :ivar url: without the repository's name.
@@ -102,7 +102,7 @@ def _program(name: str) -> str:
 
 
 @contextmanager
-def _rclone(folder: Path) -> Iterator[Place]:
+def _rclone(folder: Path) -> Iterator[ResticServer]:
     folder.mkdir()
     address = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
@@ -126,13 +126,13 @@ def _rclone(folder: Path) -> Iterator[Place]:
 
     try:
         wait_for(listens)
-        yield Place("rclone", f"http://{address}")
+        yield ResticServer("rclone", f"http://{address}")
     finally:
         process.terminate()
         process.wait()
 
 
-def _round(place: Place, files: Path, folder: Path) -> dict[str, float]:
+def _round(place: ResticServer, files: Path, folder: Path) -> dict[str, float]:
     """Back up, check and restore once; return the seconds of each."""
     restic = Restic(
         f"rest:{place.url}/{files.name}-{time.time_ns()}/", folder / "cache"
@@ -150,7 +150,7 @@ def _round(place: Place, files: Path, folder: Path) -> dict[str, float]:
 
 
 def _compare(
-    places: list[Place], files: Path, work: str, rounds: int, folder: Path
+    places: list[ResticServer], files: Path, work: str, rounds: int, folder: Path
 ) -> None:
     taken: dict[tuple[str, str], list[float]] = {}
     for number in range(rounds):
@@ -223,7 +223,7 @@ def main() -> None:
         (folder / "objects").mkdir()
         around = stack.enter_context(services(folder / "objects"))
         server = stack.enter_context(around.server())
-        ours = Place(
+        ours = ResticServer(
             "qabel-block", f"{server.url.replace('//', f'//u:{TOKEN}@')}/restic"
         )
         places = [ours, stack.enter_context(_rclone(folder / "rclone"))]

@@ -51,7 +51,7 @@ class Sample:
 NAMES = tuple(fields_dict(Sample))
 
 
-class Place:
+class SoakedServer:
     """A server and all around it."""
 
     def __init__(self, services: Services, server: ServerProcess) -> None:
@@ -137,7 +137,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         around = stack.enter_context(services(folder / "objects"))
         server = stack.enter_context(around.server())
-        place = Place(around, server)
+        place = SoakedServer(around, server)
         load = Load(server.port)
         idle_before = place.sample()
         load.start()

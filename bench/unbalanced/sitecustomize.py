@@ -8,8 +8,8 @@ from __future__ import annotations
 from qabel_block.processes.balancing import ConnectionBalancer
 
 
-def _no_lead(_self: ConnectionBalancer) -> int:
+def _no_excess(_self: ConnectionBalancer) -> int:
     return 0
 
 
-ConnectionBalancer.lead = _no_lead  # type: ignore[assignment, method-assign]
+ConnectionBalancer.excess = _no_excess  # type: ignore[assignment, method-assign]

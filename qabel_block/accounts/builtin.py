@@ -13,7 +13,7 @@ from zope.interface import implementer
 from qabel_block.accounts.tokens import digest_of
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.interfaces import IAuthenticator
-from qabel_block.ledger.accounts import AccountTable, Found, beginning
+from qabel_block.ledger.accounts import AccountLookup, AccountTable, digest_prefix
 from qabel_block.model import Account
 from qabel_block.util.batching import BatchQueue
 from qabel_block.util.cancellation import shield
@@ -36,7 +36,7 @@ more, each that is tried is looked up."""
 K = TypeVar("K")
 
 
-class RecentlyFound(Generic[K]):
+class LookupCache(Generic[K]):
     """Keeps what was found last, up to a number of each of known and unknown.
 
     What nobody has, and anybody may ask for, crowds out nothing that is there.
@@ -44,14 +44,14 @@ class RecentlyFound(Generic[K]):
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
-        self._known: OrderedDict[K, Found] = OrderedDict()
-        self._unknown: OrderedDict[K, Found] = OrderedDict()
+        self._known: OrderedDict[K, AccountLookup] = OrderedDict()
+        self._unknown: OrderedDict[K, AccountLookup] = OrderedDict()
 
-    def get(self, key: K) -> Found | None:
+    def get(self, key: K) -> AccountLookup | None:
         """Return what was kept under ``key``."""
         return self._known.get(key) or self._unknown.get(key)
 
-    def keep(self, key: K, found: Found) -> None:
+    def keep(self, key: K, found: AccountLookup) -> None:
         """Keep what was found, in place of what was found before."""
         self._known.pop(key, None)
         self._unknown.pop(key, None)
@@ -62,21 +62,21 @@ class RecentlyFound(Generic[K]):
 
 
 @frozen
-class Digests:
+class TokenDigests:
     """What the digests of all tokens begin with.
 
     :ivar version: the count of changes at which they were read.
     :ivar asked: when.
-    :ivar beginnings: ``None`` if there are too many to be kept.
+    :ivar prefixes: ``None`` if there are too many to be kept.
     """
 
     version: int
     asked: float
-    beginnings: frozenset[bytes] | None
+    prefixes: frozenset[bytes] | None
 
     def may_have(self, digest: str) -> bool:
         """Say whether there may be a token with this digest."""
-        return self.beginnings is None or beginning(digest) in self.beginnings
+        return self.prefixes is None or digest_prefix(digest) in self.prefixes
 
 
 @implementer(IAuthenticator)
@@ -102,13 +102,13 @@ class BuiltinAuthenticator:
         self._table = table
         self._elapsed = elapsed
         self._now = now
-        self._by_token = RecentlyFound[str]()
-        self._by_id = RecentlyFound[int]()
+        self._by_token = LookupCache[str]()
+        self._by_id = LookupCache[int]()
         self._version = -1
         self._checked = elapsed() - FRESH_SECONDS
         self._refreshing: Waiters[None] | None = None
         self._all_digests = BatchQueue(self._ask_digests)
-        self._digests: Digests | None = None
+        self._digests: TokenDigests | None = None
 
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         """See :meth:`IAuthenticator.authenticate`."""
@@ -147,22 +147,22 @@ class BuiltinAuthenticator:
 
     async def _find(
         self,
-        remembered: RecentlyFound[K],
+        remembered: LookupCache[K],
         key: K,
-        look_up: Callable[[K], Awaitable[Found]],
-    ) -> Found:
+        look_up: Callable[[K], Awaitable[AccountLookup]],
+    ) -> AccountLookup:
         found = remembered.get(key)
         if found is not None and found.version == self._version:
-            await self._stay_fresh()
+            await self._revalidate()
             if found.version == self._version:
                 return found
         asked = self._elapsed()
         found = await look_up(key)
-        self._heed(found.version, asked)
+        self._note_version(found.version, asked)
         remembered.keep(key, found)
         return found
 
-    async def _stay_fresh(self) -> None:
+    async def _revalidate(self) -> None:
         """Return when the count of changes is known, as of a moment ago."""
         age = self._elapsed() - self._checked
         if age < REFRESH_SECONDS:
@@ -194,24 +194,24 @@ class BuiltinAuthenticator:
             waiters.fail(error)
         else:
             self._refreshing = None
-            self._heed(version, asked)
+            self._note_version(version, asked)
             waiters.wake(None)
 
     async def _is_digest(self, digest: str) -> bool:
         """Say whether a token may have this digest."""
-        await self._stay_fresh()
+        await self._revalidate()
         if self._digests is None or self._digests.version != self._version:
             self._digests = await self._all_digests.ask(None)
-            self._heed(self._digests.version, self._digests.asked)
+            self._note_version(self._digests.version, self._digests.asked)
         return self._digests.may_have(digest)
 
-    async def _ask_digests(self, questions: Sequence[None]) -> list[Digests]:
+    async def _ask_digests(self, questions: Sequence[None]) -> list[TokenDigests]:
         asked = self._elapsed()
         version, digests = await self._table.token_digests(LISTED)
         few = digests if len(digests) < LISTED else None
-        return [Digests(version, asked, few)] * len(questions)
+        return [TokenDigests(version, asked, few)] * len(questions)
 
-    def _heed(self, version: int, asked: float) -> None:
+    def _note_version(self, version: int, asked: float) -> None:
         """Take note of the count of changes.
 
         :param asked: when it was asked for: it may have changed since.
@@ -220,7 +220,7 @@ class BuiltinAuthenticator:
             self._version, self._checked = version, asked
 
 
-def _account(found: Found) -> Account:
+def _account(found: AccountLookup) -> Account:
     if found.account is None:
         raise UnknownUser
     return found.account

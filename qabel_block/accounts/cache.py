@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from qabel_block.accounts.entries import EntrySigner, InvalidEntry, user_key
-from qabel_block.accounts.memory import RecentAccounts, RecentlyUnknown
+from qabel_block.accounts.cache_entries import EntrySigner, InvalidEntry, user_key
+from qabel_block.accounts.memory import AccountCache, UnknownTokenCache
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.interfaces import IAuthenticator, ICache
 from qabel_block.model import Account
@@ -59,9 +59,9 @@ class CachingAuthenticator:
         self._cache = cache
         self._entries = EntrySigner(secret)
         self._now = now
-        self._recent = RecentAccounts(clock)
+        self._recent = AccountCache(clock)
         self._hit = hit
-        self._unknown = RecentlyUnknown(clock)
+        self._unknown = UnknownTokenCache(clock)
         self._asking: dict[str, Waiters[Account]] = {}
         self._complaints = Throttle(clock.seconds)
 

@@ -61,7 +61,7 @@ class FailedLogins:
 
         :raises TooManyFailedLogins: if no more are looked up now.
         """
-        failures = await self._turn(origin)
+        failures = await self._wait_for_attempt(origin)
         failures.asking += 1
         try:
             yield
@@ -77,7 +77,7 @@ class FailedLogins:
             if not failures.count and not failures.asking:
                 self._origins.pop(origin, None)
 
-    async def _turn(self, origin: str) -> _Failures:
+    async def _wait_for_attempt(self, origin: str) -> _Failures:
         """Return when one more may be looked up."""
         while True:
             failures = self._current(origin) or self._begin(origin)

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from qabel_block.model import Account
 
 
-class RecentAccounts:
+class AccountCache:
     """Keeps accounts until they expire, up to a number of them.
 
     :param clock: tells when that is.
@@ -36,7 +36,7 @@ SECONDS = 5.0
 token after trying it, and long enough for a client that goes on trying."""
 
 
-class RecentlyUnknown:
+class UnknownTokenCache:
     """Keeps keys for a short time, up to a number of them.
 
     :param clock: tells when that is over.

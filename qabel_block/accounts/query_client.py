@@ -125,11 +125,11 @@ class _CountingPool(HTTPConnectionPool):
         def dial() -> None:
             self.dialled += 1
 
-        return super().getConnection(key, _ToldEndpoint(endpoint, dial))
+        return super().getConnection(key, _NotifyingEndpoint(endpoint, dial))
 
 
 @implementer(IStreamClientEndpoint)
-class _ToldEndpoint:
+class _NotifyingEndpoint:
     """Tells when it is connected to."""
 
     def __init__(self, endpoint: IStreamClientEndpoint, tell: Callable[[], None]):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
-from qabel_block.cli.context import CommandContext, opened
+from qabel_block.cli.context import CommandContext, open_parts
 from qabel_block.cli.importer import ImportChoice, Importer
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS
@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 async def adopt(context: CommandContext) -> int:
     """Adopt all that is below known prefixes; list what is not."""
-    async with opened(context) as parts:
+    async with open_parts(context) as parts:
         await parts.identity.bind()
         await parts.maintenance.begin_adoption()
         importer = Importer(

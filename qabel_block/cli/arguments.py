@@ -46,7 +46,7 @@ _TYPED = "server_"
 
 
 @frozen
-class Places:
+class DataLocations:
     """Where ledger and storage are.
 
     :ivar transfers: storage operations that run in threads at a time.
@@ -137,9 +137,9 @@ def read_arguments(
     return arguments
 
 
-def read_places(
+def read_locations(
     arguments: Namespace, options: tuple[str, ...], environment: Mapping[str, str]
-) -> Places:
+) -> DataLocations:
     """Return where ledger and storage are.
 
     :param options: names of the server's options that the command has.
@@ -167,7 +167,7 @@ def read_places(
     storage, ledger = storage_of(values), ledger_of(values, given)
     assert not isinstance(storage, TemporaryDirectory)
     assert not isinstance(ledger, TemporaryLedger)
-    return Places(ledger, storage, values["transfers"], values["garbage-grace"])
+    return DataLocations(ledger, storage, values["transfers"], values["garbage-grace"])
 
 
 def reader(read: Callable[[str], T]) -> Callable[[str], T]:
@@ -230,7 +230,7 @@ def _add_server_options(command: ArgumentParser, names: tuple[str, ...]) -> None
     )
 
 
-def typed_words(arguments: Namespace) -> list[str]:
+def typed_options(arguments: Namespace) -> list[str]:
     """Return those of the server's options that were typed, as they were."""
     words: list[str] = []
     for name, option in BY_NAME.items():

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
-from qabel_block.cli.context import CommandContext, opened
+from qabel_block.cli.context import CommandContext, open_parts
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, CommandFailed
 from qabel_block.config.config import LocalDirectory, SqliteLedger
@@ -52,7 +52,7 @@ async def backup(context: CommandContext) -> int:
     :raises CommandFailed: if ledger or storage is of another kind, or something
         can't be copied.
     """
-    ledger, storage = context.places.ledger, context.places.storage
+    ledger, storage = context.locations.ledger, context.locations.storage
     if not isinstance(ledger, SqliteLedger) or not isinstance(storage, LocalDirectory):
         raise CommandFailed(
             "backup is for a SQLite ledger and local storage; for others see"
@@ -61,7 +61,7 @@ async def backup(context: CommandContext) -> int:
     into = context.arguments.into.absolute()
     if into.is_relative_to(storage.path):
         raise CommandFailed("the backup can't be kept within the storage")
-    async with opened(context) as parts:
+    async with open_parts(context) as parts:
         await parts.identity.compare()
     try:
         (into / OBJECTS).mkdir(mode=0o700, exist_ok=True, parents=into.parent.is_dir())

@@ -15,7 +15,7 @@ BYTES = 64 * 2**20
 transaction soon over. One blob may be larger."""
 
 
-class BlobBatches:
+class BlobBatcher:
     """Hands on blobs, many at a time.
 
     :param take: called with each batch.
@@ -41,7 +41,7 @@ class BlobBatches:
             await self._take(blobs)
 
 
-class InBackground:
+class BackgroundTask:
     """Does one thing while the next is prepared."""
 
     def __init__(self) -> None:

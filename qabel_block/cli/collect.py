@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS, at_least
-from qabel_block.cli.context import CommandContext, opened
+from qabel_block.cli.context import CommandContext, open_parts
 from qabel_block.cli.runner import ALL_WELL
 from qabel_block.operations.collector import Collector
 
@@ -33,13 +33,13 @@ def add_grace(parser: ArgumentParser, what: str) -> None:
 def chosen_grace(context: CommandContext) -> int:
     """Return the seconds that ``--grace`` says, or else what the server keeps to."""
     grace: int | None = context.arguments.grace
-    return context.places.garbage_grace if grace is None else grace
+    return context.locations.garbage_grace if grace is None else grace
 
 
 async def collect(context: CommandContext) -> int:
     """Do what the server's collector does from time to time."""
     grace = chosen_grace(context)
-    async with opened(context) as parts:
+    async with open_parts(context) as parts:
         await parts.identity.bind()
         total = await parts.maintenance.count_garbage(grace)
         context.progress.begin("collect", "blobs", total)

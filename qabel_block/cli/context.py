@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from qabel_block.cli.arguments import Places
+from qabel_block.cli.arguments import DataLocations
 from qabel_block.cli.progress import Progress
 from qabel_block.cli.reports import Report
 from qabel_block.cli.runner import CommandFailed, Interruption
@@ -32,7 +32,7 @@ from qabel_block.storage.identified import IdentifiedStorage
 from qabel_block.util.cancellation import shield
 from qabel_block.util.threads import ThreadPool
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds that a question to PostgreSQL may take. No client waits for it."""
 
 FIRST_ANSWER = 15.0
@@ -50,7 +50,7 @@ class CommandContext:
     :ivar now: seconds since 1970.
     """
 
-    places: Places
+    locations: DataLocations
     arguments: Namespace
     report: Report
     progress: Progress
@@ -84,19 +84,19 @@ class CommandParts:
 
 
 @asynccontextmanager
-async def opened(context: CommandContext) -> AsyncIterator[CommandParts]:
+async def open_parts(context: CommandContext) -> AsyncIterator[CommandParts]:
     """Give the parts that a command works on, and close them at the end.
 
     :raises Unavailable: if the database can't be used, or is not migrated.
     """
-    places, reactor = context.places, context.reactor
-    threads = ThreadPool(reactor, places.transfers, "transfers")
-    chosen, transfers = places.storage, places.transfers
+    locations, reactor = context.locations, context.reactor
+    threads = ThreadPool(reactor, locations.transfers, "transfers")
+    chosen, transfers = locations.storage, locations.transfers
     inner = make_storage(chosen, transfers, PART_SIZE_FOR, threads, reactor)
     listing = make_listing(chosen, transfers, threads, reactor)
     threads.start()
     try:
-        async with opened_ledger(context) as parts:
+        async with open_ledger(context) as parts:
             count_blobs = make_blob_counter(chosen, transfers, threads, reactor)
             record = InstallationRecord(parts.database)
             identity = IdentityCheck(record, inner, count_blobs)
@@ -126,13 +126,13 @@ class LedgerParts:
 
 
 @asynccontextmanager
-async def opened_ledger(context: CommandContext) -> AsyncIterator[LedgerParts]:
+async def open_ledger(context: CommandContext) -> AsyncIterator[LedgerParts]:
     """Give a command the ledger alone, and close it at the end.
 
     :raises Unavailable: if the database can't be used, or is not migrated.
     """
-    database, _ = make_database(context.places.ledger, context.reactor, PATIENCE)
-    _check_file(context.places.ledger)
+    database, _ = make_database(context.locations.ledger, context.reactor, TIMEOUT)
+    _check_file(context.locations.ledger)
     await database.start()
     try:
         checking = shield(database.check())
@@ -145,7 +145,7 @@ async def opened_ledger(context: CommandContext) -> AsyncIterator[LedgerParts]:
 
 
 @asynccontextmanager
-async def opened_accounts(
+async def open_accounts(
     context: CommandContext, create: bool = False
 ) -> AsyncIterator[AccountTable]:
     """Give the users, and close the ledger at the end.
@@ -154,11 +154,11 @@ async def opened_accounts(
         users may be added before the server is started for the first time.
     :raises Unavailable: if the database can't be used, or is not migrated.
     """
-    chosen = context.places.ledger
+    chosen = context.locations.ledger
     if create and isinstance(chosen, SqliteLedger) and not chosen.path.exists():
         _, prepare = make_database(chosen, context.reactor)
         prepare()
-    async with opened_ledger(context) as parts:
+    async with open_ledger(context) as parts:
         yield AccountTable(parts.database, context.reactor.seconds)
 
 

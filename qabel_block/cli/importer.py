@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, field, frozen
 
-from qabel_block.cli.batching import BlobBatches, InBackground
+from qabel_block.cli.batching import BackgroundTask, BlobBatcher
 from qabel_block.cli.context import CommandContext, CommandParts
 from qabel_block.cli.runner import Interrupted
 from qabel_block.ledger.reconcile import Rule
@@ -61,7 +61,7 @@ class Importer:
     unreadable: int = 0
     _owners: dict[str, int] = field(factory=dict)
     _changed: set[int] = field(factory=set)
-    _entering: InBackground = field(factory=InBackground)
+    _entering: BackgroundTask = field(factory=BackgroundTask)
 
     async def run(self, what: str) -> None:
         """Enter all that is to be entered.
@@ -75,7 +75,7 @@ class Importer:
         self._context.progress.end()
         await self._look_for_unknown_prefixes()
 
-    def find(self, kind: str, text: str, **facts: object) -> None:
+    def add_finding(self, kind: str, text: str, **facts: object) -> None:
         """Report a finding."""
         self.findings += 1
         self._context.report.say(kind, text, **facts)
@@ -128,14 +128,14 @@ class Importer:
         await self.report_sizes(before)
 
     async def _enter_all(self, first_user: int, last_user: int) -> None:
-        batches = BlobBatches(self._take)
+        batches = BlobBatcher(self._take)
         async for prefixes in self._parts.maintenance.prefixes(first_user, last_user):
             self._owners = {prefix: user for user, prefix in prefixes}
             for _, prefix in prefixes:
                 async for listing in self._parts.listing.blobs(prefix):
                     for stray in listing.strays:
                         text = f"not a blob, left alone: {stray}"
-                        self.find("stray", text, name=stray)
+                        self.add_finding("stray", text, name=stray)
                     await batches.add(filter(self._choice.concerned, listing.blobs))
             await batches.flush()
             await self._entering.done()
@@ -157,7 +157,9 @@ class Importer:
     async def _enter(self, entries: list[ImportedBlob], listed: int) -> None:
         entered: list[bool] = []
         if entries:
-            entered = await self._parts.maintenance.enter(entries, self._choice.rule)
+            entered = await self._parts.maintenance.import_blobs(
+                entries, self._choice.rule
+            )
         for entry, done in zip(entries, entered, strict=True):
             if done:
                 self.entered += 1
@@ -177,7 +179,7 @@ class Importer:
                 continue
             if digest.sha256 is None:
                 self.unreadable += 1
-                self.find(
+                self.add_finding(
                     "unreadable-blob",
                     f"can't be read, left alone: {blob.key}: {digest.trouble}",
                     prefix=blob.name.prefix,
@@ -199,7 +201,7 @@ class Importer:
             for name in names:
                 if name not in known:
                     text = f"prefix that the ledger does not know, left alone: {name}"
-                    self.find("unknown-prefix", text, prefix=name)
+                    self.add_finding("unknown-prefix", text, prefix=name)
             self._context.interruption.check()
 
 

@@ -30,7 +30,7 @@ from qabel_block.cli import (
 from qabel_block.cli.arguments import (
     Syntax,
     read_arguments,
-    read_places,
+    read_locations,
     variables_of,
 )
 from qabel_block.cli.context import CommandContext
@@ -97,7 +97,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         )
         command = COMMANDS[arguments.command]
         os.environ.update(variables_of(arguments))
-        places = read_places(arguments, command.syntax.options, os.environ)
+        locations = read_locations(arguments, command.syntax.options, os.environ)
     except UsageError as error:
         say(" ".join(str(error).split()))
         raise SystemExit(FAILED) from None
@@ -108,7 +108,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     interruption.install()
     report = (JsonReport if arguments.json else TextReport)(lambda: sys.stdout)
     context = CommandContext(
-        places,
+        locations,
         arguments,
         report,
         _progress(arguments.quiet),

@@ -38,7 +38,7 @@ async def migrate(context: CommandContext) -> int:
     if wanted not in revisions():
         known = ", ".join(reversed(revisions()))
         raise CommandFailed(f"there is no revision {wanted!r}; there are: {known}")
-    chosen = context.places.ledger
+    chosen = context.locations.ledger
     try:
         if isinstance(chosen, PostgresLedger):
             dsn = chosen.dsn

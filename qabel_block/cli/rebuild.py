@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from collections.abc import AsyncIterator
 
 from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
-from qabel_block.cli.context import CommandContext, CommandParts, opened
+from qabel_block.cli.context import CommandContext, CommandParts, open_parts
 from qabel_block.cli.importer import ImportChoice, Importer
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS, CommandFailed
@@ -58,11 +58,11 @@ async def rebuild(context: CommandContext) -> int:
     :raises CommandFailed: if there are no prefixes, or too much would be dropped.
     :raises WrongStorage: if it is not the ledger's storage.
     """
-    async with opened(context) as parts:
+    async with open_parts(context) as parts:
         force = context.arguments.force
-        await _check_places(parts, force)
+        await _check_prefixes(parts, force)
         identity = await parts.identity.compare_to_rebuild(force)
-        importer = Importer(context, parts, ImportChoice(_any, _is_newer, _wins))
+        importer = Importer(context, parts, ImportChoice(_any, _is_newer, _replaces))
         await importer.run("rebuild")
         await _check_what_is_dropped(context, parts, force)
         await parts.identity.bind_to(identity)
@@ -86,7 +86,7 @@ async def rebuild(context: CommandContext) -> int:
     return FINDINGS if importer.findings else ALL_WELL
 
 
-async def _check_places(parts: CommandParts, force: bool) -> None:
+async def _check_prefixes(parts: CommandParts, force: bool) -> None:
     """Refuse what can only be a mistake."""
     owned = False
     async for users in parts.maintenance.users():
@@ -169,6 +169,6 @@ def _is_newer(blob: ListedBlob, known: BlobRecord) -> bool:
     return known.state is BlobState.UNKNOWN
 
 
-def _wins(state: WriteState, entry: ImportedBlob) -> bool:
+def _replaces(state: WriteState, entry: ImportedBlob) -> bool:
     # Keys of one object sort by their versions, the legacy server's first.
     return state.current is None or entry.blob_key > state.current.blob_key

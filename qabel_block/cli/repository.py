@@ -11,7 +11,7 @@ from qabel_block.cli.arguments import (
     at_least,
 )
 from qabel_block.cli.confirmation import add_yes, confirm, prefix_erasure
-from qabel_block.cli.context import CommandContext, CommandParts, opened
+from qabel_block.cli.context import CommandContext, CommandParts, open_parts
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS, say
 from qabel_block.errors import AccountNotFound
@@ -36,7 +36,7 @@ def _list_arguments(parser: ArgumentParser) -> None:
 
 
 async def _list(context: CommandContext) -> int:
-    async with opened(context) as parts:
+    async with open_parts(context) as parts:
         name, user_id = context.arguments.name, None
         if name is not None:
             user_id = await _user_id(context, parts, name)
@@ -54,7 +54,7 @@ def _delete_arguments(parser: ArgumentParser) -> None:
 
 async def _delete(context: CommandContext) -> int:
     name, repository = context.arguments.name, context.arguments.repository
-    async with opened(context) as parts:
+    async with open_parts(context) as parts:
         table = RepositoryTable(parts.database)
         user_id = await _user_id(context, parts, name)
         prefix = await table.prefix(user_id, repository)

@@ -7,7 +7,7 @@ from argparse import Namespace
 
 from twisted.python.usage import UsageError
 
-from qabel_block.cli.arguments import typed_words
+from qabel_block.cli.arguments import typed_options
 from qabel_block.cli.runner import CommandFailed
 from qabel_block.config.command_line import Options
 from qabel_block.config.config import Config
@@ -21,7 +21,7 @@ def server_config(arguments: Namespace) -> Config:
     """
     options = Options(os.environ)
     try:
-        options.read(typed_words(arguments))
+        options.read(typed_options(arguments))
     except UsageError as error:
         raise CommandFailed(str(error)) from None
     return configure(options)

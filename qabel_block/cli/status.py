@@ -45,26 +45,26 @@ async def status(context: CommandContext) -> int:
     config = server_config(context.arguments)
     quiet = evolve(config, endpoints=(), metrics=None, usage_log=False)
     parts = compose(quiet, context.reactor)
-    look = _Look(context, parts)
+    checks = _DependencyChecks(context, parts)
     parts.threads.start()
     await parts.database.start()
     await parts.cache.start()
     try:
-        await look.ask("database", look.database())
-        await look.ask("storage", look.storage())
-        await look.ask("cache", _checked(parts.cache.check()))
-        await look.ask("accounts", _checked(parts.authenticator.check()))
-        await look.ask("garbage", look.garbage())
+        await checks.report("database", checks.database())
+        await checks.report("storage", checks.storage())
+        await checks.report("cache", _checked(parts.cache.check()))
+        await checks.report("accounts", _checked(parts.authenticator.check()))
+        await checks.report("garbage", checks.garbage())
     finally:
         await parts.authenticator.close()
         await parts.cache.close()
         await parts.database.close()
         await parts.storage.close()
         parts.threads.stop()
-    return FINDINGS if look.failed else ALL_WELL
+    return FINDINGS if checks.failed else ALL_WELL
 
 
-class _Look:
+class _DependencyChecks:
     """Asks one dependency after the other.
 
     :ivar failed: how many could not be used.
@@ -75,7 +75,7 @@ class _Look:
         self._parts = parts
         self.failed = 0
 
-    async def ask(
+    async def report(
         self, name: str, asking: Coroutine[Deferred[Any], Any, dict[str, object]]
     ) -> None:
         """Report what ``asking`` returns or raises."""
@@ -98,9 +98,9 @@ class _Look:
 
     async def storage(self) -> dict[str, object]:
         """Return whose storage it is, and how much room there is on a disk."""
-        chosen = self._context.places.storage
+        chosen = self._context.locations.storage
         context, threads = self._context, self._parts.threads
-        transfers = context.places.transfers
+        transfers = context.locations.transfers
         storage = make_storage(
             chosen, transfers, PART_SIZE_FOR, threads, context.reactor
         )

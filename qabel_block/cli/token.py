@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 from qabel_block.accounts.tokens import new_token, token_digest
 from qabel_block.cli.arguments import Syntax, reader
-from qabel_block.cli.context import CommandContext, opened_accounts
+from qabel_block.cli.context import CommandContext, open_accounts
 from qabel_block.cli.reports import Column
 from qabel_block.cli.runner import ALL_WELL, say
 from qabel_block.cli.user import OPTIONS, add_name
@@ -81,7 +81,7 @@ async def _add(context: CommandContext) -> int:
     token = new_token()
     expires = arguments.expires and arguments.expires(context.now())
     new = NewToken(token_digest(token), arguments.permission, arguments.label, expires)
-    async with opened_accounts(context) as accounts:
+    async with open_accounts(context) as accounts:
         number = await accounts.add_token(arguments.name, new)
     context.report.say(
         "token",
@@ -110,7 +110,7 @@ _COLUMNS = (
 
 async def _list(context: CommandContext) -> int:
     now = context.now()
-    async with opened_accounts(context) as accounts:
+    async with open_accounts(context) as accounts:
         user = await accounts.user(context.arguments.name, month_of(now))
         tokens = await accounts.tokens(user.user_id)
     rows = [
@@ -154,7 +154,7 @@ def _revoke_arguments(parser: ArgumentParser) -> None:
 
 async def _revoke(context: CommandContext) -> int:
     arguments = context.arguments
-    async with opened_accounts(context) as accounts:
+    async with open_accounts(context) as accounts:
         await accounts.revoke_token(arguments.name, arguments.id)
     context.report.say(
         "token",

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from attrs import astuple
 
 from qabel_block.cli.arguments import LEDGER_OPTIONS, at_least
-from qabel_block.cli.context import CommandContext, opened_ledger
+from qabel_block.cli.context import CommandContext, open_ledger
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL
 from qabel_block.model import UserUsage
@@ -42,7 +42,7 @@ async def usage(context: CommandContext) -> int:
     def table(kind: str, title: str, users: list[UserUsage]) -> None:
         context.report.table(kind, title, columns, [astuple(user) for user in users])
 
-    async with opened_ledger(context) as parts:
+    async with open_ledger(context) as parts:
         top = context.arguments.top
         table(
             "by-storage",

@@ -12,7 +12,7 @@ from qabel_block.cli.arguments import (
     Syntax,
     reader,
 )
-from qabel_block.cli.context import CommandContext, opened_accounts
+from qabel_block.cli.context import CommandContext, open_accounts
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL, say
 from qabel_block.config import values
@@ -92,7 +92,7 @@ async def _add(context: CommandContext) -> int:
     arguments = context.arguments
     token = new_token()
     storage, traffic = arguments.quota, arguments.traffic
-    async with opened_accounts(context, create=True) as accounts:
+    async with open_accounts(context, create=True) as accounts:
         user_id = await accounts.add_user(
             arguments.name,
             STORAGE_QUOTA if storage is None else storage,
@@ -111,7 +111,7 @@ def _list_arguments(parser: ArgumentParser) -> None:
 
 async def _list(context: CommandContext) -> int:
     month = month_of(context.now())
-    async with opened_accounts(context) as accounts:
+    async with open_accounts(context) as accounts:
         rows = [_row(user) async for page in accounts.users(month) for user in page]
     context.report.table("user", "Users", _COLUMNS, rows)
     return ALL_WELL
@@ -119,7 +119,7 @@ async def _list(context: CommandContext) -> int:
 
 async def _show(context: CommandContext) -> int:
     month = month_of(context.now())
-    async with opened_accounts(context) as accounts:
+    async with open_accounts(context) as accounts:
         user = await accounts.user(context.arguments.name, month)
     cells = list(zip(_COLUMNS, _row(user), strict=True))
     lines = [f"{column.title}: {column.show(cell)}" for column, cell in cells]
@@ -142,7 +142,7 @@ def _set_arguments(parser: ArgumentParser) -> None:
 
 async def _set(context: CommandContext) -> int:
     arguments = context.arguments
-    async with opened_accounts(context) as accounts:
+    async with open_accounts(context) as accounts:
         user = await accounts.set_user(
             arguments.name,
             storage_quota=arguments.quota,
@@ -170,7 +170,7 @@ async def _enable(context: CommandContext) -> int:
 
 
 async def _set_active(context: CommandContext, active: bool) -> int:
-    async with opened_accounts(context) as accounts:
+    async with open_accounts(context) as accounts:
         user = await accounts.set_user(context.arguments.name, active=active)
     context.report.say(
         "user",

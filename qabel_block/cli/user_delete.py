@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 from qabel_block.cli.arguments import Syntax
 from qabel_block.cli.confirmation import add_yes, confirm, prefix_erasure
-from qabel_block.cli.context import CommandContext, opened
+from qabel_block.cli.context import CommandContext, open_parts
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL
 from qabel_block.cli.user import OPTIONS, add_name
@@ -22,7 +22,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 async def _delete(context: CommandContext) -> int:
     name = context.arguments.name
-    async with opened(context) as parts:
+    async with open_parts(context) as parts:
         accounts = AccountTable(parts.database, context.reactor.seconds)
         user = await accounts.user(name, month_of(context.now()))
         confirm(context, f"{name} and all that {name} has ({in_bytes(user.stored)})")

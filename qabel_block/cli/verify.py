@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from attrs import asdict, define
 
 from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
-from qabel_block.cli.batching import BYTES, BlobBatches
+from qabel_block.cli.batching import BYTES, BlobBatcher
 from qabel_block.cli.collect import add_grace, chosen_grace
-from qabel_block.cli.context import CommandContext, CommandParts, opened
+from qabel_block.cli.context import CommandContext, CommandParts, open_parts
 from qabel_block.cli.runner import ALL_WELL, FINDINGS
 from qabel_block.config.config import LocalDirectory
 from qabel_block.model import BlobRecord, BlobState, LedgerObject, ListedBlob
@@ -49,14 +49,14 @@ async def verify(context: CommandContext) -> int:
     """Look at every object, every blob and every user."""
     read = context.arguments.read
     if read is None:
-        read = isinstance(context.places.storage, LocalDirectory)
-    async with opened(context) as parts:
+        read = isinstance(context.locations.storage, LocalDirectory)
+    async with open_parts(context) as parts:
         await parts.identity.compare()
         verification = _Verification(context, parts, read)
-        await verification.look_at_objects()
-        await verification.look_at_blobs()
-        await verification.look_at_users()
-        verification.sum_up()
+        await verification.check_objects()
+        await verification.check_blobs()
+        await verification.check_users()
+        verification.report_summary()
     return FINDINGS if verification.findings else ALL_WELL
 
 
@@ -73,7 +73,7 @@ class _Verification:
     blobs: int = 0
     users: int = 0
 
-    async def look_at_objects(self) -> None:
+    async def check_objects(self) -> None:
         """Has each object its blob?"""
         total = await self._parts.maintenance.count_objects()
         self._context.progress.begin("objects", "objects", total)
@@ -84,7 +84,7 @@ class _Verification:
             self.objects += len(page)
         self._context.progress.end()
 
-    async def look_at_blobs(self) -> None:
+    async def check_blobs(self) -> None:
         """Is each blob known?"""
         self._context.progress.begin("blobs", "blobs", self.objects)
         async for names in self._parts.listing.prefixes():
@@ -93,7 +93,7 @@ class _Verification:
                 if name not in known:
                     text = "prefix that the ledger does not know"
                     self._find("unknown-prefix", text, name, {"prefix": name})
-            batches = BlobBatches(self._identify)
+            batches = BlobBatcher(self._identify)
             for name in sorted(known):
                 async for listing in self._parts.listing.blobs(name):
                     for stray in listing.strays:
@@ -103,7 +103,7 @@ class _Verification:
             self._context.interruption.check()
         self._context.progress.end()
 
-    async def look_at_users(self) -> None:
+    async def check_users(self) -> None:
         """Is what users store the sum of their objects?"""
         maintenance = self._parts.maintenance
         self._context.progress.begin("users", "users")
@@ -125,7 +125,7 @@ class _Verification:
             self._context.advance(len(users))
         self._context.progress.end()
 
-    def sum_up(self) -> None:
+    def report_summary(self) -> None:
         """Say what was looked at, and how it is."""
         self._context.report.say(
             "verified",
@@ -159,7 +159,7 @@ class _Verification:
 
     async def _find_missing(self, objects: list[LedgerObject]) -> None:
         """Report those that are not merely deleted meanwhile."""
-        still = await self._parts.maintenance.still(objects) if objects else []
+        still = await self._parts.maintenance.unchanged(objects) if objects else []
         for one in still:
             self._find_object("missing-blob", "missing blob", one)
 
@@ -195,7 +195,7 @@ class _Verification:
         doomed = [
             blob
             for blob, known in blobs
-            if self._context.arguments.repair and self._may_go(blob, known)
+            if self._context.arguments.repair and self._is_deletable(blob, known)
         ]
         deleted = await self._delete(doomed) if doomed else set()
         for blob, known in blobs:
@@ -205,7 +205,7 @@ class _Verification:
             facts = {**asdict(blob.name), "key": blob.key, "size": blob.size}
             self._find(kind, text, blob.key, facts, blob.key in deleted)
 
-    def _may_go(self, blob: ListedBlob, known: BlobRecord) -> bool:
+    def _is_deletable(self, blob: ListedBlob, known: BlobRecord) -> bool:
         begun = time_of(blob.version) if blob.version else 0.0
         age = self._context.now() - max(begun, blob.modified)
         old = age >= chosen_grace(self._context)

@@ -20,7 +20,7 @@ from qabel_block.config.environment import (
 from qabel_block.config.help import formatted_options
 from qabel_block.config.option import Given, Option
 from qabel_block.config.options import OPTIONS
-from qabel_block.log.setup import claim_log
+from qabel_block.log.setup import set_twistd_logger
 
 USAGE_ERROR = 64
 """The exit status for a wrong command line (EX_USAGE of sysexits.h)."""
@@ -69,7 +69,7 @@ class Options(usage.Options):
         try:
             self.read(sys.argv[1:] if options is None else options)
             explicit = any(name.startswith("log") for name in self.given)
-            claim_log(self.parent, self["logging"], explicit)
+            set_twistd_logger(self.parent, self["logging"], explicit)
             if self["asyncio"]:
                 _install_asyncio_reactor()
         except usage.UsageError as error:

@@ -45,7 +45,7 @@ class RouteMap(Map):
         """Called by Klein for each request."""
         if path_info is not None and path_info.startswith("//"):
             path_info = _NO_PATH  # werkzeug would take the first segment away
-        return RememberingAdapter(
+        return CachingMapAdapter(
             self,
             server_name,
             script_name or "/",
@@ -65,7 +65,7 @@ class RouteMap(Map):
         return super().bind("localhost").match(path, method, return_rule=True)
 
 
-class RememberingAdapter(MapAdapter):
+class CachingMapAdapter(MapAdapter):
     """What Klein asks for the route of one request."""
 
     map: RouteMap

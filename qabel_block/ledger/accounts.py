@@ -25,7 +25,7 @@ BLOBS = 1000
 
 
 @frozen
-class Found:
+class AccountLookup:
     """What was found under a token or a user ID.
 
     :ivar version: how often accounts had changed when it was looked up.
@@ -38,7 +38,7 @@ class Found:
     expires: int | None = None
 
 
-def beginning(sha256: str) -> bytes:
+def digest_prefix(sha256: str) -> bytes:
     """Return the first 64 bits of a hexadecimal digest."""
     return bytes.fromhex(sha256[:16])
 
@@ -69,11 +69,11 @@ class AccountTable:
         rows = await self._database.fetch(queries.version)
         return int(rows[0][0])
 
-    async def find_token(self, sha256: str) -> Found:
+    async def find_token(self, sha256: str) -> AccountLookup:
         """Return the account of a token, by its hexadecimal digest."""
         return await self._by_token.ask(sha256)
 
-    async def find_user(self, user_id: int) -> Found:
+    async def find_user(self, user_id: int) -> AccountLookup:
         """Return the account of a user."""
         return await self._by_id.ask(user_id)
 
@@ -84,7 +84,7 @@ class AccountTable:
         :param limit: the largest number of tokens to look at.
         """
         rows = await self._database.fetch(queries.token_digests, limit=limit)
-        digests = frozenset(beginning(sha256) for _, sha256 in rows if sha256)
+        digests = frozenset(digest_prefix(sha256) for _, sha256 in rows if sha256)
         return int(rows[0][0]), digests
 
     async def is_empty(self) -> bool:
@@ -257,15 +257,15 @@ class AccountTable:
 
         return await self._database.transact(change)
 
-    async def _ask_tokens(self, digests: Sequence[str]) -> list[Found]:
+    async def _ask_tokens(self, digests: Sequence[str]) -> list[AccountLookup]:
         asked = [{"n": n, "sha256": digest} for n, digest in enumerate(digests)]
         rows = await self._database.fetch(queries.find_tokens, asked=json.dumps(asked))
-        return _found(len(digests), rows)
+        return _lookups(len(digests), rows)
 
-    async def _ask_users(self, user_ids: Sequence[int]) -> list[Found]:
+    async def _ask_users(self, user_ids: Sequence[int]) -> list[AccountLookup]:
         asked = [{"n": n, "user_id": user_id} for n, user_id in enumerate(user_ids)]
         rows = await self._database.fetch(queries.find_users, asked=json.dumps(asked))
-        return _found(len(user_ids), rows)
+        return _lookups(len(user_ids), rows)
 
 
 _NO_MONTH = "1970-01-01"
@@ -313,8 +313,8 @@ async def _add_token(transaction: ITransaction, user_id: int, token: NewToken) -
         raise NameTaken("somebody has this token already")
 
 
-def _found(count: int, rows: Iterable[Row]) -> list[Found]:
-    found: list[Found | None] = [None] * count
+def _lookups(count: int, rows: Iterable[Row]) -> list[AccountLookup]:
+    found: list[AccountLookup | None] = [None] * count
     version = 0
     for version, n, user_id, active, storage, traffic, *token in rows:
         if n is None:
@@ -327,8 +327,8 @@ def _found(count: int, rows: Iterable[Row]) -> list[Found]:
             traffic,
             permission=Permission(permission),
         )
-        found[n] = Found(version, account, expires)
-    return [one or Found(version) for one in found]
+        found[n] = AccountLookup(version, account, expires)
+    return [one or AccountLookup(version) for one in found]
 
 
 def _the_user(name: str, rows: Sequence[Row]) -> User:

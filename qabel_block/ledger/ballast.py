@@ -27,7 +27,7 @@ class Ballast:
         self._path = path
         self._size = size
 
-    def keep(self) -> None:
+    def allocate(self) -> None:
         """Make the file, unless it is there or room is scarce. Never raises."""
         with suppress(OSError):
             if not self._size or self._path.exists():
@@ -44,7 +44,7 @@ class Ballast:
             finally:
                 os.close(descriptor)
 
-    def give_up(self) -> bool:
+    def release(self) -> bool:
         """Give its room back if the disk is full; return whether that was done.
 
         Never raises.
@@ -60,6 +60,6 @@ class Ballast:
         return disk.f_bavail * disk.f_frsize
 
 
-def ballast_of(path: Path, size: int = BALLAST_BYTES) -> Ballast:
+def ballast_for(path: Path, size: int = BALLAST_BYTES) -> Ballast:
     """Return the ballast of a database's file."""
     return Ballast(path.with_name(f"{path.name}-ballast"), size)

@@ -66,7 +66,7 @@ class OwnerLocked(Exception):
 
 
 @define
-class Write:
+class ObjectWrite:
     """What becomes of an object, and by how much its owner grows.
 
     :ivar blob: ``None`` if it is deleted.
@@ -108,11 +108,11 @@ async def commit_changes(
     claims = await _claim(transaction, changes, locked.states)
     if claims:
         locked = await _lock(transaction, changes, wait)
-    outcomes, writes = settle(changes, locked)
+    outcomes, writes = decide_changes(changes, locked)
     if any(isinstance(outcome, ControlSizeNeeded) for outcome in outcomes):
         # Only a full repository has to pay for this.
         locked = await _with_control_sizes(transaction, changes, locked)
-        outcomes, writes = settle(changes, locked)
+        outcomes, writes = decide_changes(changes, locked)
     used = {name.prefix for name in writes}
     for prefix, is_new in claims.items():
         if is_new and prefix not in used:
@@ -131,16 +131,16 @@ async def commit_changes(
     return outcomes
 
 
-def settle(
+def decide_changes(
     changes: Sequence[Commit | Deletion], locked: LockedStates
-) -> tuple[list[Outcome], dict[ObjectName, Write]]:
+) -> tuple[list[Outcome], dict[ObjectName, ObjectWrite]]:
     """Decide about each change, after those before it.
 
     If there are several uploads of one name, all but the last are replaced before
     anybody could see them; their notes stay, and so they are garbage.
     """
     outcomes: list[Outcome] = []
-    writes: dict[ObjectName, Write] = {}
+    writes: dict[ObjectName, ObjectWrite] = {}
     grown: dict[int, int] = {}
     freed: dict[int, int] = {}
     control: dict[str, int] = {}
@@ -180,7 +180,7 @@ def settle(
             prefix = change.name.prefix
             control[prefix] = control.get(prefix, 0) + growth
         in_all = growth + (write.grown if write else 0)
-        writes[change.name] = Write(blob, before, in_all)
+        writes[change.name] = ObjectWrite(blob, before, in_all)
     return outcomes, writes
 
 
@@ -249,7 +249,7 @@ async def _claim(
 
 
 async def _note_legacy(
-    transaction: ITransaction, writes: dict[ObjectName, Write]
+    transaction: ITransaction, writes: dict[ObjectName, ObjectWrite]
 ) -> None:
     """Make blobs of the legacy server garbage that nobody has adopted yet.
 
@@ -278,7 +278,7 @@ def _stored(blob: PendingBlob | None) -> StoredObject | None:
     return StoredObject(blob.blob_key, blob.size, blob.etag, blob.sha256)
 
 
-def _records(writes: dict[ObjectName, Write]) -> str:
+def _records(writes: dict[ObjectName, ObjectWrite]) -> str:
     return json.dumps(
         [
             {

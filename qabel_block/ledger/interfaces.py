@@ -46,7 +46,7 @@ class IDatabase(Interface):
     async def transact(
         work: Callable[[ITransaction], Awaitable[T]],
         durable: bool = True,
-        makes_room: bool = False,
+        frees_space: bool = False,
     ) -> T:
         """Call ``work`` with an :class:`ITransaction` and commit.
 
@@ -59,7 +59,7 @@ class IDatabase(Interface):
 
         :param durable: ``False`` if a crash of the database may forget this
             transaction for the sake of speed.
-        :param makes_room: whether it must be made even on a disk that is full, since
+        :param frees_space: whether it must be made even on a disk that is full, since
             it leads to there being room again.
         """
 

@@ -101,7 +101,7 @@ class Ledger:
         self._record = record
         self._installation = InstallationRecord(database)
         self._write_states = BatchQueue(self._ask_write_states, now, schedule)
-        self._finds = BatchQueue(self._ask_finds, now, schedule)
+        self._finds = BatchQueue(self._ask_read_states, now, schedule)
         self._notes = BatchQueue(self._note_blobs, now, schedule)
         self._changes = ChangeQueue(self._commit_changes, now, schedule)
 
@@ -138,7 +138,7 @@ class Ledger:
         await self._database.transact(work)
 
     @_recorded
-    async def state(self, name: ObjectName) -> WriteState | None:
+    async def write_state(self, name: ObjectName) -> WriteState | None:
         """Return what decides about a change, without a promise that it lasts.
 
         :return: ``None`` if there is no such prefix.
@@ -252,7 +252,7 @@ class Ledger:
                     return sorted(garbage)
             return []
 
-        return await self._database.transact(work, makes_room=True)
+        return await self._database.transact(work, frees_space=True)
 
     @_recorded
     async def claim_owner_garbage(self, owner_id: int, size: int) -> list[str]:
@@ -284,7 +284,7 @@ class Ledger:
                 )
             return sorted(garbage)
 
-        return await self._database.transact(work, makes_room=True)
+        return await self._database.transact(work, frees_space=True)
 
     async def forget_garbage(self, keys: Sequence[str]) -> None:
         """Drop the notes of blobs that are deleted."""
@@ -293,7 +293,7 @@ class Ledger:
         async def work(transaction: ITransaction) -> None:
             await transaction.finish(queries.forget_notes, notes=notes)
 
-        await self._database.transact(work, makes_room=True)
+        await self._database.transact(work, frees_space=True)
 
     @_recorded
     async def garbage(self, age: float, limit: int) -> int:
@@ -311,7 +311,7 @@ class Ledger:
         rows = await self._database.fetch(queries.write_states, names=numbered(names))
         return read_write_states(len(names), rows)
 
-    async def _ask_finds(
+    async def _ask_read_states(
         self, questions: Sequence[tuple[ObjectName, str]]
     ) -> list[ReadState | None]:
         records = [
@@ -339,7 +339,7 @@ class Ledger:
         deletions = [change for change in changes if isinstance(change, Deletion)]
         only_deletions = len(deletions) == len(changes)
         try:
-            return await self._database.transact(work, makes_room=only_deletions)
+            return await self._database.transact(work, frees_space=only_deletions)
         except StorageFull as full:
             if only_deletions or not deletions:
                 raise
@@ -372,7 +372,7 @@ async def _not_garbage(transaction: ITransaction, keys: set[str]) -> set[str]:
             wrong.add(key)
         else:
             notes.append({**asdict(name), "blob_key": key})
-    rows = await transaction.fetch(queries.pointed_at, notes=json.dumps(notes))
+    rows = await transaction.fetch(queries.referenced, notes=json.dumps(notes))
     return wrong.union(key for (key,) in rows)
 
 

@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from qabel_block.ledger import maintenance_queries as statements
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
-from qabel_block.ledger.queries import pointed_at
+from qabel_block.ledger.queries import referenced
 from qabel_block.ledger.reconcile import (
     Rule,
     blob_records,
     drop,
-    enter,
+    import_blobs,
     note_unknown,
-    pointers,
+    object_records,
     read_states,
 )
 from qabel_block.model import (
@@ -138,9 +138,9 @@ class Maintenance:
         """Return how many objects there are."""
         return int((await self._database.fetch(statements.count_objects))[0][0])
 
-    async def still(self, objects: Sequence[LedgerObject]) -> list[LedgerObject]:
+    async def unchanged(self, objects: Sequence[LedgerObject]) -> list[LedgerObject]:
         """Return those objects that are as they were."""
-        rows = await self._database.fetch(pointed_at, notes=pointers(objects))
+        rows = await self._database.fetch(referenced, notes=object_records(objects))
         keys = {key for (key,) in rows}
         return [one for one in objects if one.blob_key in keys]
 
@@ -168,7 +168,9 @@ class Maintenance:
 
         return await self._database.transact(work)
 
-    async def enter(self, entries: Sequence[ImportedBlob], rule: Rule) -> list[bool]:
+    async def import_blobs(
+        self, entries: Sequence[ImportedBlob], rule: Rule
+    ) -> list[bool]:
         """Make blobs objects, those for which ``rule`` and the ledger allow it.
 
         The ledger does not allow it where the prefix does not exist, or the blob is
@@ -178,7 +180,7 @@ class Maintenance:
         """
 
         async def work(transaction: ITransaction) -> list[bool]:
-            return await enter(transaction, entries, rule)
+            return await import_blobs(transaction, entries, rule)
 
         return await self._database.transact(work)
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from qabel_block.errors import CannotStart, NotMigrated
 from qabel_block.ledger import queries
-from qabel_block.ledger.ballast import ballast_of
+from qabel_block.ledger.ballast import ballast_for
 from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.migrate import connect_sqlite, head, revisions, upgrade
 from qabel_block.ledger.migrate_check import require_head
@@ -34,7 +34,7 @@ def prepare_sqlite(path: Path, migrate: bool) -> None:
     """
     _check_directory(path.parent)
     # On a disk that is full the file could not even be read.
-    ballast_of(path).give_up()
+    ballast_for(path).release()
     try:
         found = _revision_in(path)
         if found == [(head(),)]:

@@ -174,10 +174,10 @@ def _limit_lock_wait(dialect: Dialect) -> ClauseElement | None:
 
 
 def _write_states(dialect: Dialect) -> ClauseElement:
-    return _targets_of(_names(dialect))
+    return _write_states_of(_names(dialect))
 
 
-def _targets_of(names: FromClause) -> Select[Any]:
+def _write_states_of(names: FromClause) -> Select[Any]:
     return select(
         names.c.n,
         prefixes.c.user_id,
@@ -193,10 +193,10 @@ def _targets_of(names: FromClause) -> Select[Any]:
     )
 
 
-def _change_targets(dialect: Dialect) -> ClauseElement:
+def _locked_write_states(dialect: Dialect) -> ClauseElement:
     names = _noted_names(dialect)
     noted = select(_ZERO).select_from(garbage).where(_still_noted(names))
-    return _targets_of(names).add_columns(
+    return _write_states_of(names).add_columns(
         noted.exists().correlate(names), _is_locked(dialect, users.c.user_id)
     )
 
@@ -381,7 +381,7 @@ def _add_traffic(dialect: Dialect) -> ClauseElement:
     )
 
 
-def _pointed_at(dialect: Dialect) -> ClauseElement:
+def _referenced(dialect: Dialect) -> ClauseElement:
     notes = dialect.records("notes", prefix=Text(), path=Text(), blob_key=Text())
     return select(objects.c.blob_key).join(
         notes,
@@ -473,7 +473,7 @@ note_blobs = statement(_note_blobs)
 """``notes``: records of (blob_key)."""
 
 lock_free_changes = statement(
-    _add_owners, _lock_free_owners, _lock_notes, _change_targets
+    _add_owners, _lock_free_owners, _lock_notes, _locked_write_states
 )
 """As ``lock_write_states``, for uploads and deletions; owners whom somebody else has
 locked are not waited for. ``names``: records of (n, prefix, path, blob_key), the last
@@ -481,7 +481,7 @@ for uploads only. Rows: as there, then whether the blob's note is still there an
 nobody has claimed it, if so it is locked, and whether the owner is locked here."""
 
 lock_changes = statement(
-    _limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _change_targets
+    _limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _locked_write_states
 )
 """As ``lock_free_changes``, but waits for the owners, for a limited time."""
 
@@ -507,14 +507,14 @@ add_traffic = statement(_add_traffic)
 month."""
 
 
-def _old(dialect: Dialect) -> ColumnElement[bool]:
+def _is_stale(dialect: Dialect) -> ColumnElement[bool]:
     return garbage.c.since <= dialect.ago(bindparam("age", type_=Float()))
 
 
 stale_notes = statement(
     lambda dialect: (
         select(garbage.c.blob_key)
-        .where(_old(dialect))
+        .where(_is_stale(dialect))
         .order_by(garbage.c.since)
         .limit(bindparam("limit"))
         .offset(_ZERO)
@@ -539,7 +539,7 @@ somebody else holds or deletes."""
 count_notes = statement(
     lambda dialect: select(func.count()).select_from(
         select(garbage.c.since)
-        .where(_old(dialect))
+        .where(_is_stale(dialect))
         .limit(bindparam("limit"))
         .offset(_ZERO)
         .subquery()
@@ -547,7 +547,7 @@ count_notes = statement(
 )
 """``age`` in seconds, ``limit``. Rows: (how many notes, up to the limit)."""
 
-pointed_at = statement(_pointed_at)
+referenced = statement(_referenced)
 """``notes``: records of (prefix, path, blob_key). Rows: (blob key)."""
 
 claim_notes = statement(

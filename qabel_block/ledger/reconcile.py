@@ -56,7 +56,7 @@ It may be called more than once and in any thread.
 """
 
 
-async def enter(
+async def import_blobs(
     transaction: ITransaction, entries: Sequence[ImportedBlob], rule: Rule
 ) -> list[bool]:
     """Decide about some blobs, and enter the allowed ones.
@@ -98,7 +98,7 @@ def _record(entry: ImportedBlob, state: WriteState | None) -> dict[str, object]:
 _STRANGE = (BlobState.UNKNOWN, BlobState.OTHER)
 
 
-def pointers(objects: Sequence[LedgerObject]) -> str:
+def object_records(objects: Sequence[LedgerObject]) -> str:
     """Return which blobs objects are, as the records that statements take."""
     return json.dumps(
         [{**asdict(one.name), "blob_key": one.blob_key} for one in objects]

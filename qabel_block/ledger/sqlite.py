@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
 from qabel_block.ledger import queries as ledger_queries
-from qabel_block.ledger.ballast import ballast_of
+from qabel_block.ledger.ballast import ballast_for
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import not_migrated, require_head
@@ -81,7 +81,7 @@ class SqliteDatabase:
         self,
         work: Callable[[ITransaction], Awaitable[T]],
         durable: bool = True,
-        makes_room: bool = False,
+        frees_space: bool = False,
     ) -> T:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`.
 
@@ -91,7 +91,7 @@ class SqliteDatabase:
         """
         try:
             return await self._changes.run(
-                lambda connection: _transact(connection, work, durable), makes_room
+                lambda connection: _transact(connection, work, durable), frees_space
             )
         except CallStalled as error:
             # It is still under way, and may be committed at any time.
@@ -133,7 +133,7 @@ class SqliteThread:
         self._threads = ThreadPool(reactor, limit=1, name=name)
         self._one_call = DeferredLock()
         self._path = Path(path)
-        self._ballast = ballast_of(self._path, ballast)
+        self._ballast = ballast_for(self._path, ballast)
         self._limit = limit
         self._connection: sqlite3.Connection | None = None
 
@@ -142,11 +142,11 @@ class SqliteThread:
         self._threads.start()
 
     async def run(
-        self, function: Callable[[sqlite3.Connection], T], makes_room: bool = False
+        self, function: Callable[[sqlite3.Connection], T], frees_space: bool = False
     ) -> T:
         """Call ``function`` with the connection, in the thread.
 
-        :param makes_room: whether to give up the ballast for it, if the disk is full.
+        :param frees_space: whether to give up the ballast for it, if the disk is full.
 
         :raises StorageFull: if the disk is full.
         :raises CallStalled: if the call began and does not end in time.
@@ -161,7 +161,7 @@ class SqliteThread:
             raise Unavailable("database", reason) from None
         left = max(0.0, deadline - self._reactor.seconds())
         call = shield(
-            self._release_after(self._threads.run(self._call, function, makes_room))
+            self._release_after(self._threads.run(self._call, function, frees_space))
         )
         try:
             return await call.addTimeout(left, self._reactor)
@@ -181,20 +181,22 @@ class SqliteThread:
         finally:
             self._one_call.release()
 
-    def _call(self, function: Callable[[sqlite3.Connection], T], makes_room: bool) -> T:
+    def _call(
+        self, function: Callable[[sqlite3.Connection], T], frees_space: bool
+    ) -> T:
         # On a disk that is full not even a first query is possible: the log's index is
         # a file as well.
-        may_give_up = makes_room or self._connection is None
+        may_give_up = frees_space or self._connection is None
         try:
             result = self._try(function)
         except (StorageFull, Unavailable) as error:
             if isinstance(error, OutcomeUnknown) or not may_give_up:
                 raise
-            if not self._ballast.give_up():
+            if not self._ballast.release():
                 raise
             result = self._try(function)
-        if makes_room:
-            self._ballast.keep()
+        if frees_space:
+            self._ballast.allocate()
         return result
 
     def _try(self, function: Callable[[sqlite3.Connection], T]) -> T:

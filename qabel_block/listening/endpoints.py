@@ -77,7 +77,9 @@ def plan(reactor: Any, description: str, factory: IProtocolFactory) -> EndpointP
         for failure in failures:
             failure.raiseException()
     except Exception as error:  # parsers raise whatever they stumble over
-        raise CannotListen(f"can't listen on {description}: {_why(error)}") from error
+        raise CannotListen(
+            f"can't listen on {description}: {_reason(error)}"
+        ) from error
     if recorder.plan is None:
         raise CannotListen(f"can't listen on {description}: it has no socket")
     return recorder.plan
@@ -160,7 +162,7 @@ class _Recorder:
         self.plan = EndpointPlan(self._description, address, factory, certificate)
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         named = f": {os.fsdecode(error.filename)}" if error.filename else ""
         return error.strerror + named

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
 
-PATIENCE_SECONDS = 0.002
-LONGEST_PATIENCE_SECONDS = 0.02
+DEFER_SECONDS = 0.002
+MAX_DEFER_SECONDS = 0.02
 """How long a connection is left to the process that has the fewest, for each that
 it has less. If that has taken none by then it is busy, and others serve."""
 
@@ -35,7 +35,7 @@ class AcceptGate(Protocol):
     def count(self, connections: int) -> None:
         """Take note of how many connections this process has now."""
 
-    def lead(self) -> int:
+    def excess(self) -> int:
         """Return how many connections this process has more than it should, other
         processes having fewer."""
 
@@ -58,11 +58,11 @@ class TcpPort(tcp.Port):
     def doRead(self) -> None:
         if self.gate is None:
             super().doRead()
-        elif lead := self.gate.lead():
-            patience = min(lead * PATIENCE_SECONDS, LONGEST_PATIENCE_SECONDS)
+        elif excess := self.gate.excess():
+            delay = min(excess * DEFER_SECONDS, MAX_DEFER_SECONDS)
             self.stopReading()
             lowest = self.gate.lowest()
-            self._leaving = self.reactor.callLater(patience, self._resume, lowest)
+            self._leaving = self.reactor.callLater(delay, self._resume, lowest)
         else:
             self._vain = 1
             self._accept(1)

@@ -63,7 +63,7 @@ class LogConfig:
     explicit: bool = False
 
 
-def claim_log(runner: Any, level: str, explicit: bool) -> None:
+def set_twistd_logger(runner: Any, level: str, explicit: bool) -> None:
     """Tell ``twistd`` that its log is ours, unless it is not.
 
     This has to be while options are read: after that ``twistd`` makes its log.
@@ -71,7 +71,9 @@ def claim_log(runner: Any, level: str, explicit: bool) -> None:
     :param level: that of ``--logging``.
     :param explicit: whether any logging option was given.
     """
-    if type(runner).__name__ == "ServerOptions" and _is_ours(runner, level, explicit):
+    if type(runner).__name__ == "ServerOptions" and _replaces_runner_log(
+        runner, level, explicit
+    ):
         runner["logger"] = f"{PythonLogObserver.__module__}.PythonLogObserver"
 
 
@@ -86,13 +88,13 @@ def set_up_logging(config: LogConfig, runner: Any) -> bool:
     :returns: whether the log is ours now.
     :raises UsageError: if a log can't be opened.
     """
-    if not _is_ours(runner, config.level, config.explicit):
+    if not _replaces_runner_log(runner, config.level, config.explicit):
         return False
     try:
         _configure(config)
     except (OSError, ValueError, ImportError, AttributeError, TypeError) as error:
         raise usage.UsageError(f"can't log as configured: {error}") from error
-    _take_over(runner)
+    _redirect_twist_log(runner)
     return True
 
 
@@ -158,11 +160,11 @@ def _handler(sink: Sink, formatter: logging.Formatter) -> logging.Handler:
     return handler
 
 
-def _is_ours(runner: Any, level: str, explicit: bool) -> bool:
-    return level != "none" and (explicit or not _has_its_own(runner))
+def _replaces_runner_log(runner: Any, level: str, explicit: bool) -> bool:
+    return level != "none" and (explicit or not _has_runner_log(runner))
 
 
-def _has_its_own(runner: Any) -> bool:
+def _has_runner_log(runner: Any) -> bool:
     """Say whether the runner was told where to log, or is a daemon, which has no
     terminal."""
     kind = type(runner).__name__
@@ -175,7 +177,7 @@ def _has_its_own(runner: Any) -> bool:
     return False
 
 
-def _take_over(runner: Any) -> None:
+def _redirect_twist_log(runner: Any) -> None:
     """Make ``twist`` log to Python's logging, and to nothing else."""
     if type(runner).__name__ == "TwistOptions":
         runner["fileLogObserverFactory"] = lambda _file: PythonLogObserver()

@@ -134,7 +134,7 @@ T = TypeVar("T", bound=BufferedMetric)
 class BufferedFamily(Generic[T]):
     """A metric with labels.
 
-    :param child: makes the tally of a labelled metric.
+    :param child: makes the child of a labelled metric.
     """
 
     def __init__(
@@ -145,35 +145,35 @@ class BufferedFamily(Generic[T]):
     ) -> None:
         self._metric = metric
         self._child = child
-        self._tallies = buffered
+        self._metrics = buffered
         self._children: dict[tuple[object, ...], T] = {}
 
     def labels(self, *values: object) -> T:
-        """Return the tally for these values of the labels, in their order."""
-        tally = self._children.get(values)
-        if tally is None:
-            tally = self._child(self._metric.labels(*values))
-            self._children[values] = tally
-            self._tallies.add(tally)
-        return tally
+        """Return the child for these values of the labels, in their order."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._child(self._metric.labels(*values))
+            self._children[values] = child
+            self._metrics.add(child)
+        return child
 
 
 class BufferedMetrics:
-    """All tallies of a process."""
+    """All metrics of a process."""
 
     def __init__(self) -> None:
         self._all: list[BufferedMetric] = []
         self._loop = LoopingCall(self.flush)
 
-    def add(self, tally: T) -> T:
+    def add(self, child: T) -> T:
         """Take care of one more, and return it."""
-        self._all.append(tally)
-        return tally
+        self._all.append(child)
+        return child
 
     def flush(self) -> None:
         """Hand over what all of them have counted."""
-        for tally in self._all:
-            tally.flush()
+        for child in self._all:
+            child.flush()
 
     def start(self, clock: IReactorTime) -> None:
         """Hand over at every interval."""

@@ -58,7 +58,7 @@ LEDGER_OPERATIONS = (
     "garbage",
     "note_blob",
     "prefixes",
-    "state",
+    "write_state",
     "storage_used",
 )
 
@@ -234,7 +234,7 @@ class Metrics:
         )
 
     def _operation(self) -> None:
-        self.dependency_up = self._seen(
+        self.dependency_up = self._sampled_gauge(
             "block_dependency_up",
             "Whether a dependency works, as /readyz sees it.",
             "dependency",
@@ -242,12 +242,12 @@ class Metrics:
         )
         for dependency in DEPENDENCIES:
             self.dependency_up.labels(dependency)
-        self.garbage_waiting = self._seen(
+        self.garbage_waiting = self._sampled_gauge(
             "block_garbage_waiting",
             "Blobs that are noted as garbage, counted up to a limit.",
             mode="livemostrecent",
         )
-        self.garbage_overdue = self._seen(
+        self.garbage_overdue = self._sampled_gauge(
             "block_garbage_overdue",
             "Those of them that should have been deleted by now.",
             mode="livemostrecent",
@@ -256,7 +256,7 @@ class Metrics:
             "block_log_lines_dropped",
             "Lines of the log that were dropped because it could not be written.",
         )
-        self._seen(
+        self._sampled_gauge(
             "block_build_info", "The version of the server.", "version", mode="livemax"
         ).labels(__version__).set(1)
 
@@ -269,7 +269,9 @@ class Metrics:
             ("last_upload_timestamp_seconds", "When the user last uploaded anything."),
         )
         size, quota, latest = (
-            self._seen(f"qabel_block_user_{name}", text, "user", mode="livemostrecent")
+            self._sampled_gauge(
+                f"qabel_block_user_{name}", text, "user", mode="livemostrecent"
+            )
             for name, text in names
         )
         return size, quota, latest
@@ -286,12 +288,14 @@ class Metrics:
         return BufferedFamily(counter, BufferedCounter, self.buffered)
 
     def _gauge(self, name: str, text: str) -> BufferedGauge:
-        return self.buffered.add(BufferedGauge(self._seen(name, text, mode="livesum")))
+        return self.buffered.add(
+            BufferedGauge(self._sampled_gauge(name, text, mode="livesum"))
+        )
 
     def _gauges(
         self, name: str, text: str, label: str
     ) -> BufferedFamily[BufferedGauge]:
-        gauge = self._seen(name, text, label, mode="livesum")
+        gauge = self._sampled_gauge(name, text, label, mode="livesum")
         return BufferedFamily(gauge, BufferedGauge, self.buffered)
 
     def _summary(self, name: str, text: str) -> BufferedSummary:
@@ -319,7 +323,7 @@ class Metrics:
             histogram, lambda child: BufferedHistogram(child, buckets), self.buffered
         )
 
-    def _seen(
+    def _sampled_gauge(
         self,
         name: str,
         text: str,

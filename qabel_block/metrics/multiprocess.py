@@ -34,7 +34,7 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "qabel-block-metrics-"
 
 
-def share_through(directory: str, slot: int) -> None:
+def write_metrics_to(directory: str, slot: int) -> None:
     """Make this process write what it counts into a directory. It must not have
     made any metric before.
 
@@ -44,7 +44,7 @@ def share_through(directory: str, slot: int) -> None:
     values.ValueClass = values.MultiProcessValue(lambda: slot)
 
 
-def own_registry() -> CollectorRegistry:
+def process_registry() -> CollectorRegistry:
     """Return a registry in which there is what can be said of any process."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)

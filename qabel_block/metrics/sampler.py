@@ -45,7 +45,7 @@ class Sampler:
         self._ledger = ledger
         self._notifier = notifier
         self._dropped = 0
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._try_to_look()))
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._try_to_sample()))
         self._loop.clock = clock
 
     def start(self) -> None:
@@ -57,7 +57,7 @@ class Sampler:
         if self._loop.running:
             self._loop.stop()
 
-    async def look(self) -> None:
+    async def sample(self) -> None:
         """Look once."""
         metrics = self._metrics
         dropped = dropped_lines()
@@ -73,9 +73,9 @@ class Sampler:
             metrics.garbage_waiting.set(waiting)
             metrics.garbage_overdue.set(overdue)
 
-    async def _try_to_look(self) -> None:
+    async def _try_to_sample(self) -> None:
         try:
-            await self.look()
+            await self.sample()
         except Unavailable:
             pass  # which the next look will tell
         except Exception:

@@ -44,7 +44,7 @@ class UserSampler:
         self._authenticator = authenticator
         self._seen: set[str] = set()
         self._asked = -1
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._try_to_look()))
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._try_to_sample()))
         self._loop.clock = clock
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class UserSampler:
         if self._loop.running:
             self._loop.stop()
 
-    async def look(self) -> None:
+    async def sample(self) -> None:
         """Look once."""
         size, quota, latest = self._gauges
         seen = set()
@@ -89,9 +89,9 @@ class UserSampler:
                 continue
             quota.labels(str(user_id)).set(_shown(account.storage_quota))
 
-    async def _try_to_look(self) -> None:
+    async def _try_to_sample(self) -> None:
         try:
-            await self.look()
+            await self.sample()
         except (Unavailable, StorageFull):
             pass  # which the next look will tell
         except Exception:

@@ -88,7 +88,7 @@ class Collector:
         finally:
             self._one_round.release()
 
-    async def make_room(self, owner_id: int, size: int) -> None:
+    async def collect_owner(self, owner_id: int, size: int) -> None:
         """Delete the oldest of one owner's garbage before its time.
 
         Whoever has opened such a blob goes on reading it; others look the object up
@@ -110,11 +110,11 @@ class Collector:
             if not lock.locked:
                 self._owners.pop(owner_id, None)
 
-    def make_room_soon(self, owner_id: int, size: int) -> None:
+    def schedule_collect_owner(self, owner_id: int, size: int) -> None:
         """Do that without anybody waiting for it, unless it is being done."""
         if owner_id not in self._owners:
             with spending(None):
-                making = Deferred.fromCoroutine(self.make_room(owner_id, size))
+                making = Deferred.fromCoroutine(self.collect_owner(owner_id, size))
             making.addErrback(self._failed)
 
     async def _delete(self, keys: Sequence[str]) -> int:

@@ -44,7 +44,7 @@ class IdentityCheck:
         :raises WrongStorage: if they don't belong to each other.
         :raises Unavailable: if one of them can't be asked.
         """
-        return agreed_identity(*await self._both())
+        return agreed_identity(*await self._read_identities())
 
     async def bind(self) -> None:
         """Compare the two, and bind the storage to the id that they have.
@@ -61,7 +61,7 @@ class IdentityCheck:
         :raises WrongStorage: if the ledger's objects are in another one.
         :raises Unavailable: if one of them can't be asked.
         """
-        return identity_to_rebuild(*await self._both(), force)
+        return identity_to_rebuild(*await self._read_identities(), force)
 
     async def bind_to(self, installation: str) -> None:
         """Give both an id, which the storage must not contradict.
@@ -76,7 +76,7 @@ class IdentityCheck:
             await self._record.confirm(installation)
             log.info("installation {id}", id=installation)
 
-    async def _both(self) -> tuple[Installation, str | None, BlobSample]:
+    async def _read_identities(self) -> tuple[Installation, str | None, BlobSample]:
         """Return what the ledger has, what the storage has, and what else tells
         whether they belong to each other."""
         ledger = await self._record.read()

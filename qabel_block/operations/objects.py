@@ -34,7 +34,7 @@ class Operations:
     :param locks: keep events about one object in the order of its changes.
     :param publish: tells other devices of a change that is durable.
     :param record_usage: told what was freed.
-    :param make_room: told whose garbage is too much, and by how many bytes.
+    :param collect_owner: told whose garbage is too much, and by how many bytes.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Operations:
         locks: KeyedLock,
         publish: Callable[[ChangeEvent], None],
         record_usage: Callable[[UsageEvent], None],
-        make_room: Callable[[int, int], None],
+        collect_owner: Callable[[int, int], None],
     ) -> None:
-        self._make_room = make_room
+        self._collect_owner = collect_owner
         self._ledger = ledger
         self._locks = locks
         self._publish = publish
@@ -76,7 +76,7 @@ class Operations:
 
         :raises NotOwner: if it is not, or does not exist.
         """
-        state = await self._ledger.state(ObjectName(prefix, ""))
+        state = await self._ledger.write_state(ObjectName(prefix, ""))
         if state is None:
             if not account.any_prefix:
                 raise NotOwner
@@ -117,4 +117,4 @@ class Operations:
             quota = account.storage_quota
             excess = garbage_excess(quota=quota, garbage=change.garbage)
             if excess:
-                self._make_room(change.owner_id, excess)
+                self._collect_owner(change.owner_id, excess)

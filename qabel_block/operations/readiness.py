@@ -117,7 +117,7 @@ class Readiness:
                 (failed if required else degraded)[name] = reason
         return ReadinessReport(failed, degraded)
 
-    def look(self) -> None:
+    def recheck(self) -> None:
         """Check because something may have changed; it is logged."""
         if self._logging:
             self._watch()

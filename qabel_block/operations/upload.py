@@ -50,7 +50,7 @@ from qabel_block.util.threads import ThreadPool
 
 log = Logger()
 
-ROOM_ATTEMPTS = 20
+COLLECT_ATTEMPTS = 20
 """How often an upload makes room, or waits for a moment because others do."""
 
 
@@ -191,7 +191,7 @@ class Uploads:
             return stored.etag
 
     async def _store(self, upload: Upload, body: HashedBody) -> str:
-        state = await self._target(upload)
+        state = await self._write_state(upload)
         check_owner(upload.account, state.owner_id)
         if upload.length is not None and upload.length > self._max_body_size:
             raise BodyTooLarge
@@ -215,8 +215,8 @@ class Uploads:
             await self._commit(upload, blob)
         return blob.etag
 
-    async def _target(self, upload: Upload) -> WriteState:
-        state = await self._ledger.state(upload.name)
+    async def _write_state(self, upload: Upload) -> WriteState:
+        state = await self._ledger.write_state(upload.name)
         if state is None:
             if upload.claim_for is None:
                 raise NotOwner
@@ -240,13 +240,13 @@ class Uploads:
         while data := await body.read():
             if body.size > upload.allowance(state):
                 # Somebody may have made room since the last look.
-                state = await self._target(upload)
+                state = await self._write_state(upload)
                 state = await self._decide(upload, state, body.size)
             await writer.write(data)
 
     async def _commit(self, upload: Upload, blob: PendingBlob) -> None:
         try:
-            change = await self._commit_with_room(upload, blob)
+            change = await self._commit_within_garbage_limit(upload, blob)
         except Unavailable:
             # It may have been committed: the collector asks before it deletes.
             raise
@@ -265,7 +265,9 @@ class Uploads:
             )
         )
 
-    async def _commit_with_room(self, upload: Upload, blob: PendingBlob) -> Change:
+    async def _commit_within_garbage_limit(
+        self, upload: Upload, blob: PendingBlob
+    ) -> Change:
         """Commit once the owner's garbage leaves room for what this replaces.
 
         :raises StorageFull: if it does not get less.
@@ -275,13 +277,13 @@ class Uploads:
             upload.decide(state, blob.size)
             upload.check_garbage(state)
 
-        for _ in range(ROOM_ATTEMPTS):
+        for _ in range(COLLECT_ATTEMPTS):
             try:
                 return await self._ledger.commit_upload(
                     upload.name, blob, decide, upload.claim_for
                 )
             except GarbageFull as full:
-                await self._collector.make_room(full.owner_id, full.excess)
+                await self._collector.collect_owner(full.owner_id, full.excess)
         raise StorageFull("what the owner has replaced is still being deleted")
 
     async def _forget(self, key: str) -> None:

@@ -77,7 +77,7 @@ class ConnectionBalancer:
         if self._present:
             self._table[self._slot] = connections
 
-    def lead(self) -> int:
+    def excess(self) -> int:
         """Return how many connections this worker has more than it should: than the
         worker that has the fewest, and the tolerance."""
         lowest = self.lowest()

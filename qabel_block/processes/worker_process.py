@@ -50,7 +50,7 @@ class WorkerProcess(ProcessProtocol):
         self._write(DRAIN)
         self._limit_to(self._drain + AFTER_DRAIN_SECONDS)
 
-    def cut(self) -> None:
+    def abort_inflight(self) -> None:
         """Tell it not to wait for what is under way."""
         self._write(CUT)
 

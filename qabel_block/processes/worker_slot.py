@@ -75,7 +75,7 @@ class WorkerSlot:
     def abort_inflight(self) -> None:
         """Let nothing that is under way hold up the end."""
         for process in self._children:
-            process.cut()
+            process.abort_inflight()
 
     def _spawn(self) -> WorkerProcess:
         process = self._start(self.number)

@@ -44,7 +44,7 @@ class Subscriber(Protocol):
 
 
 @define
-class _Room:
+class _PrefixSubscribers:
     """Those who listen to one prefix.
 
     :ivar joined: whether the notifier brings the prefix's messages.
@@ -62,7 +62,7 @@ class Hub:
 
     def __init__(self, notifier: INotifier) -> None:
         self._notifier = notifier
-        self._rooms: dict[str, _Room] = {}
+        self._prefixes: dict[str, _PrefixSubscribers] = {}
 
     def start(self) -> None:
         """Begin to hear from other nodes."""
@@ -82,46 +82,52 @@ class Hub:
 
         :raises Unavailable: if that can't be had now.
         """
-        room = self._rooms.get(subscriber.prefix)
-        if room is None:
-            room = self._rooms[subscriber.prefix] = _Room({subscriber})
-            await self._join(room, subscriber.prefix)
+        listening = self._prefixes.get(subscriber.prefix)
+        if listening is None:
+            listening = self._prefixes[subscriber.prefix] = _PrefixSubscribers(
+                {subscriber}
+            )
+            await self._join(listening, subscriber.prefix)
             return
-        room.subscribers.add(subscriber)
-        if not room.joined:
-            await room.joining.wait()
+        listening.subscribers.add(subscriber)
+        if not listening.joined:
+            await listening.joining.wait()
 
-    async def _join(self, room: _Room, prefix: str) -> None:
+    async def _join(self, listening: _PrefixSubscribers, prefix: str) -> None:
         """Have a prefix's messages brought, for all who wait for that."""
         try:
             await self._notifier.join(prefix)
         except Exception as error:
-            if self._rooms.get(prefix) is room:
-                del self._rooms[prefix]
+            if self._prefixes.get(prefix) is listening:
+                del self._prefixes[prefix]
                 await self._notifier.leave(prefix)
-            room.joining.fail(error)
+            listening.joining.fail(error)
             raise
-        room.joined = True
-        room.joining.wake(None)
+        listening.joined = True
+        listening.joining.wake(None)
 
     async def remove(self, subscriber: Subscriber) -> None:
         """Tell a subscriber nothing more. May be repeated."""
-        room = self._rooms.get(subscriber.prefix)
-        if room is None or subscriber not in room.subscribers:
+        listening = self._prefixes.get(subscriber.prefix)
+        if listening is None or subscriber not in listening.subscribers:
             return
-        room.subscribers.discard(subscriber)
-        if not room.subscribers:
-            del self._rooms[subscriber.prefix]
+        listening.subscribers.discard(subscriber)
+        if not listening.subscribers:
+            del self._prefixes[subscriber.prefix]
             await self._notifier.leave(subscriber.prefix)
 
     def subscribers(self) -> list[Subscriber]:
         """Return all that are here now."""
-        return [one for room in self._rooms.values() for one in room.subscribers]
+        return [
+            one
+            for listening in self._prefixes.values()
+            for one in listening.subscribers
+        ]
 
     def deliver(self, prefix: str, message: str) -> None:
         """See :meth:`IListener.deliver`."""
-        room = self._rooms.get(prefix)
-        if room is None:
+        listening = self._prefixes.get(prefix)
+        if listening is None:
             return
         try:
             path = read_path(prefix, message)
@@ -130,7 +136,7 @@ class Hub:
             log.warn("a message is ignored: {error}", error=str(error))
             return
         payload = message.encode("utf-8")
-        for subscriber in tuple(room.subscribers):
+        for subscriber in tuple(listening.subscribers):
             if subscriber.path in (None, path):
                 self._tell(subscriber, payload)
 

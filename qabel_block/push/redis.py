@@ -67,21 +67,21 @@ class RedisNotifier:
         self._unpublished = False
         self._subscribed = False
         self._echoes: dict[str, Deferred[None]] = {}
-        self._hearing = RedisLink(
+        self._subscriber = RedisLink(
             reactor,
             address,
             identity,
             self._subscription,
-            self._hear,
-            self._hearing_changed,
+            self._subscribe_all,
+            self._subscriber_changed,
         )
-        self._speaking = RedisLink(
+        self._publisher = RedisLink(
             reactor,
             address,
             identity,
             RedisCommands,
-            self._speak,
-            self._speaking_changed,
+            self._publish_interruption,
+            self._publisher_changed,
         )
         self._probing = LoopingCall(lambda: Deferred.fromCoroutine(self._probe()))
         self._probing.clock = reactor
@@ -89,13 +89,13 @@ class RedisNotifier:
     def start(self, listener: IListener) -> None:
         """See :meth:`INotifier.start`."""
         self._listener = listener
-        self._hearing.start()
-        self._speaking.start()
+        self._subscriber.start()
+        self._publisher.start()
         self._probing.start(PING_SECONDS, now=False)
 
     async def join(self, prefix: str) -> None:
         """See :meth:`INotifier.join`."""
-        protocol = self._hearing.require()
+        protocol = self._subscriber.require()
         self._joined.add(prefix)
         try:
             await protocol.subscribe(self._channel(prefix))
@@ -105,13 +105,13 @@ class RedisNotifier:
     async def leave(self, prefix: str) -> None:
         """See :meth:`INotifier.leave`."""
         self._joined.discard(prefix)
-        protocol = self._hearing.protocol
+        protocol = self._subscriber.protocol
         if protocol is not None:
-            _unheeded(protocol.unsubscribe(self._channel(prefix)))
+            _ignore_answer(protocol.unsubscribe(self._channel(prefix)))
 
     def publish(self, prefix: str, message: str) -> None:
         """See :meth:`INotifier.publish`."""
-        protocol = self._speaking.protocol
+        protocol = self._publisher.protocol
         if protocol is None or self._unanswered > UNANSWERED_BYTES:
             self._unpublished = True
             return
@@ -124,24 +124,24 @@ class RedisNotifier:
 
     def connections(self) -> int:
         """See :meth:`INotifier.connections`."""
-        links = (self._hearing, self._speaking)
+        links = (self._subscriber, self._publisher)
         return sum(link.protocol is not None for link in links)
 
     async def check(self) -> None:
         """See :meth:`INotifier.check`: publishes a message to this node."""
-        self._hearing.require()
+        self._subscriber.require()
         if not self._subscribed:
             raise Unavailable("cache", "Redis has not answered SUBSCRIBE")
-        await self._speaking.check()
+        await self._publisher.check()
         published, nonce = self._published, uuid4().hex
         heard = self._echoes[nonce] = Deferred()
         heard.addTimeout(REPLY_SECONDS, self._reactor)
         try:
-            await self._speaking.run("PUBLISH", self._own_channel, nonce)
+            await self._publisher.run("PUBLISH", self._own_channel, nonce)
             await heard
         except TimedOut:
-            self._hearing.drop(SPLIT)
-            self._speaking.drop(SPLIT)
+            self._subscriber.drop(SPLIT)
+            self._publisher.drop(SPLIT)
             raise Unavailable("cache", SPLIT) from None
         finally:
             del self._echoes[nonce]
@@ -152,42 +152,42 @@ class RedisNotifier:
         """See :meth:`INotifier.close`."""
         if self._probing.running:
             self._probing.stop()
-        await self._hearing.stop()
-        await self._speaking.stop()
+        await self._subscriber.stop()
+        await self._publisher.stop()
 
     @property
     def _interruptions(self) -> str:
         """The channel on which a node says that it could not publish for a while."""
-        return f"{self._hearing.namespace}push"
+        return f"{self._subscriber.namespace}push"
 
     @property
     def _own_channel(self) -> str:
         """The channel of this node. No prefix has a dot."""
-        return f"{self._hearing.namespace}push:node.{self._node}"
+        return f"{self._subscriber.namespace}push:node.{self._node}"
 
     def _channel(self, prefix: str) -> str:
-        return f"{self._hearing.namespace}push:{prefix}"
+        return f"{self._subscriber.namespace}push:{prefix}"
 
     def _subscription(self, **options: Any) -> RedisSubscription:
         protocol = RedisSubscription(**options)
-        protocol.heard = self._heard
+        protocol.heard = self._on_message
         return protocol
 
-    def _hear(self, protocol: Any) -> None:
+    def _subscribe_all(self, protocol: Any) -> None:
         """Join everything on a new connection."""
         for prefix in self._joined:
-            _unheeded(protocol.subscribe(self._channel(prefix)))
-        _unheeded(protocol.subscribe(self._own_channel))
+            _ignore_answer(protocol.subscribe(self._channel(prefix)))
+        _ignore_answer(protocol.subscribe(self._own_channel))
         # Answers come in order: after the last one nothing is missed any more.
         last: Deferred[object] = protocol.subscribe(self._interruptions)
-        last.addCallbacks(lambda _: self._hears(), lambda _: None)
+        last.addCallbacks(lambda _: self._on_subscribed(), lambda _: None)
 
-    def _hears(self) -> None:
+    def _on_subscribed(self) -> None:
         self._subscribed = True
         self._listener.interrupted()
         self._changed()
 
-    def _heard(self, channel: str, message: str) -> None:
+    def _on_message(self, channel: str, message: str) -> None:
         if channel == self._interruptions:
             self._listener.interrupted()
         elif channel == self._own_channel:
@@ -198,28 +198,28 @@ class RedisNotifier:
             if prefix in self._joined:
                 self._listener.deliver(prefix, message)
 
-    def _speak(self, protocol: Any) -> None:
+    def _publish_interruption(self, protocol: Any) -> None:
         """Own up to what was not published while there was no connection."""
         if self._unpublished:
             self._unpublished = False
             answer: Deferred[object] = protocol.publish(self._interruptions, "")
             answer.addErrback(self._failed)
 
-    def _hearing_changed(self) -> None:
-        if self._hearing.protocol is None:
+    def _subscriber_changed(self) -> None:
+        if self._subscriber.protocol is None:
             self._subscribed = False
-            if self._hearing.reason != UNREACHABLE:
+            if self._subscriber.reason != UNREACHABLE:
                 # The server was there, but not everybody's: this may be so for long.
                 self._listener.interrupted()
         self._changed()
 
-    def _speaking_changed(self) -> None:
-        if self._speaking.protocol is None:
+    def _publisher_changed(self) -> None:
+        if self._publisher.protocol is None:
             # What the server took may have reached nobody else.
             self._unpublished |= self._published > self._confirmed
             self._confirmed = self._published
-            if self._speaking.reason != UNREACHABLE:
-                self._hearing.drop(self._speaking.reason)
+            if self._publisher.reason != UNREACHABLE:
+                self._subscriber.drop(self._publisher.reason)
         self._changed()
 
     async def _probe(self) -> None:
@@ -233,6 +233,6 @@ class RedisNotifier:
         self._unpublished = True
 
 
-def _unheeded(answer: Deferred[object]) -> None:
+def _ignore_answer(answer: Deferred[object]) -> None:
     """Let an answer come and not matter: a lost connection is noticed anyway."""
     answer.addErrback(lambda _: None)

@@ -147,7 +147,7 @@ def compose(
     )
 
     def connection_changed() -> None:
-        readiness.look()
+        readiness.recheck()
 
     identity = installation_id(InstallationRecord(database), reactor)
     shared = (identity, connection_changed)
@@ -166,7 +166,7 @@ def compose(
     locks = KeyedLock(reactor)
     collector = Collector(ledger, storage, reactor, config.garbage_grace)
     operations = Operations(
-        ledger, locks, hub.publish, record_usage, collector.make_room_soon
+        ledger, locks, hub.publish, record_usage, collector.schedule_collect_owner
     )
     downloads = Downloads(
         ledger,
@@ -217,7 +217,7 @@ def compose(
     restic = ResticAPI(
         logins, repositories, DownloadAnswers(downloads, reactor), reactor
     )
-    counted = inherited.gate.count if inherited and inherited.gate else _uncounted
+    counted = inherited.gate.count if inherited and inherited.gate else _no_balancing
     sampler = user_sampler = None
     if metrics is not None:
         sampler = Sampler(metrics, readiness, ledger, notifier, reactor)
@@ -285,7 +285,7 @@ def _usage_log(reactor: Any) -> Callable[[UsageEvent], None]:
     return usage_log(writer.write)
 
 
-def _uncounted(_connections: int) -> None:
+def _no_balancing(_connections: int) -> None:
     """Share with nobody."""
 
 

@@ -16,8 +16,8 @@ from qabel_block.log.access import WriteAccess, write_to_twisted
 from qabel_block.metrics.definitions import Metrics
 from qabel_block.metrics.multiprocess import (
     MultiprocessMetrics,
-    own_registry,
-    share_through,
+    process_registry,
+    write_metrics_to,
 )
 from qabel_block.metrics.server import MetricsService
 from qabel_block.processes.balancing import ConnectionBalancer, ConnectionTable
@@ -26,9 +26,9 @@ from qabel_block.processes.supervisor import Supervisor
 from qabel_block.processes.worker import WorkerLifecycle
 from qabel_block.processes.worker_spec import WorkerSpec
 from qabel_block.server.composition import compose
-from qabel_block.server.greeting import greeting
 from qabel_block.server.lifecycle import Lifecycle, SignalLifecycle
 from qabel_block.server.service import BlockService
+from qabel_block.server.startup_banner import startup_banner
 from qabel_block.server.systemd import SystemdNotifier
 
 
@@ -75,12 +75,12 @@ def _serving(
 
     def tell(urls: list[str]) -> None:
         if greet is not None:
-            greet(greeting(config, urls))
+            greet(startup_banner(config, urls))
 
     if config.metrics is None:
         parts = compose(config, reactor, inherited, write_access=write_access)
         return BlockService(parts, control, config.drain, reactor, tell)
-    registry = own_registry()
+    registry = process_registry()
     metrics = Metrics(registry)
     parts = compose(config, reactor, inherited, metrics, write_access)
     service = BlockService(parts, control, config.drain, reactor, tell)
@@ -130,7 +130,7 @@ def _worker(
     )
     metrics = None
     if spec.metrics is not None:
-        share_through(spec.metrics, spec.slot)
+        write_metrics_to(spec.metrics, spec.slot)
         metrics = Metrics(CollectorRegistry())
     parts = compose(config, reactor, inherited, metrics, write_access)
     return BlockService(parts, WorkerLifecycle(reactor), config.drain, reactor)

@@ -23,21 +23,21 @@ from qabel_block.interfaces import (
     IFileBlobReader,
     IStorageBackend,
 )
-from qabel_block.util.budget import longest, time_left
+from qabel_block.util.budget import time_left, time_left_unless_transferring
 from qabel_block.util.cancellation import shield
 
 T = TypeVar("T")
 Work = Coroutine[Deferred[Any], Any, T]
 
-LIMIT = 12.0
+STALL_SECONDS = 12.0
 """Seconds for which a call is waited for while no other call succeeds. A storage
 that is merely slow is waited for as long as it gets anything done: otherwise the
 last of many uploads would fail for no better reason than that they are many."""
 
-LONGEST = 120.0
+MAX_SECONDS = 120.0
 """Seconds for which a call is waited for in any case."""
 
-PER_DELETION = 0.1
+SECONDS_PER_DELETION = 0.1
 """Seconds more for each blob that one call deletes."""
 
 
@@ -63,13 +63,16 @@ class TimeLimits:
             # It only concerned memory, which says nothing of the storage.
             done: T = end.value
             return done
-        return await self._wait(_go_on(work, awaited), more)
+        return await self._wait(_resume(work, awaited), more)
 
     async def _wait(self, work: Awaitable[T], more: float) -> T:
         outcome = shield(self._note_success(work))
         timer: IDelayedCall | None = None
         began = self._clock.seconds()
-        limit, most = time_left(LIMIT), longest(LONGEST)
+        limit, most = (
+            time_left(STALL_SECONDS),
+            time_left_unless_transferring(MAX_SECONDS),
+        )
 
         def look() -> None:
             nonlocal timer
@@ -95,7 +98,7 @@ class TimeLimits:
 
 
 @coroutine
-def _go_on(work: Work[T], awaited: Any) -> Generator[Any, Any, T]:
+def _resume(work: Work[T], awaited: Any) -> Generator[Any, Any, T]:
     """Do the rest of a coroutine that awaits something already."""
     step: Callable[[Any], Any]
     argument: Any
@@ -174,20 +177,20 @@ class TimeLimitedStorage:
     async def create(self, key: str) -> TimeLimitedWriter:
         """See :meth:`IStorageBackend.create`."""
         create = self._inner.create(key)
-        writer = await self._made(create, lambda late: late.abort())
+        writer = await self._create(create, lambda late: late.abort())
         return TimeLimitedWriter(writer, self._limits)
 
     async def open(self, key: str, start: int, length: int) -> TimeLimitedReader:
         """See :meth:`IStorageBackend.open`."""
         opening = self._inner.open(key, start, length)
-        reader = await self._made(opening, lambda late: late.close())
+        reader = await self._create(opening, lambda late: late.close())
         if IFileBlobReader.providedBy(reader):
             return TimeLimitedFileReader(reader, self._limits)
         return TimeLimitedReader(reader, self._limits)
 
     async def delete(self, keys: Sequence[str]) -> Mapping[str, str]:
         """See :meth:`IStorageBackend.delete`."""
-        more = PER_DELETION * len(keys)
+        more = SECONDS_PER_DELETION * len(keys)
         failed: Mapping[str, str] = await self._limits.wait(
             self._inner.delete(keys), more
         )
@@ -211,7 +214,7 @@ class TimeLimitedStorage:
         finally:
             self._checking = False
 
-    async def _made(self, making: Any, drop: Callable[[Any], Work[None]]) -> Any:
+    async def _create(self, making: Any, drop: Callable[[Any], Work[None]]) -> Any:
         """Return what is made, or drop it if it comes too late."""
         in_time = True
 

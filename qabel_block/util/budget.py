@@ -96,7 +96,7 @@ def time_left(limit: float) -> float:
     return limit if budget is None else min(limit, budget.left())
 
 
-def longest(limit: float) -> float:
+def time_left_unless_transferring(limit: float) -> float:
     """As :func:`time_left`, but the limit of its own while a body is transferred."""
     budget = _current.get()
     if budget is None or budget.transferring:

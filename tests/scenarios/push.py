@@ -17,7 +17,7 @@ pytestmark = without_storage
 
 V0 = Subprotocol("v0.ws.block.qabel.de")
 OTHER = Subprotocol("other")
-PATIENCE = 60
+TIMEOUT = 60
 HANDSHAKE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -45,7 +45,7 @@ def listen(
 
 def event(socket: Socket) -> dict[str, str]:
     """Return the next event."""
-    message = socket.recv(timeout=PATIENCE)
+    message = socket.recv(timeout=TIMEOUT)
     assert isinstance(message, str)
     return dict(json.loads(message))
 
@@ -184,12 +184,12 @@ def test_what_clients_send(user: User) -> None:
     with listen(user) as socket:
         for message in ("x", b"\xff" * 60_000, "", "{}"):
             socket.send(message)
-        assert socket.ping().wait(PATIENCE)
+        assert socket.ping().wait(TIMEOUT)
         user.upload("a", b"x")
         assert event(socket)["path"] == f"{user.prefix}/a"
         socket.send(b"x" * 70_000)
         with pytest.raises(ConnectionClosed) as caught:
-            socket.recv(timeout=PATIENCE)
+            socket.recv(timeout=TIMEOUT)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1009
 

@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds after which something that should have happened never will."""
 
 
@@ -23,7 +23,7 @@ async def until(condition: Callable[[], object]) -> None:
 
     :raises AssertionError: if it never is.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline, "this never happens"
         await sleep(0.02)

@@ -47,7 +47,7 @@ from tests.support.wire import Wire
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 """Of the server's time: how long to wait for what may never come."""
 
 SOCKET_BYTES = 256 * 1024
@@ -171,7 +171,7 @@ class MemoryServer:
         :raises TimeoutError: if it does not.
         """
         self.clock.advance(0)
-        deadline = self.clock.seconds() + PATIENCE_SECONDS
+        deadline = self.clock.seconds() + TIMEOUT_SECONDS
         while not condition():
             calls = self.clock.getDelayedCalls()
             following = min((call.getTime() for call in calls), default=deadline)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = TIMEOUT_SECONDS) -> None:
     """Return when the condition holds.
 
     :raises AssertionError: if it does not within some seconds.

@@ -88,14 +88,14 @@ class BlockChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._watch = SlowClientWatch(self.callLater, self._cut_off)
+        self._watch = SlowClientWatch(self.callLater, self._abort_slow_client)
         self._admission = Admission(
             self.transport, self.site.connection_limiter, lambda: self.peer
         )
         self.site.opened(self)
         refusal = self._admission.connected()
         if refusal is not None:
-            self._turn_away(refusal)
+            self._reject(refusal)
 
     def dataReceived(self, data: bytes) -> None:
         if self._upgraded is not None:
@@ -105,7 +105,7 @@ class BlockChannel(HTTPChannel):
             self._silent = False
             refusal = None if self._refused else self._admission.first_data(data)
             if refusal is not None:
-                self._turn_away(refusal)
+                self._reject(refusal)
         if self._refused:
             return
         self._watch.received(len(data))
@@ -309,7 +309,7 @@ class BlockChannel(HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(BAD_REQUEST, b"Bad Request")
 
-    def _cut_off(self) -> None:
+    def _abort_slow_client(self) -> None:
         """End the connection of a client that is too slow."""
         self.setTimeout(None)
         self.refuse(REQUEST_TIMEOUT, b"Request Timeout")
@@ -327,7 +327,7 @@ class BlockChannel(HTTPChannel):
         self.site.refused(self, request_id, status)
         return request_id
 
-    def _turn_away(self, refusal: OverLimit | WrongProtocol) -> None:
+    def _reject(self, refusal: OverLimit | WrongProtocol) -> None:
         """Answer a connection that is not served, and give the client a moment to read
         that: if it was closed while the client still sends, the answer would be lost.
         """

@@ -41,8 +41,8 @@ T = TypeVar("T")
 # found by its key; a plan that was made while a table was small, when reading
 # all of it seemed as good, would be kept for too long.
 _SETTINGS = """\
-SET {scope} statement_timeout TO {patience};
-SET {scope} lock_timeout TO {patience};
+SET {scope} statement_timeout TO {timeout};
+SET {scope} lock_timeout TO {timeout};
 SET {scope} idle_in_transaction_session_timeout TO {limit};
 SET {scope} enable_seqscan TO off;
 SELECT set_config('synchronous_commit', 'on', '{scope}' = 'LOCAL')
@@ -88,7 +88,7 @@ class PostgresDatabase:
         settings = Settings(
             *(
                 _SETTINGS.format(
-                    scope=scope, patience=milliseconds * 9 // 10, limit=milliseconds
+                    scope=scope, timeout=milliseconds * 9 // 10, limit=milliseconds
                 )
                 for scope in ("SESSION", "LOCAL")
             )
@@ -109,11 +109,11 @@ class PostgresDatabase:
         self,
         work: Callable[[ITransaction], Awaitable[T]],
         durable: bool = True,
-        makes_room: bool = False,
+        frees_space: bool = False,
     ) -> T:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`.
 
-        ``makes_room`` changes nothing: the server's disk is not ours.
+        ``frees_space`` changes nothing: the server's disk is not ours.
         """
 
         async def use(session: PostgresConnection) -> T:

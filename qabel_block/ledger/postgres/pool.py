@@ -66,7 +66,7 @@ class Pool:
         :param fresh: whether it must be a new one.
         :raises Unavailable: if there is none in time.
         """
-        await self._turn(deadline)
+        await self._wait_for_slot(deadline)
         try:
             if self._closed:
                 raise Unavailable("database", "the server is shutting down")
@@ -131,7 +131,7 @@ class Pool:
         with deadline.ends(waiting.cancel):
             return await waiting
 
-    async def _turn(self, deadline: Deadline) -> None:
+    async def _wait_for_slot(self, deadline: Deadline) -> None:
         turn = self._turns.acquire()
         if turn.called:
             await turn

@@ -43,7 +43,7 @@ class LocalListing:
         """See :meth:`IBlobListing.blobs`."""
         if not is_prefix(prefix):
             raise ValueError(f"not a prefix: {prefix!r}")
-        async with aclosing(self._pages(scan.fds(self._root, prefix))) as pages:
+        async with aclosing(self._pages(scan.blobs(self._root, prefix))) as pages:
             async for page in pages:
                 yield Listing(
                     tuple(entry for entry in page if isinstance(entry, ListedBlob)),

@@ -19,7 +19,7 @@ _NO_MAGIC_LINKS, _NO_SYMBOLIC_LINKS, _CACHED = 0x02, 0x04, 0x20
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
-class _How(ctypes.Structure):
+class _OpenHow(ctypes.Structure):
     """``struct open_how``."""
 
     _fields_ = (
@@ -29,7 +29,7 @@ class _How(ctypes.Structure):
     )
 
 
-_HOW = _How(
+_OPEN_HOW = _OpenHow(
     os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK,
     0,
     _CACHED | _NO_SYMBOLIC_LINKS | _NO_MAGIC_LINKS,
@@ -75,7 +75,7 @@ class PageCache:
         """
         if sys.platform != "linux" or not _RWF_NOWAIT:
             return None
-        how, size = ctypes.byref(_HOW), ctypes.sizeof(_HOW)
+        how, size = ctypes.byref(_OPEN_HOW), ctypes.sizeof(_OPEN_HOW)
         descriptor = _syscall(_OPENAT2, _AT_FDCWD, path, how, size)
         if descriptor < 0:
             return None
@@ -102,7 +102,7 @@ class PageCache:
         :return: how many were sent; 0 if not all are in memory or they can't be sent
             in this way; ``None`` if the socket takes none now.
         """
-        if not self._holds(descriptor, size, offset):
+        if not self._is_resident(descriptor, size, offset):
             return 0
         try:
             return os.sendfile(socket, descriptor, offset, size)
@@ -111,7 +111,7 @@ class PageCache:
         except OSError:
             return 0  # the usual way tells what is wrong, if anything is
 
-    def _holds(self, descriptor: int, size: int, offset: int) -> bool:
+    def _is_resident(self, descriptor: int, size: int, offset: int) -> bool:
         """Return whether all pages of a part of a file are in memory.
 
         One may be dropped before it is sent, but the kernel drops those first that were

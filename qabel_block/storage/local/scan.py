@@ -30,7 +30,7 @@ def prefixes(root: str) -> Generator[str, None, None]:
                 yield entry.name
 
 
-def fds(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
+def blobs(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
     """Return all files below a prefix, and as text what is no blob.
 
     Only the folders on the way to where the walk has come to are open.

@@ -253,7 +253,7 @@ class S3Client:
             if code_of(error) in NO_SUCH_KEY:
                 raise BlobNotFound(key) from error
             raise translate(error) from error
-        trouble = _trouble_with_range(answer, start, length)
+        trouble = _range_mismatch(answer, start, length)
         if trouble:
             answer["Body"].close()
             raise Unavailable("storage", trouble)
@@ -315,7 +315,7 @@ class S3Client:
             raise Unavailable("storage", "the stored size is not that of the upload")
 
 
-def _trouble_with_range(answer: Mapping[str, Any], start: int, length: int) -> str:
+def _range_mismatch(answer: Mapping[str, Any], start: int, length: int) -> str:
     """Return what is wrong with the bytes that an answer has; empty if nothing is."""
     if answer["ResponseMetadata"].get("HTTPStatusCode") == 200:
         # Some stores answer like this where the range is the whole object.

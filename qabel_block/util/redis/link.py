@@ -182,7 +182,7 @@ class RedisLink:
                 protocol.transport.abortConnection()
             if isinstance(error, (Unavailable, CancelledError)):
                 raise
-            raise Unavailable("cache", _why(error, protocol.lost)) from None
+            raise Unavailable("cache", _reason(error, protocol.lost)) from None
         return host, protocol
 
     async def _use(self, host: Host | None, protocol: Any) -> None:
@@ -224,7 +224,7 @@ class RedisLink:
             pass  # What is not answered in time has cut the connection.
 
 
-class _ReasonKept:
+class _ReasonRecorder:
     """Remembers why a connection was lost."""
 
     lost: Failure | None = None
@@ -234,11 +234,11 @@ class _ReasonKept:
         super().connectionLost(why)  # type: ignore[misc]
 
 
-class RedisCommands(_ReasonKept, RedisProtocol):  # type: ignore[misc]
+class RedisCommands(_ReasonRecorder, RedisProtocol):  # type: ignore[misc]
     """A connection for commands."""
 
 
-class RedisSubscription(_ReasonKept, SubscriberProtocol):  # type: ignore[misc]
+class RedisSubscription(_ReasonRecorder, SubscriberProtocol):  # type: ignore[misc]
     """A connection on which messages are heard.
 
     :ivar heard: called with the channel and the text of each.
@@ -274,7 +274,7 @@ async def _require_master(protocol: Any) -> None:
         raise Unavailable("cache", REPLICA)
 
 
-def _why(error: BaseException, lost: Failure | None) -> str:
+def _reason(error: BaseException, lost: Failure | None) -> str:
     """Say in an operator's words why there is no connection."""
     reason = error if lost is None else lost.value
     if isinstance(reason, VerificationError):

@@ -17,7 +17,7 @@ from tests.support.tools import run_tool
 
 
 @frozen
-class Place:
+class FreshLedger:
     """Where a ledger and objects are.
 
     :ivar places: the options, of the server and of the commands.
@@ -49,16 +49,16 @@ class Place:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> FreshLedger:
     """A file, or a PostgreSQL that two workers share."""
     if request.param == "sqlite":
-        return Place(("--standalone", str(tmp_path / "data")))
+        return FreshLedger(("--standalone", str(tmp_path / "data")))
     new: Callable[[], str] = request.getfixturevalue("new_postgres_database")
     host, port = request.getfixturevalue("redis_address")
     dsn = new()
     upgrade(dsn)
     (tmp_path / "objects").mkdir()
-    return Place(
+    return FreshLedger(
         ("--psql-dsn", dsn, "--local-storage", str(tmp_path / "objects")),
         (
             *("--redis-host", host, "--redis-port", str(port)),
@@ -75,7 +75,7 @@ def _quota(server: ServerProcess, token: str) -> httpx.Response:
     )
 
 
-def test_first_user(place: Place, tmp_path: Path) -> None:
+def test_first_user(place: FreshLedger, tmp_path: Path) -> None:
     """Who is named at the first start is served as soon as the server is; whoever is
     named at a later one is not made, and the user's token stays what it is."""
     first, second = new_token(), new_token()
@@ -94,7 +94,7 @@ def test_first_user(place: Place, tmp_path: Path) -> None:
 def test_token_in_a_variable(tmp_path: Path) -> None:
     """The token may be given in the environment itself."""
     token = new_token()
-    place = Place(("--standalone", str(tmp_path / "data")))
+    place = FreshLedger(("--standalone", str(tmp_path / "data")))
     with place.server("alice", FIRST_TOKEN=token) as server:
         assert _quota(server, token).status_code == 200
         assert token not in server.log()

@@ -18,7 +18,7 @@ PATH = "/api/v0/files/p/blocks/a-1/b_2"
 
 
 @frozen
-class Place:
+class AccelServer:
     """A server behind nothing, with one object."""
 
     server: ServerProcess
@@ -28,7 +28,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccelServer]:
     home = tmp_path_factory.mktemp("handover") / "home"
     options = ("--standalone", str(home), "--dummy-auth", "T")
     with (
@@ -37,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     ):
         client.headers["Authorization"] = "Token T"
         etag = client.post(PATH, content=BODY).headers["etag"]
-        yield Place(server, home, client, etag)
+        yield AccelServer(server, home, client, etag)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         {"Range": "bytes=5-9", "If-Range": "ETAG"},
     ],
 )
-def test_handed_over(place: Place, headers: dict[str, str]) -> None:
+def test_handed_over(place: AccelServer, headers: dict[str, str]) -> None:
     """nginx is told which file to send; the answer has the object's headers, and
     no body."""
     headers = {k: v.replace("ETAG", place.etag) for k, v in headers.items()}
@@ -88,7 +88,7 @@ def test_handed_over(place: Place, headers: dict[str, str]) -> None:
     ],
 )
 def test_not_handed_over(
-    place: Place, headers: dict[str, str], status: int, body: bytes
+    place: AccelServer, headers: dict[str, str], status: int, body: bytes
 ) -> None:
     """What nginx would judge otherwise is answered as without it."""
     headers = {
@@ -100,7 +100,7 @@ def test_not_handed_over(
     assert "x-accel-redirect" not in answer.headers
 
 
-def test_head_and_empty_objects(place: Place) -> None:
+def test_head_and_empty_objects(place: AccelServer) -> None:
     """There is nothing to send for HEAD or of an empty object."""
     head = place.client.head(PATH)
     assert head.headers["content-length"] == str(len(BODY))

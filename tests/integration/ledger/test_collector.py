@@ -337,13 +337,13 @@ async def test_room(
     oldest = query(
         dsn, f"SELECT blob_key FROM garbage WHERE owner_id = {OWNER} ORDER BY since"
     )[:2]
-    await collector.make_room(OWNER, 15)
+    await collector.collect_owner(OWNER, 15)
     assert blobs.keys == sorted(key for (key,) in oldest)
     assert query(dsn, f"SELECT garbage FROM users WHERE user_id = {OWNER}") == [(20,)]
     left = {key for (key,) in query(dsn, "SELECT blob_key FROM garbage")}
     assert pending.blob_key in left
     assert len(left) == 4
-    await collector.make_room(OWNER, 1000)
+    await collector.collect_owner(OWNER, 1000)
     assert len(blobs.keys) == 4
 
 
@@ -354,7 +354,7 @@ async def test_room_that_others_make(
     """While others delete an owner's garbage, whoever needs room waits a moment."""
     await replaced(ledger, "a", [10, 10])
     assert await other_ledger.claim_owner_garbage(OWNER, 10)
-    waiting = Deferred.fromCoroutine(collector.make_room(OWNER, 10))
+    waiting = Deferred.fromCoroutine(collector.collect_owner(OWNER, 10))
     while not clock.getDelayedCalls():
         await ledger.storage_used(OWNER)
     assert not waiting.called
@@ -368,8 +368,8 @@ async def test_room_without_waiting(
 ) -> None:
     """Room can be made without anybody waiting; a failure is one line in the log."""
     await replaced(ledger, "a", [10, 10, 10])
-    collector.make_room_soon(OWNER, 5)
-    collector.make_room_soon(OWNER, 5)
+    collector.schedule_collect_owner(OWNER, 5)
+    collector.schedule_collect_owner(OWNER, 5)
     while not blobs.deleted:
         await ledger.storage_used(OWNER)
     while query(dsn, f"SELECT garbage FROM users WHERE user_id = {OWNER}") != [(10,)]:
@@ -378,6 +378,6 @@ async def test_room_without_waiting(
     blobs.failure = Unavailable("storage", "it is down")
     with logged() as events:
         while not events:
-            collector.make_room_soon(OWNER, 5)
+            collector.schedule_collect_owner(OWNER, 5)
             await ledger.storage_used(OWNER)
     assert tracebacks(events) == []

@@ -70,7 +70,7 @@ async def test_one_writer_wins(ledgers: tuple[Ledger, Ledger], dsn: str) -> None
         for outcome in outcomes[: won[0]] + outcomes[won[0] + 1 :]:
             assert isinstance(outcome, PreconditionFailed)
             assert outcome.etag == before.etag
-        state = await ledgers[1].state(name("a"))
+        state = await ledgers[1].write_state(name("a"))
         assert state is not None
         assert state.etag == before.etag
     assert await sizes_are_sums(dsn)

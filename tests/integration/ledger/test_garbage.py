@@ -136,7 +136,7 @@ async def test_committed_or_claimed(ledger: Ledger, other_ledger: Ledger) -> Non
     await at_once([*mixed, *(c for n, c in enumerate(commits) if n % 4)])
     claimed = set(await other_ledger.claim_garbage(0, 50))
     for name_, blob in zip(names, blobs, strict=True):
-        state = await ledger.state(name_)
+        state = await ledger.write_state(name_)
         assert state is not None
         assert (state.current is None) == (blob.blob_key in claimed)
 
@@ -244,7 +244,7 @@ async def test_bytes_of_garbage(ledger: Ledger, dsn: str) -> None:
     await ledger.delete(name("b", Q), allow)
     await noted(ledger, name("c"), 1000)
     assert sums(dsn) == added_up(dsn) == {OWNER: 30, OTHER: 60}
-    state = await ledger.state(name("new"))
+    state = await ledger.write_state(name("new"))
     assert state is not None
     assert state.garbage == 30
     (first, second, *_) = await ledger.claim_garbage(0, 2)
@@ -327,6 +327,6 @@ async def test_newest_version(ledger: Ledger) -> None:
 
 
 async def latest(ledger: Ledger) -> int:
-    state = await ledger.state(name("a"))
+    state = await ledger.write_state(name("a"))
     assert state is not None
     return state.latest

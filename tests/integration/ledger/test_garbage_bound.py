@@ -70,7 +70,7 @@ class Node:
             locks,
             lambda event: None,
             no_usage_log,
-            self.collector.make_room_soon,
+            self.collector.schedule_collect_owner,
         )
 
     async def store(self, path: str) -> str:
@@ -139,6 +139,6 @@ async def test_no_room(
     with pytest.raises(StorageFull):
         await node.store("a")
     assert node.stored() == before
-    state = await ledger.state(name("a"))
+    state = await ledger.write_state(name("a"))
     assert state is not None
     assert state.etag == etag

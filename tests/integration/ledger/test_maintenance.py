@@ -76,8 +76,8 @@ async def exact(inventory: Maintenance) -> bool:
 async def test_enter(ledger: Ledger, inventory: Maintenance) -> None:
     """Blobs become objects, and their owners grow; it happens once."""
     entries = [entry("a", 10), entry("b/c", 0), entry("a", 7, prefix=Q)]
-    assert await inventory.enter(entries, free) == [True, True, True]
-    assert await inventory.enter(entries, free) == [False, False, False]
+    assert await inventory.import_blobs(entries, free) == [True, True, True]
+    assert await inventory.import_blobs(entries, free) == [False, False, False]
     found = await ledger.find(name("a"), "2027-01-01")
     assert found is not None
     assert found.stored.blob_key == f"{P}/a"
@@ -101,7 +101,7 @@ async def test_what_is_not_entered(ledger: Ledger, inventory: Maintenance) -> No
         entry("twice", 1),
         entry("twice", 2, "01ARZ3NDEKTSV4RRFFQ69G5FAV"),
     ]
-    done = await inventory.enter(entries, free)
+    done = await inventory.import_blobs(entries, free)
     assert done == [False, False, False, True, False]
     assert await ledger.storage_used(OWNER) == 11
     assert await exact(inventory)
@@ -110,9 +110,9 @@ async def test_what_is_not_entered(ledger: Ledger, inventory: Maintenance) -> No
 @pytest_twisted.ensureDeferred
 async def test_replacing(ledger: Ledger, inventory: Maintenance, dsn: str) -> None:
     """What is entered instead of an object leaves no note of that behind."""
-    await inventory.enter([entry("a", 10)], free)
+    await inventory.import_blobs([entry("a", 10)], free)
     newer = entry("a", 3, "01ARZ3NDEKTSV4RRFFQ69G5FAV")
-    assert await inventory.enter([newer], lambda state, _: True) == [True]
+    assert await inventory.import_blobs([newer], lambda state, _: True) == [True]
     assert await ledger.storage_used(OWNER) == 3
     assert query(dsn, "SELECT * FROM garbage") == []
 
@@ -128,12 +128,12 @@ async def test_entering_beside_changes(
     await at_once(
         [
             *(upload(other_ledger, one) for one in names[:10]),
-            inventory.enter([entry(one.path) for one in names], free),
+            inventory.import_blobs([entry(one.path) for one in names], free),
             *(other_ledger.delete(one, allow) for one in names[10:20]),
         ]
     )
     for number, one in enumerate(names):
-        state = await ledger.state(one)
+        state = await ledger.write_state(one)
         assert state is not None
         key = state.current.blob_key if state.current else None
         if number < 10:
@@ -173,7 +173,7 @@ async def test_while_adopting(ledger: Ledger, inventory: Maintenance, dsn: str) 
         f"{P}/during/written",
         f"{P}/during/deleted",
     }
-    done = await inventory.enter(
+    done = await inventory.import_blobs(
         [entry(f"during/{what}") for what in ("written", "deleted", "refused")], free
     )
     assert done == [False, False, True]
@@ -205,7 +205,7 @@ async def test_noting_unknown(ledger: Ledger, inventory: Maintenance) -> None:
     blobs = [listed(key) for key in keys]
     assert await inventory.note_unknown(blobs) == [f"{P}/a", f"{P}/b"]
     assert await inventory.note_unknown(blobs) == []
-    assert await inventory.enter([entry("b")], free) == [False]
+    assert await inventory.import_blobs([entry("b")], free) == [False]
 
 
 @pytest_twisted.ensureDeferred
@@ -215,7 +215,7 @@ async def test_dropping(ledger: Ledger, inventory: Maintenance) -> None:
     await upload(ledger, name("changed"), 7)
     (seen,) = [page async for page in inventory.objects()]
     await upload(ledger, name("changed"), 9)
-    assert await inventory.still(seen) == [one for one in seen if one.size == 5]
+    assert await inventory.unchanged(seen) == [one for one in seen if one.size == 5]
     dropped = await inventory.drop_objects(seen)
     assert [one.name.path for one in dropped] == ["same"]
     assert await ledger.storage_used(OWNER) == 9

@@ -150,7 +150,7 @@ async def test_legacy_data(legacy_dsn: str) -> None:
     await ledger.create_prefix(OWNER, P)
     assert await ledger.prefixes(OWNER) == [*LEGACY_PREFIXES, P]
     await ledger.create_prefix(99, "young")
-    assert await ledger.state(name("a", "young")) == WriteState(
+    assert await ledger.write_state(name("a", "young")) == WriteState(
         99, 0, None, adopting=True
     )
     await overwrite(ledger, name("a"), 7)

@@ -51,7 +51,9 @@ async def test_first_upload(ledger: Ledger, dsn: str) -> None:
     change = await ledger.commit_upload(name("blocks/a"), blob, allow, None)
     assert change == Change(OWNER, 10)
     assert garbage(dsn) == set()
-    assert await ledger.state(name("blocks/a")) == WriteState(OWNER, 10, stored(blob))
+    assert await ledger.write_state(name("blocks/a")) == WriteState(
+        OWNER, 10, stored(blob)
+    )
     found = await ledger.find(name("blocks/a"), MONTH)
     assert found == ReadState(stored(blob), OWNER, 0)
     assert await ledger.storage_used(OWNER) == 10
@@ -66,7 +68,7 @@ async def test_names_apart(ledger: Ledger) -> None:
     await upload(ledger, name("a/b", Q), 4)
     for other in (name("a/c"), name("A"), name("b"), name("a", Q)):
         assert await ledger.find(other, MONTH) is None
-    state = await ledger.state(name("A"))
+    state = await ledger.write_state(name("A"))
     assert state == WriteState(OWNER, 3, None)
 
 
@@ -79,7 +81,7 @@ async def test_overwrite(ledger: Ledger, dsn: str) -> None:
     second = await noted(ledger, name("a"), 4)
     change = await ledger.commit_upload(name("a"), second, allow, None)
     assert change == Change(OWNER, -6)
-    assert await ledger.state(name("a")) == WriteState(OWNER, 5, stored(second))
+    assert await ledger.write_state(name("a")) == WriteState(OWNER, 5, stored(second))
     assert garbage(dsn) == {first.blob_key}
     assert await overwrite(ledger, name("a"), 40) == Change(OWNER, 36)
     assert await ledger.storage_used(OWNER) == 41
@@ -89,7 +91,7 @@ async def test_overwrite(ledger: Ledger, dsn: str) -> None:
 async def test_empty_object(ledger: Ledger) -> None:
     """An object of no bytes is an object."""
     blob = await upload(ledger, name("a"), 0)
-    assert await ledger.state(name("a")) == WriteState(OWNER, 0, stored(blob))
+    assert await ledger.write_state(name("a")) == WriteState(OWNER, 0, stored(blob))
 
 
 @pytest_twisted.ensureDeferred
@@ -154,7 +156,7 @@ async def test_refusal(ledger: Ledger, dsn: str) -> None:
     assert caught.value is error
     with pytest.raises(PreconditionFailed):
         await ledger.delete(name("a"), refuse)
-    assert await ledger.state(name("a")) == WriteState(OWNER, 10, stored(first))
+    assert await ledger.write_state(name("a")) == WriteState(OWNER, 10, stored(first))
     assert garbage(dsn) == {blob.blob_key}
 
 
@@ -177,7 +179,7 @@ async def test_delete(ledger: Ledger, dsn: str) -> None:
     other = await upload(ledger, name("b"), 1)
     assert await ledger.delete(name("a"), allow) == Change(OWNER, -10)
     assert await ledger.find(name("a"), MONTH) is None
-    assert await ledger.state(name("b")) == WriteState(OWNER, 1, stored(other))
+    assert await ledger.write_state(name("b")) == WriteState(OWNER, 1, stored(other))
     assert garbage(dsn) == {blob.blob_key}
     assert await ledger.delete(name("a"), allow) is None
     assert await ledger.storage_used(OWNER) == 1
@@ -193,7 +195,7 @@ async def test_no_prefix(ledger: Ledger, dsn: str) -> None:
     with pytest.raises(NotOwner):
         await ledger.delete(elsewhere, allow)
     assert garbage(dsn) == {blob.blob_key}
-    assert await ledger.state(elsewhere) is None
+    assert await ledger.write_state(elsewhere) is None
 
 
 @pytest_twisted.ensureDeferred
@@ -236,7 +238,7 @@ async def test_legacy_users(ledger: Ledger, dsn: str, legacy: str) -> None:
     """An owner whom the legacy server knew no size of stores 0 bytes so far."""
     change(dsn, legacy)
     assert await ledger.storage_used(OWNER) == 0
-    assert await ledger.state(name("a")) == WriteState(OWNER, 0, None)
+    assert await ledger.write_state(name("a")) == WriteState(OWNER, 0, None)
     assert await ledger.delete(name("a"), allow) is None
     assert await overwrite(ledger, name("a"), 10) == Change(OWNER, 10)
     assert await ledger.delete(name("a"), allow) == Change(OWNER, -10)
@@ -255,5 +257,5 @@ async def test_blob_without_note(ledger: Ledger, dsn: str) -> None:
     for blob in (forgotten, claimed):
         with pytest.raises(BlobCollected):
             await ledger.commit_upload(name("a"), blob, allow, None)
-    assert await ledger.state(name("a")) == WriteState(OWNER, 10, stored(first))
+    assert await ledger.write_state(name("a")) == WriteState(OWNER, 10, stored(first))
     assert garbage(dsn) == {claimed.blob_key}

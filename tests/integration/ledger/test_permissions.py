@@ -49,6 +49,6 @@ async def test_replaces_nothing(ledger: Ledger) -> None:
     before = await upload(ledger, name("a"))
     (outcome,) = await at_once([_store(ledger, "a", 1)])
     assert isinstance(outcome, NotPermitted)
-    state = await ledger.state(name("a"))
+    state = await ledger.write_state(name("a"))
     assert state is not None
     assert state.etag == before.etag

@@ -48,12 +48,12 @@ async def test_one_owner_for_ever(ledger: Ledger, other_ledger: Ledger) -> None:
     owner = outcomes.index(None)
     with pytest.raises(NotOwner):
         await ledger.create_prefix(99, P)
-    assert await ledger.state(name("a")) == WriteState(owner, 0, None)
+    assert await ledger.write_state(name("a")) == WriteState(owner, 0, None)
     assert await ledger.prefixes(owner) == [P]
 
 
 @pytest_twisted.ensureDeferred
 async def test_target_without_prefix(ledger: Ledger) -> None:
     """Below a prefix that doesn't exist there is nothing to change or find."""
-    assert await ledger.state(name("a")) is None
+    assert await ledger.write_state(name("a")) is None
     assert await ledger.find(name("a"), "2027-01-01") is None

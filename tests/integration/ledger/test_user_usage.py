@@ -39,7 +39,7 @@ async def test_gauges(database: IDatabase, ledger: Ledger) -> None:
     def value(what: str, user: str) -> float | None:
         return registry.get_sample_value(f"qabel_block_user_{what}", {"user": user})
 
-    await sampler.look()
+    await sampler.sample()
     assert value("size_bytes", "alice") == 10
     assert value("quota_bytes", "alice") == 100
     assert (value("last_upload_timestamp_seconds", "alice") or 0) > 1_000_000_000
@@ -48,6 +48,6 @@ async def test_gauges(database: IDatabase, ledger: Ledger) -> None:
     assert value("last_upload_timestamp_seconds", "bob") is None
     await accounts.begin_erasure("bob")
     await accounts.end_erasure(bob)
-    await sampler.look()
+    await sampler.sample()
     assert value("size_bytes", "bob") is None
     assert value("size_bytes", "alice") == 10

@@ -11,6 +11,7 @@ import promql_parser
 import pytest
 import yaml
 
+from qabel_block.metrics.definitions import LEDGER_OPERATIONS
 from tests.support.metrics import scrape
 from tests.support.promql import read_query
 from tests.support.server import CHECKOUT, ServerProcess
@@ -92,6 +93,13 @@ def test_metrics_are_there(exported: Mapping[str, dict[str, set[str]]]) -> None:
                 if label not in TARGET | ANSWERS:
                     assert value in labels[label], f"never {label}={value}: {text}"
         assert query.kept <= known, text
+
+
+def test_ledger_operations_are_measured() -> None:
+    """Expressions select operations of the ledger that are measured by that name."""
+    for name, expression in _expressions():
+        for names in re.findall(r'operation=~"([^"]*)"', expression):
+            assert set(names.split("|")) <= set(LEDGER_OPERATIONS), name
 
 
 def test_the_check_can_fail() -> None:

@@ -171,7 +171,7 @@ async def test_split(new_node: NewNode, own_valkey: ValkeyServer, p: str) -> Non
         await node.works()
         socket = await node.listen(p)
         network.upstream = ("127.0.0.1", new.port)
-        node.notifier._speaking.protocol.transport.abortConnection()
+        node.notifier._publisher.protocol.transport.abortConnection()
         await until(lambda: node.notifier.connections() < 2)
         await until(lambda: node.notifier.connections() == 2)
         with pytest.raises(Unavailable, match=SPLIT):

@@ -66,7 +66,7 @@ class ColdCache(PageCache):
 
 
 @frozen
-class Place:
+class StorageCase:
     """Where blobs are kept, whoever looks.
 
     :ivar make: returns a storage that is not started, as another process has
@@ -133,31 +133,33 @@ def _identified(inner: IStorageBackend) -> IdentifiedStorage:
 
 def place_named(
     name: str, request: pytest.FixtureRequest, threads: ThreadPool, tmp_path: Path
-) -> Place:
+) -> StorageCase:
     if name == "local":
-        return Place(lambda: LocalStorage(tmp_path / "objects", threads))
+        return StorageCase(lambda: LocalStorage(tmp_path / "objects", threads))
     if name == "local, cold":
         cold = ColdCache(1)
-        return Place(lambda: LocalStorage(tmp_path / "objects", threads, cold))
+        return StorageCase(lambda: LocalStorage(tmp_path / "objects", threads, cold))
     if name == "patient":
-        return Place(
+        return StorageCase(
             lambda: TimeLimitedStorage(
                 LocalStorage(tmp_path / "objects", threads), reactor
             )
         )
     if name == "identified":
-        return Place(lambda: _identified(LocalStorage(tmp_path / "objects", threads)))
+        return StorageCase(
+            lambda: _identified(LocalStorage(tmp_path / "objects", threads))
+        )
     if name == "measured":
         metrics = Metrics(CollectorRegistry())
-        return Place(
+        return StorageCase(
             lambda: MeasuredStorage(
                 LocalStorage(tmp_path / "objects", threads), metrics, monotonic
             )
         )
     if name == "temporary":
-        return Place(lambda: TemporaryStorage(threads))
+        return StorageCase(lambda: TemporaryStorage(threads))
     bucket = bucket_named(name, request)
-    return Place(lambda: s3_storage(bucket, threads))
+    return StorageCase(lambda: s3_storage(bucket, threads))
 
 
 @pytest_twisted.async_yield_fixture(params=IMPLEMENTATIONS)
@@ -172,6 +174,8 @@ async def storage(
 
 
 @pytest.fixture(params=SHARED)
-def place(request: pytest.FixtureRequest, threads: ThreadPool, tmp_path: Path) -> Place:
+def place(
+    request: pytest.FixtureRequest, threads: ThreadPool, tmp_path: Path
+) -> StorageCase:
     """Where several processes keep blobs."""
     return place_named(request.param, request, threads, tmp_path)

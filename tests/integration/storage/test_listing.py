@@ -38,7 +38,7 @@ IMPLEMENTATIONS = {"local": LocalListing, **dict.fromkeys(STORES, S3Listing)}
 
 
 @frozen
-class Place:
+class ListingCase:
     """A storage, and what lists it.
 
     :ivar put: stores a blob of the legacy server, or something else, behind our
@@ -50,26 +50,28 @@ class Place:
     put: Callable[[str, bytes], None] = field(repr=False)
 
 
-def _in_bucket(bucket: Bucket, threads: ThreadPool) -> Place:
+def _in_bucket(bucket: Bucket, threads: ThreadPool) -> ListingCase:
     def put(key: str, content: bytes) -> None:
         bucket.client.put_object(Bucket=bucket.name, Key=key, Body=content)
 
     listing = S3Listing(connecting(bucket), threads, reactor, TRANSFERS, PAGE)
-    return Place(s3_storage(bucket, threads), listing, put)
+    return ListingCase(s3_storage(bucket, threads), listing, put)
 
 
-def _in_directory(root: Path, threads: ThreadPool) -> Place:
+def _in_directory(root: Path, threads: ThreadPool) -> ListingCase:
     def put(key: str, content: bytes) -> None:
         (root / key).parent.mkdir(parents=True, exist_ok=True)
         (root / key).write_bytes(content)
 
-    return Place(LocalStorage(root, threads), LocalListing(root, threads, PAGE), put)
+    return ListingCase(
+        LocalStorage(root, threads), LocalListing(root, threads, PAGE), put
+    )
 
 
 @pytest_twisted.async_yield_fixture(params=IMPLEMENTATIONS)
 async def place(
     request: pytest.FixtureRequest, threads: ThreadPool, tmp_path: Path
-) -> AsyncIterator[Place]:
+) -> AsyncIterator[ListingCase]:
     """Each storage with its listing."""
     if request.param == "local":
         place = _in_directory(tmp_path / "objects", threads)
@@ -91,7 +93,7 @@ async def collected(pages: AsyncGenerator[T, None]) -> list[T]:
     return [page async for page in pages]
 
 
-async def below(place: Place, prefix: str) -> dict[str, ListedBlob]:
+async def below(place: ListingCase, prefix: str) -> dict[str, ListedBlob]:
     """Return all blobs below a prefix."""
     blobs = [
         blob
@@ -103,13 +105,13 @@ async def below(place: Place, prefix: str) -> dict[str, ListedBlob]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_interface(place: Place) -> None:
+async def test_interface(place: ListingCase) -> None:
     """It has all methods."""
     assert verifyObject(IBlobListing, place.listing)
 
 
 @pytest_twisted.ensureDeferred
-async def test_blobs(place: Place, prefix: str) -> None:
+async def test_blobs(place: ListingCase, prefix: str) -> None:
     """All blobs below a prefix are listed, ours and the legacy server's, however
     deep and of whatever size, with their names."""
     ours = [
@@ -132,7 +134,7 @@ async def test_blobs(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_time(place: Place, prefix: str) -> None:
+async def test_time(place: ListingCase, prefix: str) -> None:
     """A blob is listed with the time at which it was stored, more or less."""
     key = new_key("a", prefix)
     await write(place.storage, key, b"x")
@@ -141,7 +143,7 @@ async def test_time(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_other_prefixes(place: Place, prefix: str) -> None:
+async def test_other_prefixes(place: ListingCase, prefix: str) -> None:
     """What is below another prefix is not listed, even if one name is the
     beginning of the other."""
     short = prefix[:-1]
@@ -154,7 +156,7 @@ async def test_other_prefixes(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_prefixes(place: Place, prefix: str) -> None:
+async def test_prefixes(place: ListingCase, prefix: str) -> None:
     """Each prefix below which there is something is listed once, and nothing that
     can't be a prefix."""
     await write(place.storage, new_key("a/b", prefix), b"x")
@@ -171,7 +173,7 @@ async def test_prefixes(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_strays(place: Place, prefix: str) -> None:
+async def test_strays(place: ListingCase, prefix: str) -> None:
     """What can be no blob is told apart, for people to see."""
     key = new_key("a", prefix)
     await write(place.storage, key, b"x")
@@ -186,7 +188,7 @@ async def test_strays(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_several_pages(place: Place, prefix: str) -> None:
+async def test_several_pages(place: ListingCase, prefix: str) -> None:
     """A listing goes on until its end; what is listed can be looked at again."""
     keys = {f"{prefix}/{number % 3}/{number}" for number in range(2 * PAGE + 3)}
     for key in keys:
@@ -196,7 +198,7 @@ async def test_several_pages(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_left_early(place: Place, prefix: str) -> None:
+async def test_left_early(place: ListingCase, prefix: str) -> None:
     """Whoever has seen enough closes the iterator."""
     for number in range(5):
         await write(place.storage, new_key(f"a/{number}", prefix), b"x")
@@ -206,7 +208,7 @@ async def test_left_early(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_look(place: Place, prefix: str) -> None:
+async def test_look(place: ListingCase, prefix: str) -> None:
     """Blobs are found by their keys, few or many, in whatever order; what is not
     there is left out."""
     ours = [new_key(f"{number % 4}/{number}", prefix) for number in range(20)]
@@ -223,7 +225,7 @@ async def test_look(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_look_is_not_misled(place: Place, prefix: str) -> None:
+async def test_look_is_not_misled(place: ListingCase, prefix: str) -> None:
     """A blob is found among many others that are listed before it."""
     keys = [f"{prefix}/a/{number:05}" for number in range(PAGE * 3 + 10)]
     for key in keys:
@@ -233,7 +235,7 @@ async def test_look_is_not_misled(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_digests(place: Place, prefix: str) -> None:
+async def test_digests(place: ListingCase, prefix: str) -> None:
     """Blobs are read and hashed, empty and large ones too; what is gone is left
     out."""
     contents = {
@@ -252,7 +254,7 @@ async def test_digests(place: Place, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_wrong_keys(place: Place) -> None:
+async def test_wrong_keys(place: ListingCase) -> None:
     """What is no key or no prefix is a mistake of the caller."""
     with pytest.raises(ValueError, match="not a blob key"):
         await place.listing.stat(["p/../a"])
@@ -368,7 +370,7 @@ async def test_no_bucket(threads: ThreadPool, bucket: Bucket) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_reading_is_no_writing(place: Place, prefix: str) -> None:
+async def test_reading_is_no_writing(place: ListingCase, prefix: str) -> None:
     """Listing, looking and hashing leave a blob as it is."""
     key = new_key("a", prefix)
     await write(place.storage, key, b"as it is")

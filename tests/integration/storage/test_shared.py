@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest_twisted
 
 from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
-from tests.integration.storage.conftest import Place
+from tests.integration.storage.conftest import StorageCase
 
 LARGE = pattern(6 * 2**20)
 
 
 @pytest_twisted.ensureDeferred
-async def test_start_does_not_disturb_uploads(place: Place) -> None:
+async def test_start_does_not_disturb_uploads(place: StorageCase) -> None:
     """A process that starts leaves alone what others are writing."""
     first, second = place.make(), place.make()
     await first.bind(INSTALLATION)
@@ -30,7 +30,7 @@ async def test_start_does_not_disturb_uploads(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_blobs_outlive_the_process(place: Place) -> None:
+async def test_blobs_outlive_the_process(place: StorageCase) -> None:
     """A blob that one process has written can be read and deleted by others, at
     the same time and later."""
     first, second = place.make(), place.make()

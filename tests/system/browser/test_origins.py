@@ -27,7 +27,7 @@ PAGE = Path(__file__).with_name("page.html").read_bytes()
 TOKEN = "token-of-the-page"
 BODY = b"0123456789"
 DIGEST = f"sha-256=:{b64encode(sha256(BODY).digest()).decode()}:"
-PATIENCE = 120
+TIMEOUT = 120
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no chromium (Debian: apt-get install chromium)"
@@ -97,7 +97,7 @@ def visit(site: Site, server: ServerProcess, home: Path, file: str) -> dict[str,
         start_new_session=True,
     )
     try:
-        return site.seen.get(timeout=PATIENCE)
+        return site.seen.get(timeout=TIMEOUT)
     finally:
         os.killpg(browser.pid, signal.SIGKILL)
         browser.wait()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from twisted.internet.defer import Deferred
 
 from qabel_block.accounts.accounting_server import read_account
-from qabel_block.accounts.entries import EntrySigner, InvalidEntry
+from qabel_block.accounts.cache_entries import EntrySigner, InvalidEntry
 from qabel_block.errors import (
     BadRequest,
     PreconditionFailed,

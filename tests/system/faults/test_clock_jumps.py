@@ -24,7 +24,7 @@ LIMIT = 15.0
 
 
 @frozen
-class Place:
+class ClockedServer:
     """A server, and the clock that it looks at."""
 
     world: World
@@ -32,7 +32,7 @@ class Place:
 
 
 @pytest.fixture(params=["epoll", "asyncio"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClockedServer]:
     clock = WallClock(tmp_path / "offset")
     dsn = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     upgrade(dsn)
@@ -45,7 +45,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         )
         with ServerProcess(*options, environment=clock.environment) as server:
             setting = Setting(dsn, (), {}, StoredFiles(tmp_path / "objects"))
-            yield Place(World(server, accounting, setting), clock)
+            yield ClockedServer(World(server, accounting, setting), clock)
 
 
 def _is_off(world: World, seconds: int) -> bool:
@@ -55,7 +55,7 @@ def _is_off(world: World, seconds: int) -> bool:
     return abs(off - seconds) < HOUR / 2
 
 
-def test_an_hour_back(place: Place) -> None:
+def test_an_hour_back(place: ClockedServer) -> None:
     """After the clock was set back by an hour traffic is still written, and a
     question to an accounting server that hangs has its limit."""
     world = place.world
@@ -73,7 +73,7 @@ def test_an_hour_back(place: Place) -> None:
     assert "accounting" in answer.json()["detail"]
 
 
-def test_two_hours_forward(place: Place) -> None:
+def test_two_hours_forward(place: ClockedServer) -> None:
     """An upload under way goes on when the clock is set forward by two hours, and so
     does an idle connection; the log has the new time."""
     world = place.world

@@ -37,7 +37,7 @@ Outcome = tuple[str, bytes, str | None]
 
 
 @frozen
-class Place:
+class ServerWithDatabase:
     """A server, and what is behind it."""
 
     server: ServerProcess
@@ -68,14 +68,14 @@ class Place:
         ledger knows of each that is too many."""
         ((total,),) = query(self.dsn, "SELECT coalesce(sum(size), 0) FROM objects")
         assert self.client().get("quota").json()["size"] == total
-        pointed_at = self.column("SELECT blob_key FROM objects")
-        assert pointed_at <= self.blobs()
+        referenced = self.column("SELECT blob_key FROM objects")
+        assert referenced <= self.blobs()
         noted = self.column("SELECT blob_key FROM garbage")
-        assert not all_noted or self.blobs() <= pointed_at | noted
+        assert not all_noted or self.blobs() <= referenced | noted
 
 
 @pytest.fixture
-def place(own_postgres: PostgresServer, tmp_path: Path) -> Iterator[Place]:
+def place(own_postgres: PostgresServer, tmp_path: Path) -> Iterator[ServerWithDatabase]:
     with databases_on(own_postgres.dsn) as new:
         dsn = new()
         upgrade(dsn)
@@ -87,7 +87,7 @@ def place(own_postgres: PostgresServer, tmp_path: Path) -> Iterator[Place]:
                 *("--dummy-auth", "T", "--dummy-cache"),
             )
             server.start()
-            yield Place(server, network, dsn, directory)
+            yield ServerWithDatabase(server, network, dsn, directory)
             server.kill()
             assert "Traceback" not in server.log()
         own_postgres.start()
@@ -95,7 +95,7 @@ def place(own_postgres: PostgresServer, tmp_path: Path) -> Iterator[Place]:
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_restart_during_uploads(
-    place: Place, own_postgres: PostgresServer, mode: str
+    place: ServerWithDatabase, own_postgres: PostgresServer, mode: str
 ) -> None:
     """The database is restarted in the middle of 200 uploads: each that was
     answered with 204 is there, each other one whole or not at all."""
@@ -141,7 +141,7 @@ def test_restart_during_uploads(
 @pytest.mark.parametrize("arrives", [True, False])
 @pytest.mark.parametrize("conditional", [True, False])
 async def test_lost_answer_to_a_commit(
-    place: Place, arrives: bool, conditional: bool
+    place: ServerWithDatabase, arrives: bool, conditional: bool
 ) -> None:
     """When the connection breaks after COMMIT was sent, the upload is done once or
     not at all; neither the client nor the collector loses what may have been
@@ -170,7 +170,7 @@ async def test_lost_answer_to_a_commit(
 
 
 @pytest.mark.parametrize("arrives", [True, False])
-def test_lost_answer_to_a_deletion(place: Place, arrives: bool) -> None:
+def test_lost_answer_to_a_deletion(place: ServerWithDatabase, arrives: bool) -> None:
     """A deletion is done once or not at all, and may be repeated."""
     client = place.client()
     client.post("files/p/a", content=b"before")
@@ -183,7 +183,7 @@ def test_lost_answer_to_a_deletion(place: Place, arrives: bool) -> None:
     place.adds_up()
 
 
-async def _collect_everything(place: Place) -> None:
+async def _collect_everything(place: ServerWithDatabase) -> None:
     """Delete all garbage now, as an hour later."""
     database = PostgresDatabase(reactor, place.dsn)
     threads = ThreadPool(reactor, 1, "test")

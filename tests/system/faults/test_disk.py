@@ -25,7 +25,7 @@ AUTHORIZATION = {"Authorization": "Token T"}
 
 
 @frozen
-class Place:
+class ServerOnDisk:
     """A server on a disk that may fail."""
 
     server: ServerProcess
@@ -64,7 +64,7 @@ class Place:
 
 
 @contextmanager
-def place_in(folder: Path, directory: Path) -> Iterator[Place]:
+def place_in(folder: Path, directory: Path) -> Iterator[ServerOnDisk]:
     dsn, control = f"sqlite:///{folder / 'ledger.sqlite'}", folder / "control"
     upgrade(dsn)
     control.write_text("")
@@ -76,13 +76,13 @@ def place_in(folder: Path, directory: Path) -> Iterator[Place]:
     server.start()
     url = f"{server.url}/api/v0/"
     with httpx.Client(base_url=url, headers=AUTHORIZATION, timeout=60) as client:
-        yield Place(server, client, dsn, directory, control)
+        yield ServerOnDisk(server, client, dsn, directory, control)
     server.kill()
     assert "Traceback" not in server.log()
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerOnDisk]:
     folder = tmp_path_factory.mktemp("disk")
     with place_in(folder, folder / "objects") as place:
         yield place
@@ -101,7 +101,7 @@ UNNOTICED = ("link", "mkdir", "fsync")
 
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_uploads(place: Place, fault: str, body: bytes) -> None:
+def test_uploads(place: ServerOnDisk, fault: str, body: bytes) -> None:
     """An upload that the disk does not take is answered with 507 if it is full and
     503 if it is broken; the ledger and all earlier objects are what they were, and
     nothing is left over. As soon as the disk works, so does everything."""
@@ -135,7 +135,7 @@ def test_uploads(place: Place, fault: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
-def test_downloads(place: Place, body: bytes) -> None:
+def test_downloads(place: ServerOnDisk, body: bytes) -> None:
     """A download that the disk does not give is answered with 503."""
     place.upload("a", body)
     with place.failing("pread,preadv EIO"):
@@ -146,7 +146,7 @@ def test_downloads(place: Place, body: bytes) -> None:
     assert place.download("a").content == body
 
 
-def test_garbage_on_a_read_only_disk(place: Place) -> None:
+def test_garbage_on_a_read_only_disk(place: ServerOnDisk) -> None:
     """A deletion needs only the ledger."""
     place.upload("a", SMALL)
     with place.failing("unlink,write,link EROFS"):

@@ -26,7 +26,7 @@ THEIRS = b"what nobody may see"
 
 
 @frozen
-class Place:
+class ServerDirectory:
     """A server's storage directory, with objects in it, and what is outside.
 
     :ivar outside: a folder that is none of the server's business, in which there is
@@ -70,7 +70,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def place(server: ServerProcess, tmp_path: Path) -> Iterator[Place]:
+def place(server: ServerProcess, tmp_path: Path) -> Iterator[ServerDirectory]:
     dsn, storage = server.options[1], Path(server.options[3])
     url = f"{server.url}/api/v0/files/p/"
     with httpx.Client(base_url=url, headers=AUTHORIZATION, timeout=60) as client:
@@ -86,27 +86,27 @@ def place(server: ServerProcess, tmp_path: Path) -> Iterator[Place]:
             for folder in ("", "a~", "b~", "a~/b~", "p", "p/a~", "p/a~/b~"):
                 (outside / folder).mkdir(parents=True, exist_ok=True)
                 (outside / folder / name).write_bytes(THEIRS)
-        yield Place(server, client, storage, outside, keys)
+        yield ServerDirectory(server, client, storage, outside, keys)
     shutil.rmtree(storage / "p", ignore_errors=True)
     if (storage / "p").is_symlink():
         (storage / "p").unlink()
 
 
-def link_file(place: Place) -> None:
+def link_file(place: ServerDirectory) -> None:
     """Put links to precious files in the place of blobs."""
     for number in range(3):
         place.file(number).unlink()
         place.file(number).symlink_to(place.outside / "precious")
 
 
-def link_folder(place: Place) -> None:
+def link_folder(place: ServerDirectory) -> None:
     """Put a link to a folder outside in the place of one."""
     shutil.rmtree(place.storage / "p" / "a~")
     (place.storage / "p" / "a~").symlink_to(place.outside / "a~")
     place.file(0).unlink()
 
 
-def link_inner_folder(place: Place) -> None:
+def link_inner_folder(place: ServerDirectory) -> None:
     """The same one level below."""
     shutil.rmtree(place.storage / "p" / "a~" / "b~")
     (place.storage / "p" / "a~" / "b~").symlink_to(place.outside / "b~")
@@ -114,13 +114,13 @@ def link_inner_folder(place: Place) -> None:
         place.file(number).unlink()
 
 
-def link_prefix(place: Place) -> None:
+def link_prefix(place: ServerDirectory) -> None:
     """Put a link in the place of all that a prefix has."""
     shutil.rmtree(place.storage / "p")
     (place.storage / "p").symlink_to(place.outside / "p")
 
 
-def link_upwards(place: Place) -> None:
+def link_upwards(place: ServerDirectory) -> None:
     """Put a relative link there, up and down again."""
     shutil.rmtree(place.storage / "p")
     target = os.path.relpath(place.outside / "p", place.storage)
@@ -131,7 +131,7 @@ LINKS = [link_file, link_folder, link_inner_folder, link_prefix, link_upwards]
 
 
 @pytest.mark.parametrize("link", LINKS)
-def test_links(place: Place, link: Callable[[Place], None]) -> None:
+def test_links(place: ServerDirectory, link: Callable[[ServerDirectory], None]) -> None:
     """Symbolic links in the storage directory are not followed, for reading, writing
     or deleting, by clients' requests or by the collector."""
     before = place.snapshot()
@@ -152,7 +152,9 @@ def test_links(place: Place, link: Callable[[Place], None]) -> None:
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("link", LINKS)
-async def test_collector(place: Place, link: Callable[[Place], None]) -> None:
+async def test_collector(
+    place: ServerDirectory, link: Callable[[ServerDirectory], None]
+) -> None:
     """What is deleted is a link at the most, never what it points at."""
     before = place.snapshot()
     link(place)

@@ -24,7 +24,7 @@ BODIES = (b"small", b"large" * 100_000)
 
 
 @frozen
-class Place:
+class MountedStorage:
     """A ledger and a directory.
 
     :ivar directory: the mount point.
@@ -61,10 +61,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> MountedStorage:
     dsn = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     upgrade(dsn)
-    return Place(dsn, tmp_path / "objects")
+    return MountedStorage(dsn, tmp_path / "objects")
 
 
 def upload(client: httpx.Client, path: str, body: bytes = b"x") -> httpx.Response:
@@ -80,7 +80,7 @@ def fill(client: httpx.Client) -> None:
         assert upload(client, str(number)).status_code == 204
 
 
-def refused(client: httpx.Client, place: Place) -> None:
+def refused(client: httpx.Client, place: MountedStorage) -> None:
     """See that nothing is taken and nothing is given, and that it is said why."""
     before = place.files(), place.objects()
     for body in BODIES:
@@ -94,18 +94,18 @@ def refused(client: httpx.Client, place: Place) -> None:
     assert (place.files(), place.objects()) == before
 
 
-def empty(place: Place, _elsewhere: Path) -> None:
+def empty(place: MountedStorage, _elsewhere: Path) -> None:
     """The disk is not mounted."""
     place.directory.mkdir()
 
 
-def missing(place: Place, _elsewhere: Path) -> None:
+def missing(place: MountedStorage, _elsewhere: Path) -> None:
     """Not even the mount point is there."""
 
 
-def foreign(place: Place, elsewhere: Path) -> None:
+def foreign(place: MountedStorage, elsewhere: Path) -> None:
     """Another installation's disk is mounted."""
-    other = Place(f"sqlite:///{elsewhere}.sqlite", place.directory)
+    other = MountedStorage(f"sqlite:///{elsewhere}.sqlite", place.directory)
     upgrade(other.dsn)
     with other.serving() as client:
         assert upload(client, "0").status_code == 204
@@ -113,7 +113,7 @@ def foreign(place: Place, elsewhere: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [empty, missing, foreign])
 def test_wrong_directory(
-    place: Place, tmp_path: Path, wrong: Callable[[Place, Path], None]
+    place: MountedStorage, tmp_path: Path, wrong: Callable[[MountedStorage, Path], None]
 ) -> None:
     """A server that finds another directory than the ledger's does not use it, nor do
     the tools, and all is well again without a restart when the right one is back."""
@@ -135,7 +135,7 @@ def test_wrong_directory(
     assert place.tool("verify").status == 0
 
 
-def test_directory_from_before(place: Place) -> None:
+def test_directory_from_before(place: MountedStorage) -> None:
     """A directory that has no identity yet gets one if the ledger's blobs are in it."""
     with place.serving() as client:
         fill(client)
@@ -147,7 +147,7 @@ def test_directory_from_before(place: Place) -> None:
     assert (place.directory / IDENTITY).read_text() == identity
 
 
-def test_temporary_storage(place: Place) -> None:
+def test_temporary_storage(place: MountedStorage) -> None:
     """``--dummy`` does not go with a ledger that remembers."""
     with place.serving() as client:
         fill(client)
@@ -166,7 +166,7 @@ def _unmount(directory: Path) -> None:
     subprocess.run(["umount", str(directory)], check=True)
 
 
-def test_disk_that_is_unmounted(place: Place) -> None:
+def test_disk_that_is_unmounted(place: MountedStorage) -> None:
     """A disk that is unmounted, or replaced, under a server that runs is noticed by the
     next upload, however empty or full the other one is."""
     place.directory.mkdir()

@@ -29,7 +29,7 @@ SECRET_KEY = "secret-key-of-the-store"
 
 
 @frozen
-class Place:
+class VerboseServer:
     """A server that tells as much as it can, and all that it must not tell."""
 
     world: World
@@ -54,7 +54,7 @@ def place(
     networks: Networks,
     accounting: AccountingDouble,
     bucket: Bucket,
-) -> Iterator[Place]:
+) -> Iterator[VerboseServer]:
     """A server with ``--debug``, on networks that may fail."""
     dsn = str(make_dsn(options[options.index("--psql-dsn") + 1], password=PASSWORD))
     environment = {
@@ -69,11 +69,11 @@ def place(
     )
     with server:
         mine = World(server, accounting, world.setting)
-        yield Place(mine, [accounting.secret, PASSWORD, SECRET_KEY])
+        yield VerboseServer(mine, [accounting.secret, PASSWORD, SECRET_KEY])
     networks.recover()
 
 
-def everything(place: Place, networks: Networks) -> list[str]:
+def everything(place: VerboseServer, networks: Networks) -> list[str]:
     """Do what may give a secret away; return what was answered."""
     user, answers = place.user(), []
 
@@ -120,7 +120,7 @@ def everything(place: Place, networks: Networks) -> list[str]:
 
 
 def test_no_secret_is_told(
-    place: Place, networks: Networks, redis_address: tuple[str, int]
+    place: VerboseServer, networks: Networks, redis_address: tuple[str, int]
 ) -> None:
     """Whatever happens to requests, no token, and no secret of the server's own, is
     in an answer, in the log with --debug, in Redis, or in what a crash leaves."""

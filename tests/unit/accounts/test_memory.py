@@ -11,7 +11,7 @@ from zope.interface import implementer
 from qabel_block.accounts import dummy
 from qabel_block.accounts.cache import CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
-from qabel_block.accounts.memory import SECONDS, RecentlyUnknown
+from qabel_block.accounts.memory import SECONDS, UnknownTokenCache
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator
@@ -130,7 +130,7 @@ def test_bound() -> None:
     """However many are unknown, only so many are remembered, and none for longer
     than it counts."""
     clock = Clock()
-    unknown = RecentlyUnknown(clock, limit=3)
+    unknown = UnknownTokenCache(clock, limit=3)
     for key in ("a", "b", "c", "d"):
         unknown.keep(key)
     assert [key in unknown for key in ("a", "b", "c", "d")] == [False, *[True] * 3]

@@ -13,7 +13,7 @@ from qabel_block.ledger.commit import (
     Deletion,
     LockedStates,
     OwnerLocked,
-    settle,
+    decide_changes,
 )
 from qabel_block.model import Change, ObjectName, PendingBlob, StoredObject, WriteState
 
@@ -47,7 +47,7 @@ def test_each_counts_for_the_next() -> None:
     """What one upload stores is used when the next is decided."""
     commits = [_commit(path, 40) for path in "abc"]
     states: list[WriteState | None] = [WriteState(1, 10, None)] * 3
-    outcomes, puts = settle(commits, _free(states))
+    outcomes, puts = decide_changes(commits, _free(states))
     assert outcomes[:2] == [Change(1, 40), Change(1, 40)]
     assert isinstance(outcomes[2], QuotaReached)
     assert [name.path for name in puts] == ["a", "b"]
@@ -57,7 +57,7 @@ def test_owners_do_not_count_for_each_other() -> None:
     """Each owner has a quota of their own."""
     commits = [_commit(path, 60) for path in "ab"]
     states: list[WriteState | None] = [WriteState(1, 0, None), WriteState(2, 0, None)]
-    outcomes, _ = settle(commits, _free(states))
+    outcomes, _ = decide_changes(commits, _free(states))
     assert outcomes == [Change(1, 60), Change(2, 60)]
 
 
@@ -67,7 +67,7 @@ def test_the_last_of_one_name_stays() -> None:
     old = StoredObject("p/a~0", 5, '"0"', None)
     commits = [_commit("a", 50, "1"), _commit("a", 30, "2"), _commit("a", 70, "3")]
     states: list[WriteState | None] = [WriteState(1, 5, old)] * 3
-    outcomes, puts = settle(commits, _free(states))
+    outcomes, puts = decide_changes(commits, _free(states))
     assert outcomes == [Change(1, 45), Change(1, -20), Change(1, 40)]
     (put,) = puts.values()
     assert put.blob is not None
@@ -85,7 +85,7 @@ def test_the_next_sees_the_one_before() -> None:
         )
 
     commits = [commit("1"), commit("2")]
-    settle(commits, _free([WriteState(1, 0, None)] * 2))
+    decide_changes(commits, _free([WriteState(1, 0, None)] * 2))
     assert seen == [None, '"p/a~1"']
 
 
@@ -94,7 +94,7 @@ def test_refusals() -> None:
     for nobody."""
     commits = [_commit("a", 60), _commit("b", 60), _commit("c", 60)]
     states = [None, WriteState(1, 0, None), WriteState(1, 0, None)]
-    outcomes, puts = settle(commits, LockedStates(states, frozenset({0, 2})))
+    outcomes, puts = decide_changes(commits, LockedStates(states, frozenset({0, 2})))
     assert isinstance(outcomes[0], NotOwner)
     assert isinstance(outcomes[1], BlobCollected)
     assert outcomes[2] == Change(1, 60)
@@ -114,7 +114,7 @@ def test_deletions_beside_uploads() -> None:
         _commit("b", 60),
     ]
     a, b = WriteState(1, 80, old), WriteState(1, 80, None)
-    outcomes, writes = settle(changes, _free([b, a, a, a, b]))
+    outcomes, writes = decide_changes(changes, _free([b, a, a, a, b]))
     assert isinstance(outcomes[0], QuotaReached)
     assert outcomes[1:] == [Change(1, -80), None, Change(1, 30), Change(1, 60)]
     assert writes[again.name].blob == again.blob
@@ -130,7 +130,7 @@ def test_deleted_in_the_end() -> None:
         _commit("a", 50),
         Deletion(ObjectName("p", "a"), lambda state: None),
     ]
-    outcomes, writes = settle(changes, _free([WriteState(1, 0, None)] * 2))
+    outcomes, writes = decide_changes(changes, _free([WriteState(1, 0, None)] * 2))
     assert outcomes == [Change(1, 50), Change(1, -50)]
     (write,) = writes.values()
     assert (write.blob, write.grown) == (None, 0)
@@ -143,7 +143,7 @@ def test_refused_deletion() -> None:
         raise PreconditionFailed(state.etag)
 
     deletion = Deletion(ObjectName("p", "a"), decide)
-    outcomes, writes = settle([deletion], _free([WriteState(1, 0, None)]))
+    outcomes, writes = decide_changes([deletion], _free([WriteState(1, 0, None)]))
     assert isinstance(outcomes[0], PreconditionFailed)
     assert not writes
 
@@ -153,7 +153,7 @@ def test_owner_whom_somebody_else_has_locked() -> None:
     commits = [_commit(path, 60) for path in "ab"]
     states = [WriteState(1, 0, None), WriteState(2, 0, None)]
     locked = LockedStates(states, frozenset({0, 1}), owners_locked=frozenset({0}))
-    outcomes, writes = settle(commits, locked)
+    outcomes, writes = decide_changes(commits, locked)
     assert isinstance(outcomes[0], OwnerLocked)
     assert outcomes[0].owner_id == 1
     assert outcomes[1] == Change(2, 60)
@@ -178,7 +178,7 @@ def test_control_files_count_for_the_next() -> None:
         Deletion(ObjectName("p", "locks/a"), lambda state: None),
         commit("p", "snapshots/e", 1),
     ]
-    settle(changes, _free([WriteState(1, 0, None, control=1)] * 6))
+    decide_changes(changes, _free([WriteState(1, 0, None, control=1)] * 6))
     assert seen == [1, 6, 6, 1, 8]
 
 
@@ -187,7 +187,7 @@ def test_overlapping_uploads() -> None:
     the later one."""
     current = StoredObject("p/a~5", 5, '"5"', None)
     commits = [_commit("a", 1, "4"), _commit("a", 1, "6"), _commit("a", 1, "5")]
-    outcomes, _ = settle(commits, _free([WriteState(1, 5, current)] * 3))
+    outcomes, _ = decide_changes(commits, _free([WriteState(1, 5, current)] * 3))
     assert outcomes == [
         Change(1, -4, outdated="p/a~5"),
         Change(1, 0),
@@ -216,6 +216,6 @@ def test_garbage_adds_up() -> None:
     states: list[WriteState | None] = [
         WriteState(1, 30, old[change.name.path], garbage=5) for change in changes
     ]
-    outcomes, _ = settle(changes, _free(states))
+    outcomes, _ = decide_changes(changes, _free(states))
     assert seen == [5, 15, 25]
     assert [o.garbage for o in outcomes if isinstance(o, Change)] == [15, 15, 25, 35]

@@ -19,12 +19,12 @@ def test_who_has_more_is_ahead() -> None:
     one, other = _shares(2)
     one.join()
     other.join()
-    assert one.lead() == 0
+    assert one.excess() == 0
     one.count(1)
-    assert one.lead() == 1
-    assert other.lead() == 0
+    assert one.excess() == 1
+    assert other.excess() == 0
     other.count(1)
-    assert one.lead() == 0
+    assert one.excess() == 0
 
 
 def test_tolerance() -> None:
@@ -34,9 +34,9 @@ def test_tolerance() -> None:
     other.join()
     other.count(160)
     one.count(170)
-    assert one.lead() == 0
+    assert one.excess() == 0
     one.count(171)
-    assert one.lead() == 1
+    assert one.excess() == 1
 
 
 def test_nobody_waits_for_the_absent() -> None:
@@ -44,12 +44,12 @@ def test_nobody_waits_for_the_absent() -> None:
     one, other = _shares(2)
     one.join()
     one.count(5)
-    assert one.lead() == 0
+    assert one.excess() == 0
     other.join()
-    assert one.lead() == 5
+    assert one.excess() == 5
     other.leave()
     other.count(0)
-    assert one.lead() == 0
+    assert one.excess() == 0
 
 
 def test_what_was_counted_before_joining_counts() -> None:
@@ -58,4 +58,4 @@ def test_what_was_counted_before_joining_counts() -> None:
     other.count(3)
     other.join()
     one.join()
-    assert other.lead() == 3
+    assert other.excess() == 3

@@ -31,6 +31,6 @@ def test_worker_without_a_pipe() -> None:
     worker = WorkerProcess(clock, drain=30.0)
     worker.transport = _Unreaped()
     worker.drain()
-    worker.cut()
+    worker.abort_inflight()
     clock.advance(30.0 + AFTER_DRAIN_SECONDS)
     assert worker.transport.signals == ["KILL"]

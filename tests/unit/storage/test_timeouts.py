@@ -13,9 +13,9 @@ from twisted.internet.task import Clock
 
 from qabel_block.errors import Unavailable
 from qabel_block.storage.timeouts import (
-    LIMIT,
-    LONGEST,
-    PER_DELETION,
+    MAX_SECONDS,
+    SECONDS_PER_DELETION,
+    STALL_SECONDS,
     TimeLimitedStorage,
 )
 from tests.integration.storage.blobs import new_key
@@ -98,7 +98,7 @@ class World:
     async def gives_up(self, work: Any) -> None:
         """See that work is waited for no longer than the limit."""
         waiting = running(work)
-        self.clock.advance(LIMIT - 1)
+        self.clock.advance(STALL_SECONDS - 1)
         assert not waiting.called
         self.clock.advance(1)
         with pytest.raises(Unavailable):
@@ -148,7 +148,7 @@ async def test_abort() -> None:
     world = World("abort")
     writer = await world.storage.create(new_key())
     aborting = running(writer.abort())
-    world.clock.advance(LIMIT)
+    world.clock.advance(STALL_SECONDS)
     assert await aborting is None
     world.inner.hangs.add("write")
     writer = await world.storage.create(new_key())
@@ -191,7 +191,7 @@ async def test_slow_is_not_hanging() -> None:
     reader = await world.storage.open(new_key(), 0, 1)
     reading = running(reader.read())
     seconds = 0.0
-    while seconds < LONGEST - 1:
+    while seconds < MAX_SECONDS - 1:
         checking = running(world.storage.check())
         world.clock.advance(1)
         seconds += 1
@@ -211,7 +211,7 @@ async def test_memory_is_no_success() -> None:
     reader = await world.storage.open(new_key(), 0, 1)
     reading = running(reader.read())
     writer = await world.storage.create(new_key())
-    for _ in range(int(LIMIT)):
+    for _ in range(int(STALL_SECONDS)):
         world.clock.advance(1)
         await writer.write(b"x")
     with pytest.raises(Unavailable):
@@ -223,9 +223,9 @@ async def test_delete() -> None:
     """Many blobs may take longer to delete than one."""
     world = World("delete")
     deleting = running(world.storage.delete([new_key()] * 100))
-    world.clock.advance(LIMIT + 99 * PER_DELETION)
+    world.clock.advance(STALL_SECONDS + 99 * SECONDS_PER_DELETION)
     assert not deleting.called
-    world.clock.advance(PER_DELETION)
+    world.clock.advance(SECONDS_PER_DELETION)
     with pytest.raises(Unavailable):
         await deleting
 

@@ -10,9 +10,9 @@ from qabel_block.errors import Unavailable
 from qabel_block.util.batching import BatchQueue
 from qabel_block.util.budget import (
     Budget,
-    longest,
     spending,
     time_left,
+    time_left_unless_transferring,
     transferring,
     within_budget,
 )
@@ -37,7 +37,7 @@ def test_waits_take_what_is_left(clock: Clock) -> None:
     with spending(Budget(clock)):
         assert time_left(8) == 8
         clock.advance(10)
-        assert time_left(8) == longest(8) == 5
+        assert time_left(8) == time_left_unless_transferring(8) == 5
         clock.advance(10)
         assert time_left(8) == 0
     assert time_left(8) == 8
@@ -52,12 +52,12 @@ def test_transfers_take_nothing(clock: Clock) -> None:
             with transferring():
                 clock.advance(1)
             assert time_left(12) == 5
-            assert longest(120) == 120
+            assert time_left_unless_transferring(120) == 120
         assert time_left(12) == 5
         clock.advance(1)
-        assert time_left(12) == longest(120) == 4
+        assert time_left(12) == time_left_unless_transferring(120) == 4
     with transferring():
-        assert longest(120) == 120
+        assert time_left_unless_transferring(120) == 120
 
 
 def test_goes_along_with_coroutines(clock: Clock) -> None:

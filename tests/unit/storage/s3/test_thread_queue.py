@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from qabel_block.errors import Unavailable
 from qabel_block.storage.s3.thread_queue import WAIT_SECONDS, ThreadQueue
 from qabel_block.util.threads import ThreadPool
-from tests.support.clocks import PATIENCE, running, until
+from tests.support.clocks import TIMEOUT, running, until
 
 
 class Call:
@@ -26,7 +26,7 @@ class Call:
 
     def __call__(self) -> str:
         self.begun.set()
-        self.may_end.wait(PATIENCE)
+        self.may_end.wait(TIMEOUT)
         if self._error is not None:
             raise self._error
         return "done"

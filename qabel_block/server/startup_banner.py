@@ -16,7 +16,7 @@ from qabel_block.config.config import (
 )
 
 
-def greeting(config: Config, urls: Sequence[str]) -> str:
+def startup_banner(config: Config, urls: Sequence[str]) -> str:
     """Return where the server is, where its data is, and what to do next.
 
     No secret is in it: what is on a terminal may be in a log as well.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qabel_block.config.command_line import Options
 from qabel_block.config.from_options import configure
-from qabel_block.server.greeting import greeting
+from qabel_block.server.startup_banner import startup_banner
 
 URL = "http://localhost:8888"
 
@@ -14,7 +14,7 @@ URL = "http://localhost:8888"
 def _greeting(*words: str) -> str:
     options = Options({})
     options.parseOptions(list(words))
-    return greeting(configure(options), [URL])
+    return startup_banner(configure(options), [URL])
 
 
 def test_standalone(tmp_path: Path) -> None:
