@@ -19,7 +19,7 @@ from qabel_block.config.config import LocalDirectory
 from qabel_block.config.options import BY_NAME
 from qabel_block.errors import BlockError
 from qabel_block.factories import make_blob_counter, make_storage
-from qabel_block.ledger import queries
+from qabel_block.ledger import migrate_check
 from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.maintenance import Maintenance
 from qabel_block.operations.identity import IdentityCheck
@@ -93,7 +93,7 @@ class _DependencyChecks:
     async def database(self) -> dict[str, object]:
         """Return the revision of the schema."""
         await self._parts.database.check()
-        ((revision,),) = await self._parts.database.fetch(queries.revision)
+        ((revision,),) = await self._parts.database.fetch(migrate_check.revision)
         return {"revision": revision}
 
     async def storage(self) -> dict[str, object]:

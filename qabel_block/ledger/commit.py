@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from attrs import asdict, define, evolve, frozen
 
 from qabel_block.errors import BlobCollected, ControlSizeNeeded, NotOwner
-from qabel_block.ledger import queries
+from qabel_block.ledger import change_queries, garbage_queries, prefix_queries
 from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.repositories import read_control_sizes
 from qabel_block.ledger.write_states import read_write_states
@@ -101,7 +101,7 @@ async def commit_changes(
     """Decide about changes one after the other, and make the allowed ones.
 
     :param wait: whether to wait for owners whom somebody else has locked, up to
-        :data:`~qabel_block.ledger.queries.LOCK_WAIT_MILLISECONDS`. Otherwise
+        :data:`~qabel_block.ledger.owner_locks.LOCK_WAIT_MILLISECONDS`. Otherwise
         :class:`OwnerLocked` is the outcome for theirs.
     """
     locked = await _lock(transaction, changes, wait)
@@ -116,7 +116,7 @@ async def commit_changes(
     used = {name.prefix for name in writes}
     for prefix, is_new in claims.items():
         if is_new and prefix not in used:
-            await transaction.execute(queries.drop_prefix, prefix=prefix)
+            await transaction.execute(prefix_queries.drop_prefix, prefix=prefix)
     await _note_legacy(transaction, writes)
     puts = {name: write for name, write in writes.items() if write.blob}
     deleted = {
@@ -125,9 +125,11 @@ async def commit_changes(
         if not write.blob and write.before.current
     }
     if deleted:
-        await transaction.execute(queries.delete_objects, uploads=_records(deleted))
+        await transaction.execute(
+            change_queries.delete_objects, uploads=_records(deleted)
+        )
     if puts:
-        await transaction.finish(queries.put_objects, uploads=_records(puts))
+        await transaction.finish(change_queries.put_objects, uploads=_records(puts))
     return outcomes
 
 
@@ -191,7 +193,9 @@ async def _lock(
         {"n": n, **asdict(change.name), **_note(change)}
         for n, change in enumerate(changes)
     ]
-    statement = queries.lock_changes if wait else queries.lock_free_changes
+    statement = (
+        change_queries.lock_changes if wait else change_queries.lock_free_changes
+    )
     rows = await transaction.fetch(statement, names=json.dumps(records))
     return LockedStates(
         read_write_states(len(changes), [row[:-2] for row in rows]),
@@ -241,7 +245,7 @@ async def _claim(
     }
     return {
         prefix: await transaction.execute(
-            queries.create_prefix, prefix=prefix, user_id=user_id
+            prefix_queries.create_prefix, prefix=prefix, user_id=user_id
         )
         == 1
         for prefix, user_id in sorted(claims.items())
@@ -258,7 +262,7 @@ async def _note_legacy(
     keys = sorted(str(name) for name, write in writes.items() if write.before.adopting)
     if keys:
         notes = json.dumps([{"blob_key": key} for key in keys])
-        await transaction.execute(queries.note_blobs, notes=notes)
+        await transaction.execute(garbage_queries.note_blobs, notes=notes)
 
 
 def _outdated(current: StoredObject | None, blob: PendingBlob | None) -> str | None:

@@ -6,7 +6,7 @@ import json
 
 from attrs import frozen
 
-from qabel_block.ledger import queries, repository_queries
+from qabel_block.ledger import change_queries, repository_queries
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import ObjectName
@@ -60,7 +60,7 @@ class Erasure:
                 for path, _, size in rows
             ]
             await transaction.finish(
-                queries.delete_objects, uploads=json.dumps(records)
+                change_queries.delete_objects, uploads=json.dumps(records)
             )
             return Erased(
                 sorted(key for _, key, _ in rows), sum(size for _, _, size in rows)

@@ -17,7 +17,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from attrs import asdict
 
 from qabel_block.errors import NotOwner, StorageFull, fresh
-from qabel_block.ledger import queries, repository_queries
+from qabel_block.ledger import (
+    change_queries,
+    download_queries,
+    garbage_queries,
+    prefix_queries,
+    repository_queries,
+)
 from qabel_block.ledger.change_queue import ChangeQueue
 from qabel_block.ledger.commit import (
     Commit,
@@ -28,8 +34,8 @@ from qabel_block.ledger.commit import (
 )
 from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
-from qabel_block.ledger.queries import Statement
 from qabel_block.ledger.repositories import control_ranges
+from qabel_block.ledger.sql import Statement
 from qabel_block.ledger.write_states import numbered, read_write_states
 from qabel_block.model import (
     Change,
@@ -113,13 +119,13 @@ class Ledger:
     @_recorded
     async def storage_used(self, user_id: int) -> int:
         """Return the bytes that a user stores; 0 for one never heard of."""
-        rows = await self._database.fetch(queries.storage_used, user_id=user_id)
+        rows = await self._database.fetch(prefix_queries.storage_used, user_id=user_id)
         return rows[0][0] if rows else 0
 
     @_recorded
     async def prefixes(self, user_id: int) -> list[str]:
         """Return a user's prefixes, oldest first; not those of repositories."""
-        rows = await self._database.fetch(queries.prefixes_of, user_id=user_id)
+        rows = await self._database.fetch(prefix_queries.prefixes_of, user_id=user_id)
         return [name for (name,) in rows]
 
     @_recorded
@@ -131,7 +137,7 @@ class Ledger:
 
         async def work(transaction: ITransaction) -> None:
             if not await transaction.execute(
-                queries.create_prefix, prefix=name, user_id=user_id
+                prefix_queries.create_prefix, prefix=name, user_id=user_id
             ):
                 raise NotOwner(name)
 
@@ -220,7 +226,7 @@ class Ledger:
             for (user_id, month), traffic in sums.items()
         ]
         if records:
-            await self._change(queries.add_traffic, counts=json.dumps(records))
+            await self._change(download_queries.add_traffic, counts=json.dumps(records))
 
     @_recorded
     async def claim_garbage(self, grace: float, limit: int) -> list[str]:
@@ -237,17 +243,17 @@ class Ledger:
 
         async def work(transaction: ITransaction) -> list[str]:
             while rows := await transaction.fetch(
-                queries.stale_notes, age=grace, limit=limit
+                garbage_queries.stale_notes, age=grace, limit=limit
             ):
                 keys = {key for (key,) in rows}
                 garbage = keys - await _not_garbage(transaction, keys)
                 if garbage != keys:
                     await transaction.execute(
-                        queries.forget_notes, notes=_key_records(keys - garbage)
+                        garbage_queries.forget_notes, notes=_key_records(keys - garbage)
                     )
                 if garbage:
                     await transaction.execute(
-                        queries.claim_notes, notes=_key_records(garbage)
+                        garbage_queries.claim_notes, notes=_key_records(garbage)
                     )
                     return sorted(garbage)
             return []
@@ -264,7 +270,7 @@ class Ledger:
 
         async def work(transaction: ITransaction) -> list[str]:
             rows = await transaction.fetch(
-                queries.owner_notes, owner_id=owner_id, limit=OWNER_NOTES
+                garbage_queries.owner_notes, owner_id=owner_id, limit=OWNER_NOTES
             )
             left = size
             keys = set()
@@ -276,11 +282,11 @@ class Ledger:
             garbage = keys - await _not_garbage(transaction, keys)
             if garbage != keys:
                 await transaction.execute(
-                    queries.forget_notes, notes=_key_records(keys - garbage)
+                    garbage_queries.forget_notes, notes=_key_records(keys - garbage)
                 )
             if garbage:
                 await transaction.execute(
-                    queries.claim_notes, notes=_key_records(garbage)
+                    garbage_queries.claim_notes, notes=_key_records(garbage)
                 )
             return sorted(garbage)
 
@@ -291,7 +297,7 @@ class Ledger:
         notes = _key_records(keys)
 
         async def work(transaction: ITransaction) -> None:
-            await transaction.finish(queries.forget_notes, notes=notes)
+            await transaction.finish(garbage_queries.forget_notes, notes=notes)
 
         await self._database.transact(work, frees_space=True)
 
@@ -302,13 +308,17 @@ class Ledger:
         :param age: count only what was noted so many seconds ago, or before.
         :param limit: what to count up to.
         """
-        rows = await self._database.fetch(queries.count_notes, age=age, limit=limit)
+        rows = await self._database.fetch(
+            garbage_queries.count_notes, age=age, limit=limit
+        )
         return int(rows[0][0])
 
     async def _ask_write_states(
         self, names: Sequence[ObjectName]
     ) -> list[WriteState | None]:
-        rows = await self._database.fetch(queries.write_states, names=numbered(names))
+        rows = await self._database.fetch(
+            change_queries.write_states, names=numbered(names)
+        )
         return read_write_states(len(names), rows)
 
     async def _ask_read_states(
@@ -320,13 +330,15 @@ class Ledger:
         ]
         found: list[ReadState | None] = [None] * len(questions)
         for n, *stored, owner_id, traffic in await self._database.fetch(
-            queries.find, names=json.dumps(records)
+            download_queries.find, names=json.dumps(records)
         ):
             found[n] = ReadState(StoredObject(*stored), owner_id, traffic)
         return found
 
     async def _note_blobs(self, keys: Sequence[str]) -> list[None]:
-        await self._change(queries.note_blobs, durable=False, notes=_key_records(keys))
+        await self._change(
+            garbage_queries.note_blobs, durable=False, notes=_key_records(keys)
+        )
         return [None] * len(keys)
 
     async def _commit_changes(
@@ -372,7 +384,7 @@ async def _not_garbage(transaction: ITransaction, keys: set[str]) -> set[str]:
             wrong.add(key)
         else:
             notes.append({**asdict(name), "blob_key": key})
-    rows = await transaction.fetch(queries.referenced, notes=json.dumps(notes))
+    rows = await transaction.fetch(garbage_queries.referenced, notes=json.dumps(notes))
     return wrong.union(key for (key,) in rows)
 
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from qabel_block.ledger import maintenance_queries as statements
+from qabel_block.ledger.garbage_queries import referenced
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
-from qabel_block.ledger.queries import referenced
 from qabel_block.ledger.reconcile import (
     Rule,
     blob_records,

@@ -1,6 +1,6 @@
 """What the tools ask of the ledger's database (:mod:`qabel_block.ledger.maintenance`).
 
-As in :mod:`qabel_block.ledger.queries`, each is compiled once, and its
+As in :mod:`qabel_block.ledger.change_queries`, each is compiled once, and its
 parameters are named in a comment.
 """
 

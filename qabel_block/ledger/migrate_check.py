@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import select
+
 from qabel_block.errors import NotMigrated
 from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.migrate import head, revisions
+from qabel_block.ledger.schema import alembic_version
+from qabel_block.ledger.sql import statement
+
+revision = statement(select(alembic_version.c.version_num))
+"""Rows: (revision of the schema)."""
 
 
 def not_migrated() -> NotMigrated:
@@ -25,7 +32,7 @@ def newer(revision: str) -> str:
 
 
 def require_head(found: Sequence[Row]) -> None:
-    """Compare what :data:`~qabel_block.ledger.queries.revision` returned.
+    """Compare what :data:`revision` returned.
 
     :raises NotMigrated: if it is not the newest revision.
     """

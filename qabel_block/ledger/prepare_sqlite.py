@@ -11,7 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from qabel_block.errors import CannotStart, NotMigrated
-from qabel_block.ledger import queries
+from qabel_block.ledger import migrate_check
 from qabel_block.ledger.ballast import ballast_for
 from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.migrate import connect_sqlite, head, revisions, upgrade
@@ -83,7 +83,7 @@ def _revision_in(path: Path) -> list[Row]:
     uri = f"{path.absolute().as_uri()}?mode=rw"
     with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
         try:
-            return connection.execute(queries.revision.sqlite[0]).fetchall()
+            return connection.execute(migrate_check.revision.sqlite[0]).fetchall()
         except sqlite3.OperationalError as error:
             if _NO_TABLE not in str(error):
                 raise

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from attrs import asdict
 
+from qabel_block.ledger import change_queries, garbage_queries
 from qabel_block.ledger import maintenance_queries as statements
-from qabel_block.ledger import queries
+from qabel_block.ledger.garbage_queries import note_blobs
 from qabel_block.ledger.interfaces import ITransaction, Row
-from qabel_block.ledger.queries import note_blobs
 from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import (
     BlobRecord,
@@ -68,7 +68,7 @@ async def import_blobs(
     # The owners are locked first: from here on nobody changes an object of theirs.
     states = await lock_write_states(transaction, [entry.name for entry in entries])
     notes = [{"n": n, "blob_key": entry.blob_key} for n, entry in enumerate(entries)]
-    rows = await transaction.fetch(queries.noted, notes=json.dumps(notes))
+    rows = await transaction.fetch(garbage_queries.noted, notes=json.dumps(notes))
     garbage = {n for (n,) in rows}
     chosen: dict[ObjectName, int] = {}
     for n, (entry, state) in enumerate(zip(entries, states, strict=True)):
@@ -76,7 +76,9 @@ async def import_blobs(
             chosen.setdefault(entry.name, n)
     if chosen:
         uploads = [_record(entries[n], states[n]) for n in chosen.values()]
-        await transaction.finish(queries.enter_objects, uploads=json.dumps(uploads))
+        await transaction.finish(
+            change_queries.enter_objects, uploads=json.dumps(uploads)
+        )
     entered = set(chosen.values())
     return [n in entered for n in range(len(entries))]
 
@@ -129,7 +131,9 @@ async def drop(
             }
             for one, state in dropped
         ]
-        await transaction.finish(queries.drop_objects, uploads=json.dumps(records))
+        await transaction.finish(
+            change_queries.drop_objects, uploads=json.dumps(records)
+        )
     return [one for one, _ in dropped]
 
 

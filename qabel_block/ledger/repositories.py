@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime, timezone
 
 from qabel_block.errors import NotOwner
-from qabel_block.ledger import queries, repository_queries
+from qabel_block.ledger import prefix_queries, repository_queries
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.model import RepositoryUsage
 from qabel_block.names import CONTROL_TYPES
@@ -53,7 +53,7 @@ class RepositoryTable:
             ):
                 return False
             if not await transaction.execute(
-                queries.create_prefix, prefix=prefix, user_id=user_id
+                prefix_queries.create_prefix, prefix=prefix, user_id=user_id
             ):
                 raise NotOwner
             return True

@@ -1,7 +1,7 @@
 """What the ledger asks about restic repositories.
 
-As in :mod:`qabel_block.ledger.queries`, each is compiled once, and its parameters
-are named in a comment.
+As in :mod:`qabel_block.ledger.change_queries`, each is compiled once, and its
+parameters are named in a comment.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@
 
 The first three are the legacy server's (PROTOCOL section 8). The revisions
 below ``migrations/`` are what makes the tables; here they are described for the
-sake of :mod:`qabel_block.ledger.queries`.
+sake of :mod:`qabel_block.ledger.change_queries`.
 
 Time stamps are the database's own (:attr:`qabel_block.ledger.sql.Dialect.now`), so
 that nodes whose clocks differ agree. Months go in as text (``YYYY-MM-01``).

@@ -14,13 +14,12 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
-from qabel_block.ledger import queries as ledger_queries
+from qabel_block.ledger import migrate_check
 from qabel_block.ledger.ballast import ballast_for
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import not_migrated, require_head
-from qabel_block.ledger.queries import Statement
-from qabel_block.ledger.sql import SQLITE_AGO, time_stamp_ago
+from qabel_block.ledger.sql import SQLITE_AGO, Statement, time_stamp_ago
 from qabel_block.util.budget import time_left
 from qabel_block.util.cancellation import shield
 from qabel_block.util.threads import ThreadPool
@@ -105,7 +104,7 @@ class SqliteDatabase:
 
     async def check(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
-        require_head(await self.fetch(ledger_queries.revision))
+        require_head(await self.fetch(migrate_check.revision))
 
     async def close(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""

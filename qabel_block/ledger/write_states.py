@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from attrs import asdict
 
-from qabel_block.ledger import queries
+from qabel_block.ledger import change_queries
 from qabel_block.ledger.interfaces import ITransaction, Row
 from qabel_block.model import ObjectName, StoredObject, WriteState
 from qabel_block.names import milliseconds_of
@@ -21,7 +21,9 @@ async def lock_write_states(
 
     :return: for each name its target, ``None`` where there is no such prefix.
     """
-    rows = await transaction.fetch(queries.lock_write_states, names=numbered(names))
+    rows = await transaction.fetch(
+        change_queries.lock_write_states, names=numbered(names)
+    )
     return read_write_states(len(names), rows)
 
 
@@ -31,7 +33,7 @@ def numbered(names: Sequence[ObjectName]) -> str:
 
 
 def read_write_states(count: int, rows: Sequence[Row]) -> list[WriteState | None]:
-    """Read what :data:`~qabel_block.ledger.queries.write_states` returned for so
+    """Read what :data:`~qabel_block.ledger.change_queries.write_states` returned for so
     many names."""
     states: list[WriteState | None] = [None] * count
     for n, owner_id, used, adopting, garbage, latest, *stored in rows:

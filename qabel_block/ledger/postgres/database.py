@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
-from qabel_block.ledger import queries
+from qabel_block.ledger import migrate_check
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import require_head
@@ -28,7 +28,7 @@ from qabel_block.ledger.postgres.errors import (
     unavailable,
 )
 from qabel_block.ledger.postgres.pool import Pool
-from qabel_block.ledger.queries import Statement
+from qabel_block.ledger.sql import Statement
 from qabel_block.util.budget import time_left
 from qabel_block.util.cancellation import shield
 
@@ -134,7 +134,7 @@ class PostgresDatabase:
 
     async def check(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
-        require_head(await self.fetch(queries.revision))
+        require_head(await self.fetch(migrate_check.revision))
         if await self._is_read_only():
             # The name may lead to another server meanwhile.
             self._pool.renew()

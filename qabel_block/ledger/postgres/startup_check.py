@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
 from qabel_block.errors import NotMigrated
-from qabel_block.ledger import queries
+from qabel_block.ledger import migrate_check
 from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.postgres.errors import unavailable
 
@@ -39,7 +39,7 @@ def _fetch(dsn: str, deadline: float) -> Sequence[Row]:
     with closing(psycopg2.connect(dsn, async_=1)) as connection:
         _wait(connection, deadline)
         cursor = connection.cursor()
-        cursor.execute(queries.revision.postgres)
+        cursor.execute(migrate_check.revision.postgres)
         _wait(connection, deadline)
         rows: list[Row] = cursor.fetchall()
         return rows

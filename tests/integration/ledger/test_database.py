@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
 from qabel_block.errors import NotOwner, Unavailable
-from qabel_block.ledger import queries as ledger_queries
+from qabel_block.ledger import change_queries, prefix_queries
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.migrate import head, upgrade
 from qabel_block.ledger.schema import prefixes, users
@@ -30,7 +30,7 @@ mistaken = Statement("SELEKT 1", ("SELEKT 1",))
 
 async def create(transaction: ITransaction, name: str, user_id: int = 1) -> int:
     return await transaction.execute(
-        ledger_queries.create_prefix, prefix=name, user_id=user_id
+        prefix_queries.create_prefix, prefix=name, user_id=user_id
     )
 
 
@@ -39,7 +39,7 @@ def creating(name: str) -> Callable[[ITransaction], Awaitable[int]]:
 
 
 async def names(database: IDatabase) -> list[str]:
-    rows = await database.fetch(ledger_queries.prefixes_of, user_id=1)
+    rows = await database.fetch(prefix_queries.prefixes_of, user_id=1)
     return [name for (name,) in rows]
 
 
@@ -81,7 +81,7 @@ async def test_finish(
             for name in first:
                 await create(transaction, name)
             await transaction.finish(
-                ledger_queries.create_prefix, prefix=last, user_id=1
+                prefix_queries.create_prefix, prefix=last, user_id=1
             )
             return last
 
@@ -180,7 +180,7 @@ async def test_several_at_once(database: IDatabase) -> None:
     async def work(transaction: ITransaction) -> object:
         await create(transaction, "p", user_id=5)
         states = await lock_write_states(transaction, [ObjectName("p", "a")])
-        used = await transaction.fetch(ledger_queries.storage_used, user_id=5)
+        used = await transaction.fetch(prefix_queries.storage_used, user_id=5)
         return states, used
 
     assert await database.transact(work) == ([WriteState(5, 0, None)], [(0,)])
@@ -203,7 +203,7 @@ async def test_concurrency(database: IDatabase, other_database: IDatabase) -> No
         node.transact(work) for node in (database, other_database) * 30
     )
     assert results == [1] * 60
-    assert await database.fetch(ledger_queries.storage_used, user_id=1) == [(60,)]
+    assert await database.fetch(prefix_queries.storage_used, user_id=1) == [(60,)]
 
 
 @pytest_twisted.ensureDeferred
@@ -265,7 +265,7 @@ async def test_not_migrated(empty_dsn: Callable[[], str], revision: str | None) 
     await database.start()
     for attempt in (
         database.check(),
-        database.fetch(ledger_queries.write_states, names="[]"),
+        database.fetch(change_queries.write_states, names="[]"),
         database.transact(creating("a")),
     ):
         with pytest.raises(Unavailable) as caught:

@@ -14,11 +14,11 @@ import pytest_twisted
 from psycopg2.extensions import make_dsn, parse_dsn
 from twisted.internet import reactor as global_reactor
 
-from qabel_block.ledger import queries
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres import connection
 from qabel_block.ledger.postgres.database import PostgresDatabase
+from qabel_block.ledger.sql import Statement
 from tests.integration.ledger.support import (
     OTHER,
     OWNER,
@@ -128,7 +128,7 @@ async def test_settings(pooler: str) -> None:
 
     async def work(transaction: Any) -> str:
         show = "SELECT current_setting('synchronous_commit')"
-        return str((await transaction.fetch(queries.Statement(show, ())))[0][0])
+        return str((await transaction.fetch(Statement(show, ())))[0][0])
 
     assert await database.transact(work) == "on"
     assert await database.transact(work, durable=False) == "off"

@@ -13,7 +13,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
-from qabel_block.ledger import queries
+from qabel_block.ledger import prefix_queries
 from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
@@ -71,7 +71,7 @@ def through(proxy: Proxy, dsn: str) -> Callable[..., PostgresDatabase]:
 
 async def create(transaction: ITransaction, name: str) -> int:
     return await transaction.execute(
-        queries.create_prefix,
+        prefix_queries.create_prefix,
         prefix=name,
         user_id=1,
     )
@@ -218,7 +218,9 @@ async def test_lost_during_commit(
         nonlocal attempts
         attempts += 1
         if together:
-            await transaction.finish(queries.create_prefix, prefix="a", user_id=1)
+            await transaction.finish(
+                prefix_queries.create_prefix, prefix="a", user_id=1
+            )
         else:
             await create(transaction, "a")
 

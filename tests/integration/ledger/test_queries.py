@@ -11,7 +11,16 @@ import psycopg2
 import pytest
 from sqlalchemy import bindparam, literal, select
 
-from qabel_block.ledger import maintenance_queries, queries
+from qabel_block.ledger import (
+    account_queries,
+    change_queries,
+    download_queries,
+    garbage_queries,
+    maintenance_queries,
+    migrate_check,
+    prefix_queries,
+    repository_queries,
+)
 from qabel_block.ledger.sql import (
     SQLITE_AGO,
     Statement,
@@ -19,9 +28,19 @@ from qabel_block.ledger.sql import (
     time_stamp_ago,
 )
 
+MODULES = (
+    account_queries,
+    change_queries,
+    download_queries,
+    garbage_queries,
+    maintenance_queries,
+    migrate_check,
+    prefix_queries,
+    repository_queries,
+)
 STATEMENTS: dict[str, Statement] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
-    for module in (queries, maintenance_queries)
+    for module in MODULES
     for name, value in vars(module).items()
     if isinstance(value, Statement)
 }
@@ -101,6 +120,6 @@ def test_several_parts() -> None:
 
 def test_claims_pass_by_what_is_locked() -> None:
     """Stale notes are locked where the database has row locks."""
-    for it in (queries.stale_notes, queries.owner_notes):
+    for it in (garbage_queries.stale_notes, garbage_queries.owner_notes):
         assert it.postgres.endswith("FOR UPDATE SKIP LOCKED")
         assert "FOR UPDATE" not in it.sqlite[0]

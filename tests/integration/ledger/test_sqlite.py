@@ -15,7 +15,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 
 from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
-from qabel_block.ledger import queries as ledger_queries
+from qabel_block.ledger import prefix_queries
 from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.sql import Statement
@@ -30,7 +30,7 @@ def sql(text: str) -> Statement:
 
 async def create(transaction: ITransaction, name: str = "a") -> int:
     return await transaction.execute(
-        ledger_queries.create_prefix, prefix=name, user_id=1
+        prefix_queries.create_prefix, prefix=name, user_id=1
     )
 
 
@@ -94,7 +94,7 @@ async def test_reactor_is_not_blocked(database: SqliteDatabase, path: Path) -> N
         ran: Deferred[None] = Deferred()
         reactor.callLater(0.01, ran.callback, None)
         await ran
-        assert await database.fetch(ledger_queries.prefixes_of, user_id=1) == []
+        assert await database.fetch(prefix_queries.prefixes_of, user_id=1) == []
     assert not change.called
     other.execute("COMMIT")
     assert await change == 1
@@ -154,7 +154,7 @@ async def test_file_that_is_missing(tmp_path: Path) -> None:
     for attempt in (
         database.check(),
         database.transact(create),
-        database.fetch(ledger_queries.prefixes_of, user_id=1),
+        database.fetch(prefix_queries.prefixes_of, user_id=1),
     ):
         with pytest.raises(Unavailable, match="can't be opened") as caught:
             await attempt
@@ -191,7 +191,7 @@ async def test_awaiting_something_else(database: SqliteDatabase) -> None:
 
     with pytest.raises(RuntimeError, match="awaited something"):
         await database.transact(work)
-    assert await database.fetch(ledger_queries.prefixes_of, user_id=1) == []
+    assert await database.fetch(prefix_queries.prefixes_of, user_id=1) == []
 
 
 @pytest_twisted.ensureDeferred
@@ -199,7 +199,7 @@ async def test_close(path: Path) -> None:
     """Closing waits for what is under way, and leaves one file."""
     database = SqliteDatabase(reactor, str(path))
     await database.start()
-    await database.fetch(ledger_queries.prefixes_of, user_id=1)
+    await database.fetch(prefix_queries.prefixes_of, user_id=1)
     change = Deferred.fromCoroutine(database.transact(create))
     await database.close()
     assert change.called
@@ -228,12 +228,12 @@ async def test_change_that_stalls(path: Path) -> None:
     with pytest.raises(Unavailable) as caught:
         await second
     assert not isinstance(caught.value, OutcomeUnknown)
-    assert await database.fetch(ledger_queries.prefixes_of, user_id=1) == []
+    assert await database.fetch(prefix_queries.prefixes_of, user_id=1) == []
     disk.set()
-    while not await database.fetch(ledger_queries.prefixes_of, user_id=1):
+    while not await database.fetch(prefix_queries.prefixes_of, user_id=1):
         pass
     await database.transact(lambda transaction: create(transaction, "c"))
-    assert await database.fetch(ledger_queries.prefixes_of, user_id=1) == [
+    assert await database.fetch(prefix_queries.prefixes_of, user_id=1) == [
         ("a",),
         ("c",),
     ]
