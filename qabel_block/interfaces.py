@@ -184,7 +184,8 @@ class IBlobListing(Interface):
     """
 
     def prefixes() -> AsyncGenerator[Sequence[str], None]:
-        """Return the prefixes below which there is anything, page by page.
+        """Return the prefixes below which there is anything, page by page; for a while
+        some stores also have those that have become empty.
 
         They are of the grammar of prefixes; whatever else is beside them is
         passed by.

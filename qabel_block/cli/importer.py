@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from qabel_block.cli.batching import BackgroundTask, BlobBatcher
 from qabel_block.cli.context import CommandContext, CommandParts
 from qabel_block.cli.runner import Interrupted
+from qabel_block.cli.unknown_prefixes import split_known
 from qabel_block.ledger.reconcile import Rule
 from qabel_block.model import (
     BlobRecord,
@@ -197,11 +198,10 @@ class Importer:
     async def _look_for_unknown_prefixes(self) -> None:
         """List what nobody owns."""
         async for names in self._parts.listing.prefixes():
-            known = await self._parts.maintenance.known_prefixes(names)
-            for name in names:
-                if name not in known:
-                    text = f"prefix that the ledger does not know, left alone: {name}"
-                    self.add_finding("unknown-prefix", text, prefix=name)
+            _, unknown = await split_known(self._parts, names)
+            for name in unknown:
+                text = f"prefix that the ledger does not know, left alone: {name}"
+                self.add_finding("unknown-prefix", text, prefix=name)
             self._context.interruption.check()
 
 

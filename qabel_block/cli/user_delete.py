@@ -31,14 +31,16 @@ async def _delete(context: CommandContext) -> int:
         erasure = UserErasure(accounts, prefix_erasure(parts))
         erased = await erasure.erase(user.user_id, context.advance)
         context.progress.end()
+    objects, size = f"{erased.objects:,} objects", in_bytes(erased.size)
+    earlier = ", besides what went when this was run before" if user.erasing else ""
     context.report.say(
         "user-deleted",
-        f"{name} is deleted: {erased.objects:,} objects, {in_bytes(erased.size)}."
-        " Backups keep what they have.",
+        f"{name} is deleted: {objects}, {size}{earlier}. Backups keep what they have.",
         name=name,
         id=user.user_id,
         objects=erased.objects,
         bytes=erased.size,
+        resumed=user.erasing,
     )
     return ALL_WELL
 

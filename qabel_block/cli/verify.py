@@ -16,6 +16,7 @@ from qabel_block.cli.batching import BYTES, BlobBatcher
 from qabel_block.cli.collect import add_grace, chosen_grace
 from qabel_block.cli.context import CommandContext, CommandParts, open_parts
 from qabel_block.cli.runner import ALL_WELL, FINDINGS
+from qabel_block.cli.unknown_prefixes import split_known
 from qabel_block.config.config import LocalDirectory
 from qabel_block.model import BlobRecord, BlobState, LedgerObject, ListedBlob
 from qabel_block.names import time_of
@@ -88,11 +89,10 @@ class _Verification:
         """Is each blob known?"""
         self._context.progress.begin("blobs", "blobs", self.objects)
         async for names in self._parts.listing.prefixes():
-            known = await self._parts.maintenance.known_prefixes(names)
-            for name in names:
-                if name not in known:
-                    text = "prefix that the ledger does not know"
-                    self._find("unknown-prefix", text, name, {"prefix": name})
+            known, unknown = await split_known(self._parts, names)
+            for name in unknown:
+                text = "prefix that the ledger does not know"
+                self._find("unknown-prefix", text, name, {"prefix": name})
             batches = BlobBatcher(self._identify)
             for name in sorted(known):
                 async for listing in self._parts.listing.blobs(name):

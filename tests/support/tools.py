@@ -61,11 +61,15 @@ def start_tool(
     )
 
 
-def run_tool(*words: str, environment: dict[str, str] | None = None) -> Ended:
-    """Run a command to its end."""
+def run_tool(
+    *words: str,
+    environment: dict[str, str] | None = None,
+    seconds: float = SECONDS,
+) -> Ended:
+    """Run a command to its end, which it reaches within some seconds."""
     process = start_tool(*words, environment=environment)
     try:
-        out, err = process.communicate(timeout=SECONDS)
+        out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
