@@ -276,6 +276,7 @@ class MemorySocket:
         if not self._ended:
             self._ended = True
             self._server.clients.discard(self)
+            self._transport.lost()
             self._protocol.connectionLost(reason)
 
 
@@ -328,6 +329,12 @@ class _Transport:
 
     def unregisterProducer(self) -> None:
         self._producer = None
+
+    def lost(self) -> None:
+        """Stop who produces, as Twisted's transports do when a connection is lost."""
+        if self._producer is not None:
+            self._producer.stopProducing()
+            self._producer = None
 
     def pauseProducing(self) -> None:
         self.paused = True

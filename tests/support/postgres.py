@@ -21,6 +21,8 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 __all__ = ["new_postgres_database", "own_postgres", "postgres_dsn"]
 
+GIVEN = "QABEL_BLOCK_TEST_PSQL_DSN"
+
 _numbers = itertools.count(1)
 
 
@@ -114,8 +116,11 @@ def administration(dsn: str) -> Iterator[Any]:
 
 
 @contextmanager
-def databases_on(server: str) -> Iterator[NewDatabase]:
-    """Make databases on a server, and drop them at the end."""
+def databases_on(server: str, keep: bool = False) -> Iterator[NewDatabase]:
+    """Make databases on a server, and drop them at the end.
+
+    :param keep: leave them to a server whose directory is deleted as a whole.
+    """
     made = []
 
     def new(template: str = "") -> str:
@@ -130,14 +135,14 @@ def databases_on(server: str) -> Iterator[NewDatabase]:
         yield new
     finally:
         with administration(server) as cursor:
-            for name in made:
+            for name in () if keep else made:
                 cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")
 def postgres_dsn() -> Iterator[str]:
     """A server that all tests share, so none may stop it."""
-    given = os.environ.get("QABEL_BLOCK_TEST_PSQL_DSN")
+    given = os.environ.get(GIVEN)
     if given:
         yield given
     else:
@@ -148,7 +153,7 @@ def postgres_dsn() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def new_postgres_database(postgres_dsn: str) -> Iterator[NewDatabase]:
     """Makes empty databases on the shared server."""
-    with databases_on(postgres_dsn) as new:
+    with databases_on(postgres_dsn, keep=GIVEN not in os.environ) as new:
         yield new
 
 
