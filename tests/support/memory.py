@@ -30,6 +30,7 @@ from websockets.typing import Subprotocol
 from zope.interface import implementer
 
 from qabel_block.config.config import (
+    BuiltinAccounts,
     Config,
     DummyUser,
     InProcess,
@@ -100,11 +101,14 @@ class MemoryServer:
 
     :param home: an empty directory.
     :param ledger: a migrated SQLite file, to be copied.
+    :param accounting: who knows the users; if ``None``, they are in the ledger.
     """
 
     url = "http://memory"
 
-    def __init__(self, home: Path, ledger: Path, accounting: AccountingDouble) -> None:
+    def __init__(
+        self, home: Path, ledger: Path, accounting: AccountingDouble | None
+    ) -> None:
         self.clients: set[MemorySocket] = set()
         self.clock = Clock()
         self.clock.rightNow = time.time()
@@ -115,15 +119,16 @@ class MemoryServer:
             storage=LocalDirectory(self.objects),
             ledger=SqliteLedger(home / "ledger.sqlite", migrate=False),
             cache=InProcess(),
-            accounts=DummyUser("nobody's"),
+            accounts=DummyUser("nobody's") if accounting else BuiltinAccounts(),
             endpoints=("tcp:0",),
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                composition,
-                "_authenticator",
-                lambda *_: MemoryAuthenticator(accounting),
-            )
+            if accounting is not None:
+                patch.setattr(
+                    composition,
+                    "_authenticator",
+                    lambda *_: MemoryAuthenticator(accounting),
+                )
             self.parts = composition.compose(
                 config, self.clock, write_access=lambda _record: None
             )
