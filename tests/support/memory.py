@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, eventAsText, globalLogPublisher
 from twisted.python.failure import Failure
 from websockets.typing import Subprotocol
 from zope.interface import implementer
@@ -96,6 +97,17 @@ class MemoryAuthenticator:
         )
 
 
+@implementer(ILogObserver)
+class _Log:
+    """What Twisted's log was given, with tracebacks."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        self.lines.append(eventAsText(event, includeTimestamp=False))
+
+
 class MemoryServer:
     """Serves connections in memory.
 
@@ -110,6 +122,7 @@ class MemoryServer:
         self, home: Path, ledger: Path, accounting: AccountingDouble | None
     ) -> None:
         self.clients: set[MemorySocket] = set()
+        self._log = _Log()
         self.clock = Clock()
         self.clock.rightNow = time.time()
         self.dsn = f"sqlite:///{home / 'ledger.sqlite'}"
@@ -135,6 +148,7 @@ class MemoryServer:
 
     def start(self) -> None:
         """Start the parts that requests need."""
+        globalLogPublisher.addObserver(self._log)
         parts = self.parts
         for starting in (
             parts.database.start(),
@@ -159,6 +173,7 @@ class MemoryServer:
         ):
             self.wait(ending)
         self.parts.threads.stop()
+        globalLogPublisher.removeObserver(self._log)
 
     def wait(self, work: Coroutine[Deferred[Any], Any, T]) -> T:
         """Let time pass until some work is done; return what it returns."""
@@ -209,8 +224,8 @@ class MemoryServer:
         return MemoryWebSocket.open(self.connect(), url, headers, subprotocols)
 
     def log(self) -> str:
-        """Return nothing: a log is for processes."""
-        return ""
+        """Return what Twisted's log was given."""
+        return "\n".join(self._log.lines)
 
 
 class MemorySocket:

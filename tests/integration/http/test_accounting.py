@@ -10,9 +10,11 @@ import httpx
 from qabel_block.ledger.migrate import upgrade
 from tests.support.accounting import AccountingDouble
 from tests.support.server import ServerProcess
+from tests.support.settings import without_storage
 from tests.support.world import LARGE, World
 
 
+@without_storage
 def test_one_call_for_simultaneous_requests(world: World) -> None:
     """Eight simultaneous first requests with one token ask once."""
     user = world.user()
@@ -28,6 +30,7 @@ def test_one_call_for_simultaneous_requests(world: World) -> None:
     assert len(calls) == 1
 
 
+@without_storage
 def test_request_id_is_passed_on(world: World) -> None:
     """The accounting server is told the request's ID."""
     user = world.user()
@@ -39,6 +42,7 @@ def test_request_id_is_passed_on(world: World) -> None:
     assert call.headers["content-type"] == "application/json"
 
 
+@without_storage
 def test_no_token_in_the_log(world: World) -> None:
     """Neither tokens nor the secret ever show in the log."""
     user = world.user()
@@ -53,6 +57,7 @@ def test_no_token_in_the_log(world: World) -> None:
     assert world.accounting.secret not in log
 
 
+@without_storage
 def test_accounting_server_down(world: World) -> None:
     """While the accounting server is down, users it has told of go on, others
     get 503 with Retry-After."""
