@@ -6,6 +6,7 @@ from hypothesis import settings
 from tests.support.postgres import new_postgres_database, own_postgres, postgres_dsn
 from tests.support.s3 import moto, seaweedfs, store
 from tests.support.valkey import own_valkey, redis_address
+from tests.support.wheelhouse import pip_environment, wheelhouse
 
 pytest.register_assert_rewrite("tests.scenarios")
 
@@ -14,10 +15,12 @@ __all__ = [
     "new_postgres_database",
     "own_postgres",
     "own_valkey",
+    "pip_environment",
     "postgres_dsn",
     "redis_address",
     "seaweedfs",
     "store",
+    "wheelhouse",
 ]
 
 
@@ -26,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Divide the tests among processes: those of one file stay together, and so do
     all that share a database and a storage, which take time to start."""
     for item in items:
+        if item.get_closest_marker("xdist_group"):
+            continue
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         group = str(parameters.get("setting", item.location[0]))
         item.add_marker(pytest.mark.xdist_group(group))

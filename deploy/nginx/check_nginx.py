@@ -8,7 +8,9 @@ Not among the tests, which need no package but Python's. Run it with
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import socket
 import ssl
 import subprocess
@@ -22,15 +24,32 @@ from websockets.sync.client import connect
 
 from tests.support.certificates import make_certificate
 from tests.support.database import query
-from tests.support.nginx import nginx_command, nginx_configuration
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
 EXAMPLE = Path(__file__).with_name("qabel-block.conf")
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
 TOKEN = {"Authorization": "Token T"}
 OBJECT = "/api/v0/files/p/blocks/a-1/b_2"
 BODY = random.Random(20270115).randbytes(8 * 1024 * 1024 + 7)
+
+MAIN = """
+daemon off;
+master_process off;
+pid {home}/nginx.pid;
+error_log {home}/error.log info;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    {example}
+}}
+"""
 
 
 @frozen
@@ -67,9 +86,7 @@ def _configured(home: Path, server: ServerProcess, port: int) -> str:
     ):
         assert theirs in example
         example = example.replace(theirs, ours)
-    return nginx_configuration(
-        home, example, errors="error.log info", main="master_process off;"
-    )
+    return MAIN.format(home=home, example=example)
 
 
 def _accepts(port: int) -> bool:
@@ -93,7 +110,7 @@ def front(
     with ServerProcess(*options) as server:
         config = home / "nginx.conf"
         config.write_text(_configured(home, server, port))
-        command = nginx_command(config)
+        command = [NGINX, "-c", str(config), "-p", str(home)]
         subprocess.run([*command, "-t"], check=True, timeout=60)
         nginx = subprocess.Popen(command)
         try:
@@ -255,13 +272,16 @@ def test_delete(front: Front) -> None:
 
 
 def test_missing_file(front: Front) -> None:
-    """A file that is not there is 503, never 404: the object exists."""
+    """A file that is not there is never 404: the object exists. The server knows that
+    it is lost; nginx can't tell that from a disk that is not mounted."""
     front.client.put("/api/v0/files/p/lost", content=b"x")
     (file,) = (front.home / "server/objects/p").glob("lost~*")
     file.unlink()
     answer = front.client.get("/api/v0/files/p/lost")
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "5"
+    retry_after = answer.headers.get("retry-after")
+    sent_by_nginx = "--x-accel-redirect" in front.server.options
+    expected = (503, "5") if sent_by_nginx else (500, None)
+    assert (answer.status_code, retry_after) == expected
 
 
 def test_traffic(front: Front) -> None:

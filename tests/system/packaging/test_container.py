@@ -22,6 +22,7 @@ from qabel_block.config.option import PREFIX
 from qabel_block.config.options import BY_NAME
 from tests.support.s3 import Store
 from tests.support.server import CHECKOUT, ServerProcess
+from tests.support.wheelhouse import copy_checkout
 
 FOLDER = CHECKOUT / "deploy/container"
 CONTAINERFILE = FOLDER / "Containerfile"
@@ -56,15 +57,20 @@ def _compose(given: dict[str, str]) -> dict[str, Any]:
     return dict(replaced(yaml.safe_load((FOLDER / "compose.yaml").read_text())))
 
 
-def _built(folder: Path, source: Path) -> set[str]:
-    """Build a wheel; return what is in it."""
+def _built(folder: Path, source: Path, variables: dict[str, str]) -> set[str]:
+    """Build a wheel with these variables; return what is in it."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(folder)]
-    subprocess.run([*command, str(source)], check=True, capture_output=True)
+    environment = {**os.environ, **variables}
+    subprocess.run(
+        [*command, str(source)], check=True, capture_output=True, env=environment
+    )
     (wheel,) = folder.glob("*.whl")
     return set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_what_is_copied_is_enough(tmp_path: Path) -> None:
+def test_what_is_copied_is_enough(
+    tmp_path: Path, pip_environment: dict[str, str]
+) -> None:
     """What is copied into the image builds the wheel that a checkout builds, and
     .dockerignore lets it through."""
     source = tmp_path / "source"
@@ -81,10 +87,9 @@ def test_what_is_copied_is_enough(tmp_path: Path) -> None:
             else:
                 place.mkdir(exist_ok=True)
                 shutil.copy(CHECKOUT / name, place)
-    clean = tmp_path / "clean"
-    leftovers = shutil.ignore_patterns("build", "*.egg-info", ".*", "__pycache__")
-    shutil.copytree(CHECKOUT, clean, ignore=leftovers)
-    assert _built(tmp_path / "one", source) == _built(tmp_path / "other", clean)
+    clean = copy_checkout(tmp_path / "clean")
+    copied = _built(tmp_path / "one", source, pip_environment)
+    assert copied == _built(tmp_path / "other", clean, pip_environment)
 
 
 def test_image_runs_as_nobody() -> None:

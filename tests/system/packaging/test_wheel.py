@@ -12,21 +12,28 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.server import CHECKOUT, ServerProcess
+from tests.support.server import ServerProcess
+from tests.support.wheelhouse import copy_checkout
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def environment(
+    tmp_path_factory: pytest.TempPathFactory, pip_environment: dict[str, str]
+) -> Path:
     """A virtual environment with nothing but the wheel and what it requires."""
     home = tmp_path_factory.mktemp("wheel")
-    _run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", home, CHECKOUT)
+    source = copy_checkout(home / "source")
+    _run(
+        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", home, source),
+        **pip_environment,
+    )
     (wheel,) = home.glob("qabel_block-*.whl")
     venv.create(home / "environment", with_pip=True)
-    _run(home / "environment/bin/pip", "install", wheel)
+    _run(home / "environment/bin/pip", "install", wheel, **pip_environment)
     return home / "environment"
 
 
-def _run(*command: object) -> str:
+def _run(*command: object, **variables: str) -> str:
     """Run a command away from the checkout and return what it printed."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(
@@ -35,7 +42,7 @@ def _run(*command: object) -> str:
         capture_output=True,
         text=True,
         cwd="/",
-        env=environment,
+        env={**environment, **variables},
     ).stdout
 
 
