@@ -26,7 +26,7 @@ def is_quiet(path: str) -> bool:
 
 
 class Subscriber(Protocol):
-    """The receiver of events at the other end of a WebSocket."""
+    """Somebody at the other end of a socket."""
 
     @property
     def prefix(self) -> str:
@@ -45,7 +45,7 @@ class Subscriber(Protocol):
 
 @define
 class _PrefixSubscribers:
-    """The subscribers of one prefix.
+    """Those who listen to one prefix.
 
     :ivar joined: whether the notifier brings the prefix's messages.
     :ivar joining: those who came while it was asked to.

@@ -1,4 +1,4 @@
-"""Timeouts for a storage backend: a call that hangs ends in ``Unavailable``.
+"""Limits how long anybody waits for a storage, whatever that waits for itself.
 
 A disk may hang in the kernel and a bucket behind a network that swallows
 everything; neither call can be ended. It goes on by itself then, and what has
@@ -42,9 +42,9 @@ SECONDS_PER_DELETION = 0.1
 
 
 class TimeLimits:
-    """Timeouts for calls: how long without progress, and how long in all.
+    """Waits for calls.
 
-    :param clock: for the timeouts.
+    :param clock: tells when to give up.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -155,9 +155,9 @@ class _CallSequence:
 
 @implementer(IStorageBackend)
 class TimeLimitedStorage:
-    """Decorates a storage backend with timeouts.
+    """Another storage, which is given up if it does not answer.
 
-    :param clock: for the timeouts.
+    :param clock: tells when.
     """
 
     def __init__(self, inner: IStorageBackend, clock: IReactorTime) -> None:
@@ -233,7 +233,7 @@ class TimeLimitedStorage:
 
 @implementer(IBlobWriter)
 class TimeLimitedWriter:
-    """Decorates a writer with timeouts."""
+    """A writer that is given up if its storage does not answer."""
 
     def __init__(self, inner: IBlobWriter, limits: TimeLimits) -> None:
         self._inner = inner
@@ -277,7 +277,7 @@ class TimeLimitedWriter:
 
 @implementer(IBlobReader)
 class TimeLimitedReader:
-    """Decorates a reader with timeouts."""
+    """A reader that is given up if its storage does not answer."""
 
     def __init__(self, inner: IBlobReader, limits: TimeLimits) -> None:
         self._inner = inner

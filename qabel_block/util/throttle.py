@@ -1,4 +1,4 @@
-"""Rate limit: something happens at most once in a period."""
+"""Limits how often something is said."""
 
 from __future__ import annotations
 

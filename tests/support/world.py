@@ -169,10 +169,7 @@ class World:
             block_quota=quota,
             monthly_traffic_quota=traffic,
         )
-        return self.user_with(token, user_id, server or self.server)
-
-    def user_with(self, token: str, user_id: int, server: Server) -> User:
-        """Return the user who has a token."""
+        server = server or self.server
         client = httpx.Client(
             base_url=server.url,
             headers={"Authorization": f"Token {token}"},

@@ -1,4 +1,4 @@
-"""Runs blocking calls in threads, with a limit on the wait for one."""
+"""Waits for a thread, but not for ever."""
 
 from __future__ import annotations
 

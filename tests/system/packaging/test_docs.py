@@ -7,22 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from qabel_block.cli.main import COMMANDS
 from qabel_block.config.options import OPTIONS
 from qabel_block.http.problems import STATUS_LINES
+from tests.support.documents import (
+    COMMANDS,
+    DOCUMENTS,
+    OTHERS,
+    CommandsOf,
+    blocks,
+    prose,
+)
 from tests.support.server import CHECKOUT
+from tests.system.documents.excused import BLOCKS
 
-DOCUMENTS = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md")])
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
 _OTHERS = {
-    *("--cacert", "--data-binary"),  # curl
-    *("--upgrade", "--now", "--exclude", "--delete", "--no-owner", "--help"),
-    *("--read", "--repair", "--grace", "--top", "--json", "--quiet"),  # qabel-block
-    *("--env-file", "--to", "--quota", "--traffic"),
-    *("--append-only", "--label", "--expires"),
-    *("--into", "--force"),
+    *("--read", "--repair", "--grace", "--json", "--env-file"),  # qabel-block
+    *("--quota", "--append-only", "--read-only", "--into", "--force", "--yes"),
+    *("--copy-chunker-params", "--keep-within", "--max-repack-size", "--no-lock"),
+    *("--delete", "--help"),
 }
-"""Options of other programs."""
+"""Options of commands and of other programs."""
 
 
 def _by_name(document: Path) -> str:
@@ -36,20 +41,29 @@ def test_links(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/operating.md"])
-def test_options(name: str) -> None:
-    """Every option of the server that is named exists, and every command."""
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_by_name)
+def test_options(document: Path) -> None:
+    """Every option of the server that the text names exists; blocks are run."""
     text = re.sub(
         r"^In uWSGI.*?(?=^## )",  # which has options of its own
         "",
-        (CHECKOUT / name).read_text(),
+        prose(document),
         flags=re.MULTILINE | re.DOTALL,
     )
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
     assert named <= {f"--{option.name}" for option in OPTIONS} | _OTHERS
-    commands = set(re.findall(r"^ +(?:\S+/)?qabel-block ([a-z-]+)", text, re.MULTILINE))
-    assert commands
-    assert commands <= {name.split()[0] for name in COMMANDS}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_by_name)
+def test_commands(document: Path) -> None:
+    """Every block says what it is, and what is to be run is run by a test."""
+    name = str(document.relative_to(CHECKOUT))
+    languages = {block.language for block in blocks(document)}
+    assert languages <= COMMANDS | OTHERS
+    assert not re.search(r"\n\n    \S", prose(document)), "not a fenced block"
+    if CommandsOf.document(name, BLOCKS).left:
+        runner = f"tests/system/documents/test_{document.stem.lower()}.py"
+        assert f'CommandsOf.document("{name}"' in (CHECKOUT / runner).read_text()
 
 
 def test_reasons() -> None:
