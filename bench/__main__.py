@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from bench import record, report
+from bench.accounts import accounts_rows
 from bench.balancing import balancing_rows
 from bench.buffering import buffering_rows
 from bench.contest import AUTHORIZATION, GIB, LARGE, MIB, SMALL, Contest
@@ -33,6 +34,7 @@ WORK: dict[str, Callable[[Contest], list[Row]]] = {
     "download": lambda contest: [contest.download_large()],
     "latency": lambda contest: [contest.latency_during_transfers()],
     "growth": lambda contest: Growth(contest).rows(),
+    "accounts": accounts_rows,
     "s3": s3_rows,
     "processes": two_processes,
     "balancing": balancing_rows,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,21 +32,30 @@ class Services:
         self,
         *options: str,
         storage: bool = True,
+        builtin: bool = False,
         environment: dict[str, str] | None = None,
     ) -> ServerProcess:
         """Return a server, not yet started, as its users run it.
 
         :param storage: whether it keeps files in the directory; if not, the options
             say where.
+        :param builtin: whether users are in the ledger.
         """
+        accounts = (
+            ("--accounts", "builtin")
+            if builtin
+            else ("--accounting-host", self.accounting.url)
+        )
         local = ("--local-storage", str(self.directory)) if storage else ()
         return ServerProcess(
             *("--psql-dsn", self.dsn, *local),
             *("--redis-host", "127.0.0.1", "--redis-port", str(self.valkey_port)),
-            *("--accounting-host", self.accounting.url),
+            *accounts,
             *options,
             environment={
-                "QABEL_BLOCK_APISECRET": self.accounting.secret,
+                **(
+                    {} if builtin else {"QABEL_BLOCK_APISECRET": self.accounting.secret}
+                ),
                 **(environment or {}),
             },
         )
@@ -72,6 +81,33 @@ class Services:
                 "INSERT INTO prefixes (name, user_id, created) VALUES %s",
                 list(owners.items()),
                 template="(%s, %s, now())",
+            )
+
+    def add_accounts(self, users: Iterable[tuple[int, Sequence[str]]]) -> None:
+        """Make users of built-in accounts.
+
+        :param users: each one's ID, and the SHA-256 of each token.
+        """
+        users = list(users)
+        tokens = [
+            (user_id, number, sha256)
+            for user_id, digests in users
+            for number, sha256 in enumerate(digests, 1)
+        ]
+        with psycopg2.connect(self.dsn) as connection, connection.cursor() as cursor:
+            execute_values(
+                cursor,
+                "INSERT INTO accounts"
+                " (user_id, name, storage_quota, traffic_quota, created) VALUES %s",
+                [(user_id, f"user-{user_id}") for user_id, _ in users],
+                template=f"(%s, %s, {2**50}, {2**50}, now())",
+            )
+            execute_values(
+                cursor,
+                "INSERT INTO tokens"
+                " (user_id, id, sha256, permission, label, created) VALUES %s",
+                tokens,
+                template="(%s, %s, %s, 'full', '', now())",
             )
 
     def copy_object(self, source: str, names: Iterable[tuple[str, str]]) -> None:

@@ -1,10 +1,12 @@
 -- Requests for the paths in a file, in turn; or, if there is none, for paths
--- that no request had before. What was measured is printed as JSON.
+-- that no request had before, with the tokens in another file if there is that.
+-- What was measured is printed as JSON.
 
 local method = os.getenv("WRK_METHOD")
 local prefix = os.getenv("WRK_PREFIX")
 local size = tonumber(os.getenv("WRK_BODY") or "-1")
 local paths = {}
+local targets = {}
 local at = 0
 
 function init(arguments)
@@ -21,12 +23,27 @@ function init(arguments)
             paths[#paths + 1] = wrk.format(nil, line)
         end
     end
+    file = os.getenv("WRK_TARGETS")
+    if file then
+        for line in io.lines(file) do
+            local begins, token = string.match(line, "([^ ]+) ([^ ]+)")
+            local headers = { ["Authorization"] = "Token " .. token }
+            for name, value in pairs(wrk.headers) do
+                headers[name] = value
+            end
+            targets[#targets + 1] = { begins, headers }
+        end
+    end
 end
 
 function request()
     at = at + 1
     if #paths > 0 then
         return paths[at % #paths + 1]
+    end
+    if #targets > 0 then
+        local target = targets[at % #targets + 1]
+        return wrk.format(nil, target[1] .. prefix .. at, target[2])
     end
     return wrk.format(nil, prefix .. at)
 end

@@ -24,11 +24,14 @@ class Load:
 
     :ivar paths: asked for in turn; if there are none, each request has a path
         of its own below ``prefix``.
+    :ivar targets: in turn, what such a path begins with instead, and the token to
+        send with it.
     """
 
     method: str = "GET"
     connections: int = 64
     paths: Sequence[str] = field(default=(), repr=False)
+    targets: Sequence[tuple[str, str]] = field(default=(), repr=False)
     prefix: str = ""
     body_size: int | None = None
     headers: dict[str, str] = field(factory=dict)
@@ -80,6 +83,10 @@ def measure(url: str, pid: int, load: Load, seconds: int) -> Measured:
             file = Path(folder, "paths")
             file.write_text("".join(f"{path}\n" for path in load.paths))
             environment["WRK_PATHS"] = str(file)
+        if load.targets:
+            file = Path(folder, "targets")
+            file.write_text("".join(f"{at} {token}\n" for at, token in load.targets))
+            environment["WRK_TARGETS"] = str(file)
         before = cpu_seconds(pid)
         script = str(Path(__file__).with_suffix(".lua"))
         output = subprocess.run(

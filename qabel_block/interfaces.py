@@ -275,6 +275,17 @@ class ICache(Interface):
         :raises Unavailable: if the cache can't be told.
         """
 
+    async def count(key: str, seconds: int) -> tuple[int, float]:
+        """Add one to a count that is forgotten this many seconds after its first.
+
+        Counts of all who share the cache are one after the other: no two get the same
+        number.
+
+        :param key: under which nothing is ever set.
+        :return: the count, and for how many seconds more it is kept.
+        :raises Unavailable: if the cache can't be told.
+        """
+
     async def check() -> None:
         """Find out whether the cache answers.
 

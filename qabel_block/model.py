@@ -340,7 +340,7 @@ class SizeMismatch:
 
 
 class BlobState(Enum):
-    """What the ledger knows of a blob.
+    """Whether a blob is an object, garbage, or neither, as the ledger has it.
 
     ``OBJECT`` is what somebody reads. ``GARBAGE`` will be deleted. An unknown blob
     is ``UNKNOWN`` if there is no object of its name, ``OTHER`` if there is.
@@ -354,7 +354,7 @@ class BlobState(Enum):
 
 @frozen
 class BlobRecord:
-    """What the ledger knows of a blob.
+    """The ledger's record of a blob: its state, and its name's current blob.
 
     :ivar current: the key of the blob that is the object of its name, if any.
     """

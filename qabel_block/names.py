@@ -30,6 +30,8 @@ installation it belongs to. No blob has such a key: no prefix has a dot."""
 _VERSION_PATTERN = r"[0-9A-HJKMNP-TV-Z]{26}"
 _KEY = re.compile(rf"({PREFIX_PATTERN})/({PATH_PATTERN})(?:~({_VERSION_PATTERN}))?")
 _PREFIX = re.compile(PREFIX_PATTERN)
+REPOSITORY_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
+_REPOSITORY = re.compile(REPOSITORY_PATTERN)
 _USER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"qb_[A-Za-z0-9_-]{22,256}")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -81,6 +83,11 @@ def is_prefix(name: str) -> bool:
 def is_user_name(name: str) -> bool:
     """Say whether something may be the name of a user of built-in accounts."""
     return _USER_NAME.fullmatch(name) is not None
+
+
+def is_repository_name(name: str) -> bool:
+    """Say whether something may be the name of a repository."""
+    return _REPOSITORY.fullmatch(name) is not None
 
 
 def is_token(text: str) -> bool:

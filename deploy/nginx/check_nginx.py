@@ -8,9 +8,7 @@ Not among the tests, which need no package but Python's. Run it with
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import socket
 import ssl
 import subprocess
@@ -24,32 +22,15 @@ from websockets.sync.client import connect
 
 from tests.support.certificates import make_certificate
 from tests.support.database import query
+from tests.support.nginx import nginx_command, nginx_configuration
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
 from tests.support.wire import Wire
 
 EXAMPLE = Path(__file__).with_name("qabel-block.conf")
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
 TOKEN = {"Authorization": "Token T"}
 OBJECT = "/api/v0/files/p/blocks/a-1/b_2"
 BODY = random.Random(20270115).randbytes(8 * 1024 * 1024 + 7)
-
-MAIN = """
-daemon off;
-master_process off;
-pid {home}/nginx.pid;
-error_log {home}/error.log info;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {home}/body;
-    proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi;
-    uwsgi_temp_path {home}/uwsgi;
-    scgi_temp_path {home}/scgi;
-    {example}
-}}
-"""
 
 
 @frozen
@@ -86,7 +67,9 @@ def _configured(home: Path, server: ServerProcess, port: int) -> str:
     ):
         assert theirs in example
         example = example.replace(theirs, ours)
-    return MAIN.format(home=home, example=example)
+    return nginx_configuration(
+        home, example, errors="error.log info", main="master_process off;"
+    )
 
 
 def _accepts(port: int) -> bool:
@@ -110,7 +93,7 @@ def front(
     with ServerProcess(*options) as server:
         config = home / "nginx.conf"
         config.write_text(_configured(home, server, port))
-        command = [NGINX, "-c", str(config), "-p", str(home)]
+        command = nginx_command(config)
         subprocess.run([*command, "-t"], check=True, timeout=60)
         nginx = subprocess.Popen(command)
         try:

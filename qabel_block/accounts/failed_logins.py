@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from attrs import define, field
 
-from qabel_block.errors import TooManyFailedLogins, UnknownUser
-from qabel_block.interfaces import IAuthenticator
+from qabel_block.errors import TooManyFailedLogins, Unavailable, UnknownUser
+from qabel_block.interfaces import IAuthenticator, ICache
 from qabel_block.model import Account
 from qabel_block.util.event import Waiters
 
@@ -42,11 +42,17 @@ class FailedLogins:
     A period begins with the first failure. Look-ups that are under way count as if
     they might fail, so that many at once are not more than many in turn.
 
+    What others count of the same origin counts here as soon as one fails here, so
+    that no more failures than the limit are told, by whatever processes. Without the
+    shared cache each process counts for itself.
+
     :param elapsed: seconds, of a clock that never goes back.
+    :param cache: shared by all processes.
     """
 
-    def __init__(self, elapsed: Callable[[], float]) -> None:
+    def __init__(self, elapsed: Callable[[], float], cache: ICache) -> None:
         self._elapsed = elapsed
+        self._cache = cache
         self._origins: OrderedDict[str, _Failures] = OrderedDict()
 
     def has_failed(self, origin: str) -> bool:
@@ -66,16 +72,29 @@ class FailedLogins:
         try:
             yield
         except UnknownUser:
-            if not failures.count:
-                failures.until = self._elapsed() + PERIOD_SECONDS
-            failures.count += 1
-            self._origins.move_to_end(origin)
+            if await self._count(origin, failures) > LIMIT:
+                left = failures.until - self._elapsed()
+                raise TooManyFailedLogins(left) from None
             raise
         finally:
             failures.asking -= 1
             failures.ended.wake(None)
-            if not failures.count and not failures.asking:
-                self._origins.pop(origin, None)
+            idle = not failures.count and not failures.asking
+            if idle and self._origins.get(origin) is failures:
+                del self._origins[origin]
+
+    async def _count(self, origin: str, failures: _Failures) -> int:
+        """Count a failure, here and for all processes; return how many there are."""
+        if not failures.count:
+            failures.until = self._elapsed() + PERIOD_SECONDS
+        failures.count += 1
+        self._keep(origin, failures)
+        with suppress(Unavailable):
+            key = f"failed-logins:{origin}"
+            total, left = await self._cache.count(key, int(PERIOD_SECONDS))
+            failures.count = max(failures.count, total)
+            failures.until = min(failures.until, self._elapsed() + left)
+        return failures.count
 
     async def _wait_for_attempt(self, origin: str) -> _Failures:
         """Return when one more may be looked up."""
@@ -94,10 +113,15 @@ class FailedLogins:
         return failures
 
     def _begin(self, origin: str) -> _Failures:
-        failures = self._origins[origin] = _Failures(self._elapsed())
+        failures = _Failures(self._elapsed())
+        self._keep(origin, failures)
+        return failures
+
+    def _keep(self, origin: str, failures: _Failures) -> None:
+        self._origins[origin] = failures
+        self._origins.move_to_end(origin)
         if len(self._origins) > ORIGINS:
             self._origins.popitem(last=False)
-        return failures
 
 
 class LoginGuard:

@@ -35,6 +35,14 @@ class MemoryCache:
         """See :meth:`ICache.set`."""
         self._entries[key] = (self._clock.seconds() + seconds, value)
 
+    async def count(self, key: str, seconds: int) -> tuple[int, float]:
+        """See :meth:`ICache.count`."""
+        now = self._clock.seconds()
+        expires, count = self._entries.get(key) or (now + seconds, "0")
+        count = str(int(count) + 1)
+        self._entries[key] = (expires, count)
+        return int(count), expires - now
+
     async def check(self) -> None:
         """See :meth:`ICache.check`."""
 

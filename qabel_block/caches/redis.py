@@ -14,6 +14,13 @@ from qabel_block.util.redis.link import Identity, RedisCommands, RedisLink
 
 CHECK_SECONDS = 10
 
+_COUNT = """
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return {count, redis.call('PTTL', KEYS[1])}
+"""
+"""One step, so that no count is ever kept without an end."""
+
 
 @implementer(ICache)
 class RedisCache:
@@ -52,6 +59,14 @@ class RedisCache:
     async def set(self, key: str, value: str, seconds: int) -> None:
         """See :meth:`ICache.set`."""
         await self._link.run("SETEX", self._link.namespace + key, seconds, value)
+
+    async def count(self, key: str, seconds: int) -> tuple[int, float]:
+        """See :meth:`ICache.count`."""
+        name = self._link.namespace + key
+        match await self._link.run("EVAL", _COUNT, 1, name, seconds * 1000):
+            case [int(count), int(milliseconds)]:
+                return count, milliseconds / 1000
+        raise Unavailable("cache", "an entry is no count")
 
     async def check(self) -> None:
         """See :meth:`ICache.check`: sets an entry, which a replica or a full Redis

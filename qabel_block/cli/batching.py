@@ -16,7 +16,7 @@ transaction soon over. One blob may be larger."""
 
 
 class BlobBatcher:
-    """Hands on blobs, many at a time.
+    """Collects blobs into batches of bounded number and size.
 
     :param take: called with each batch.
     """
@@ -42,7 +42,7 @@ class BlobBatcher:
 
 
 class BackgroundTask:
-    """Does one thing while the next is prepared."""
+    """Runs one coroutine at a time in the background, while the next is prepared."""
 
     def __init__(self) -> None:
         self._under_way: Deferred[None] | None = None

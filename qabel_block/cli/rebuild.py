@@ -35,8 +35,8 @@ UNKNOWABLE = (
     "An object that was deleted not long ago is back if its blob was still there.",
     "An upload that was refused or never answered is an object if its blob was"
     " complete.",
-    "Which users and prefixes there were, and the traffic of the month, is as the"
-    " ledger had it.",
+    "Which users, prefixes and repositories there were, and the traffic of the month,"
+    " is as the ledger had it.",
 )
 
 OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 
 from qabel_block.cli.arguments import (
     LEDGER_OPTIONS,
@@ -14,10 +14,12 @@ from qabel_block.cli.confirmation import add_yes, confirm, prefix_erasure
 from qabel_block.cli.context import CommandContext, CommandParts, open_parts
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS, say
-from qabel_block.errors import AccountNotFound
+from qabel_block.cli.unknown_prefixes import split_known
+from qabel_block.errors import AccountNotFound, NotOwner
 from qabel_block.ledger.accounts import AccountTable
 from qabel_block.ledger.repositories import RepositoryTable
 from qabel_block.model import RepositoryUsage
+from qabel_block.names import is_prefix, is_repository_name
 from qabel_block.rules.quota import month_of
 
 OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
@@ -79,6 +81,63 @@ async def _delete(context: CommandContext) -> int:
     return ALL_WELL
 
 
+def _repository(text: str) -> str:
+    if not is_repository_name(text):
+        raise ArgumentTypeError(f"not a name of a repository: {text!r}")
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not is_prefix(text):
+        raise ArgumentTypeError(f"not a prefix: {text!r}")
+    return text
+
+
+def _attach_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help=_NAME)
+    parser.add_argument(
+        "repository", metavar="REPOSITORY", type=_repository, help="Its new name."
+    )
+    parser.add_argument(
+        "prefix",
+        metavar="PREFIX",
+        type=_prefix,
+        help="Below which its blobs are, as `rebuild` and `verify` name it.",
+    )
+
+
+async def _attach(context: CommandContext) -> int:
+    name, repository = context.arguments.name, context.arguments.repository
+    prefix = context.arguments.prefix
+    async with open_parts(context) as parts:
+        user_id = await _user_id(context, parts, name)
+        known, unknown = await split_known(parts, [prefix])
+        if known:
+            say(f"the ledger knows {prefix} already")
+            return FINDINGS
+        if not unknown:
+            say(f"storage holds nothing below {prefix}")
+            return FINDINGS
+        table = RepositoryTable(parts.database)
+        try:
+            created = await table.create(user_id, repository, prefix)
+        except NotOwner:
+            say(f"{name} is deleted, or {prefix} has got an owner meanwhile")
+            return FINDINGS
+        if not created:
+            say(f"{name} has a repository {repository} already")
+            return FINDINGS
+    context.report.say(
+        "repository-attached",
+        f"{prefix} is now {repository} of {name}; its files come back with"
+        " `qabel-block rebuild`",
+        user=name,
+        repository=repository,
+        prefix=prefix,
+    )
+    return ALL_WELL
+
+
 async def _user_id(context: CommandContext, parts: CommandParts, name: str) -> int:
     """Return the ID of a user, who need not have one of the built-in accounts.
 
@@ -119,5 +178,15 @@ COMMANDS = (
             OPTIONS,
         ),
         _delete,
+    ),
+    (
+        Syntax(
+            "repository attach",
+            "Make a user's repository of a prefix that storage has and the ledger does"
+            " not know, as after the ledger was lost.",
+            _attach_arguments,
+            OPTIONS,
+        ),
+        _attach,
     ),
 )

@@ -246,16 +246,8 @@ class Ledger:
                 garbage_queries.stale_notes, age=grace, limit=limit
             ):
                 keys = {key for (key,) in rows}
-                garbage = keys - await _not_garbage(transaction, keys)
-                if garbage != keys:
-                    await transaction.execute(
-                        garbage_queries.forget_notes, notes=_key_records(keys - garbage)
-                    )
-                if garbage:
-                    await transaction.execute(
-                        garbage_queries.claim_notes, notes=_key_records(garbage)
-                    )
-                    return sorted(garbage)
+                if garbage := await _claim(transaction, keys):
+                    return garbage
             return []
 
         return await self._database.transact(work, frees_space=True)
@@ -279,16 +271,7 @@ class Ledger:
                     break
                 keys.add(key)
                 left -= bytes_
-            garbage = keys - await _not_garbage(transaction, keys)
-            if garbage != keys:
-                await transaction.execute(
-                    garbage_queries.forget_notes, notes=_key_records(keys - garbage)
-                )
-            if garbage:
-                await transaction.execute(
-                    garbage_queries.claim_notes, notes=_key_records(garbage)
-                )
-            return sorted(garbage)
+            return await _claim(transaction, keys)
 
         return await self._database.transact(work, frees_space=True)
 
@@ -371,6 +354,23 @@ class Ledger:
             await transaction.finish(statement, **parameters)
 
         await self._database.transact(work, durable)
+
+
+async def _claim(transaction: ITransaction, keys: set[str]) -> list[str]:
+    """Claim the notes of blobs that are garbage, and drop those of all others.
+
+    :return: the keys that are claimed, sorted.
+    """
+    garbage = keys - await _not_garbage(transaction, keys)
+    if garbage != keys:
+        await transaction.execute(
+            garbage_queries.forget_notes, notes=_key_records(keys - garbage)
+        )
+    if garbage:
+        await transaction.execute(
+            garbage_queries.claim_notes, notes=_key_records(garbage)
+        )
+    return sorted(garbage)
 
 
 async def _not_garbage(transaction: ITransaction, keys: set[str]) -> set[str]:

@@ -46,17 +46,18 @@ class RepositoryTable:
 
         async def work(transaction: ITransaction) -> bool:
             if not await transaction.execute(
+                prefix_queries.create_prefix, prefix=prefix, user_id=user_id
+            ):
+                raise NotOwner
+            if await transaction.execute(
                 repository_queries.create_repository,
                 user_id=user_id,
                 name=name,
                 prefix=prefix,
             ):
-                return False
-            if not await transaction.execute(
-                prefix_queries.create_prefix, prefix=prefix, user_id=user_id
-            ):
-                raise NotOwner
-            return True
+                return True
+            await transaction.execute(prefix_queries.drop_prefix, prefix=prefix)
+            return False
 
         return await self._database.transact(work)
 

@@ -67,8 +67,8 @@ class MeasuredAuthenticator:
 
 @implementer(ICache)
 class MeasuredCache:
-    """Stands in front of the cache that all processes share, in which there is
-    nothing but accounts."""
+    """Stands in front of the cache that all processes share, in which nothing is set
+    but accounts."""
 
     def __init__(self, inner: ICache, metrics: Metrics) -> None:
         self._inner = inner
@@ -90,6 +90,11 @@ class MeasuredCache:
         """See :meth:`ICache.set`."""
         await self._inner.set(key, value, seconds)
         self._sets.inc()
+
+    async def count(self, key: str, seconds: int) -> tuple[int, float]:
+        """See :meth:`ICache.count`."""
+        counted: tuple[int, float] = await self._inner.count(key, seconds)
+        return counted
 
     async def check(self) -> None:
         """See :meth:`ICache.check`."""

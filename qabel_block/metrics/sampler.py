@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from qabel_block.errors import Unavailable
+from qabel_block.errors import StorageFull, Unavailable
 from qabel_block.interfaces import INotifier
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.log.handlers import dropped_lines
@@ -26,11 +28,43 @@ COUNTED = 100_000
 """Notes of garbage that are counted: no look costs more than that."""
 
 
-class Sampler:
-    """Keeps some gauges up to date.
+class PeriodicSampler(ABC):
+    """Samples something at intervals; a sample that fails is logged.
 
-    :param clock: for the intervals.
+    :param interval: seconds between two samples.
+    :param failure: what to log.
     """
+
+    def __init__(self, clock: IReactorTime, interval: float, failure: str) -> None:
+        self._interval = interval
+        self._failure = failure
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._try_to_sample()))
+        self._loop.clock = clock
+
+    def start(self) -> None:
+        """Sample now, and again at every interval."""
+        self._loop.start(self._interval)
+
+    def stop(self) -> None:
+        """Sample no more."""
+        if self._loop.running:
+            self._loop.stop()
+
+    @abstractmethod
+    async def sample(self) -> None:
+        """Sample once."""
+
+    async def _try_to_sample(self) -> None:
+        try:
+            await self.sample()
+        except (Unavailable, StorageFull):
+            pass  # which the next sample will tell
+        except Exception:
+            log.failure(self._failure)
+
+
+class Sampler(PeriodicSampler):
+    """Samples readiness, garbage, connections to Redis and dropped log lines."""
 
     def __init__(
         self,
@@ -40,25 +74,15 @@ class Sampler:
         notifier: INotifier,
         clock: IReactorTime,
     ) -> None:
+        super().__init__(clock, INTERVAL, "metrics are not up to date")
         self._metrics = metrics
         self._readiness = readiness
         self._ledger = ledger
         self._notifier = notifier
         self._dropped = 0
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._try_to_sample()))
-        self._loop.clock = clock
-
-    def start(self) -> None:
-        """Look now, and again at every interval."""
-        self._loop.start(INTERVAL)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._loop.running:
-            self._loop.stop()
 
     async def sample(self) -> None:
-        """Look once."""
+        """See :meth:`PeriodicSampler.sample`."""
         metrics = self._metrics
         dropped = dropped_lines()
         metrics.log_lines_dropped.inc(dropped - self._dropped)
@@ -72,11 +96,3 @@ class Sampler:
             overdue = await self._ledger.garbage(OVERDUE_SECONDS, COUNTED)
             metrics.garbage_waiting.set(waiting)
             metrics.garbage_overdue.set(overdue)
-
-    async def _try_to_sample(self) -> None:
-        try:
-            await self.sample()
-        except Unavailable:
-            pass  # which the next look will tell
-        except Exception:
-            log.failure("metrics are not up to date")

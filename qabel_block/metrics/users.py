@@ -5,15 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from prometheus_client import Gauge
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from qabel_block.errors import StorageFull, Unavailable, UnknownUser
+from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator
 from qabel_block.ledger.user_usage import UserUsageTable
 from qabel_block.metrics.definitions import Metrics
+from qabel_block.metrics.sampler import PeriodicSampler
 from qabel_block.model import UNLIMITED
 
 log = Logger()
@@ -25,11 +24,10 @@ ASKED = 100
 """Users whose quotas an accounting server is asked for at each look, in turn."""
 
 
-class UserSampler:
-    """Keeps the gauges of users up to date.
+class UserSampler(PeriodicSampler):
+    """Samples what each user stores, their quotas and latest uploads.
 
     :param authenticator: knows quotas that are not in the ledger.
-    :param clock: for the intervals.
     """
 
     def __init__(
@@ -39,25 +37,15 @@ class UserSampler:
         authenticator: IAuthenticator,
         clock: IReactorTime,
     ) -> None:
+        super().__init__(clock, INTERVAL, "users are not measured")
         self._gauges = metrics.users()
         self._table = table
         self._authenticator = authenticator
         self._seen: set[str] = set()
         self._asked = -1
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._try_to_sample()))
-        self._loop.clock = clock
-
-    def start(self) -> None:
-        """Look now, and again at every interval."""
-        self._loop.start(INTERVAL)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._loop.running:
-            self._loop.stop()
 
     async def sample(self) -> None:
-        """Look once."""
+        """See :meth:`PeriodicSampler.sample`."""
         size, quota, latest = self._gauges
         seen = set()
         others = []
@@ -88,14 +76,6 @@ class UserSampler:
             except UnknownUser:
                 continue
             quota.labels(str(user_id)).set(_shown(account.storage_quota))
-
-    async def _try_to_sample(self) -> None:
-        try:
-            await self.sample()
-        except (Unavailable, StorageFull):
-            pass  # which the next look will tell
-        except Exception:
-            log.failure("users are not measured")
 
 
 def _shown(quota: int) -> float:

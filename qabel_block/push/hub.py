@@ -26,7 +26,7 @@ def is_quiet(path: str) -> bool:
 
 
 class Subscriber(Protocol):
-    """Somebody at the other end of a socket."""
+    """The receiver of events at the other end of a WebSocket."""
 
     @property
     def prefix(self) -> str:
@@ -45,7 +45,7 @@ class Subscriber(Protocol):
 
 @define
 class _PrefixSubscribers:
-    """Those who listen to one prefix.
+    """The subscribers of one prefix.
 
     :ivar joined: whether the notifier brings the prefix's messages.
     :ivar joining: those who came while it was asked to.

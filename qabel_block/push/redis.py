@@ -199,7 +199,7 @@ class RedisNotifier:
                 self._listener.deliver(prefix, message)
 
     def _publish_interruption(self, protocol: Any) -> None:
-        """Own up to what was not published while there was no connection."""
+        """Tell all nodes if events were lost while there was no connection."""
         if self._unpublished:
             self._unpublished = False
             answer: Deferred[object] = protocol.publish(self._interruptions, "")

@@ -16,6 +16,7 @@ _STATUS_LINES = {
     errors.StoredDiffers: (403, "Another file has this name"),
     errors.TrafficQuotaReached: (403, "Traffic quota of this month reached"),
     errors.RepositoryNotFound: (404, "Repository not found"),
+    errors.TooManyFailedLogins: (429, "Too many unknown tokens from this address"),
     errors.QuotaReached: (507, "Storage quota reached"),
 }
 """restic shows the reason phrases, and nothing else."""

@@ -20,6 +20,7 @@ from qabel_block.http.headers import field
 from qabel_block.http.route_map import make_routes
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.model import Account
+from qabel_block.names import REPOSITORY_PATTERN
 from qabel_block.operations.repositories import Repositories
 from qabel_block.restic.credentials import token_authorization
 from qabel_block.restic.listing import send_list
@@ -33,7 +34,7 @@ CONFIG = "config"
 class RepositoryConverter(BaseConverter):
     """The name of a repository."""
 
-    regex = r"[A-Za-z0-9_.-]{1,64}"
+    regex = REPOSITORY_PATTERN
 
 
 class TypeConverter(BaseConverter):

@@ -201,7 +201,7 @@ def compose(
         reactor,
     )
     sockets = WebSockets(hub, reactor, instrumentation.sockets())
-    logins = LoginGuard(authenticator, FailedLogins(time.monotonic))
+    logins = LoginGuard(authenticator, FailedLogins(time.monotonic, cache))
     api = BlockAPI(
         readiness,
         logins,

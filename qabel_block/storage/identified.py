@@ -1,4 +1,4 @@
-"""Keeps everybody from a storage that may not be the ledger's."""
+"""Refuses to use a storage whose identity does not match the ledger's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHECK_SECONDS = 2.0
 
 @implementer(IStorageBackend)
 class IdentifiedStorage:
-    """Another storage, which is used only while it is known to be the ledger's.
+    """Decorates a storage backend: calls fail unless its identity is the ledger's.
 
     Whoever comes before that waits until the two are compared. Afterwards it is the
     other storage that notices if it is replaced.

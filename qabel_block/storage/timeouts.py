@@ -1,4 +1,4 @@
-"""Limits how long anybody waits for a storage, whatever that waits for itself.
+"""Timeouts for a storage backend: a call that hangs ends in ``Unavailable``.
 
 A disk may hang in the kernel and a bucket behind a network that swallows
 everything; neither call can be ended. It goes on by itself then, and what has
@@ -42,9 +42,9 @@ SECONDS_PER_DELETION = 0.1
 
 
 class TimeLimits:
-    """Waits for calls.
+    """Timeouts for calls: how long without progress, and how long in all.
 
-    :param clock: tells when to give up.
+    :param clock: for the timeouts.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -155,9 +155,9 @@ class _CallSequence:
 
 @implementer(IStorageBackend)
 class TimeLimitedStorage:
-    """Another storage, which is given up if it does not answer.
+    """Decorates a storage backend with timeouts.
 
-    :param clock: tells when.
+    :param clock: for the timeouts.
     """
 
     def __init__(self, inner: IStorageBackend, clock: IReactorTime) -> None:
@@ -233,7 +233,7 @@ class TimeLimitedStorage:
 
 @implementer(IBlobWriter)
 class TimeLimitedWriter:
-    """A writer that is given up if its storage does not answer."""
+    """Decorates a writer with timeouts."""
 
     def __init__(self, inner: IBlobWriter, limits: TimeLimits) -> None:
         self._inner = inner
@@ -277,7 +277,7 @@ class TimeLimitedWriter:
 
 @implementer(IBlobReader)
 class TimeLimitedReader:
-    """A reader that is given up if its storage does not answer."""
+    """Decorates a reader with timeouts."""
 
     def __init__(self, inner: IBlobReader, limits: TimeLimits) -> None:
         self._inner = inner

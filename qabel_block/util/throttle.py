@@ -1,4 +1,4 @@
-"""Limits how often something is said."""
+"""Rate limit: something happens at most once in a period."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """POST, PUT and DELETE of objects (PROTOCOL section 2)."""
 
-import time
 from base64 import b64encode
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
@@ -125,11 +124,15 @@ def test_refusal_at_the_end_of_the_body(user: User) -> None:
     """What is refused when the body is complete keeps the connection, even if
     the server had nothing to do but to wait for the body."""
     user.prefix  # noqa: B018
-    headers = {"Content-Length": "5", "Content-Digest": _sha256(b"other")}
+    headers = {
+        "Content-Length": "5",
+        "Content-Digest": _sha256(b"other"),
+        "Expect": "100-continue",
+    }
     with user.wire() as wire:
         for _ in range(3):
             wire.head("POST", user.url("a"), {**user.authorization, **headers})
-            time.sleep(0.2)
+            assert wire.answer().status == 100
             wire.send(b"wrong")
             assert wire.answer().status == 400
 

@@ -15,7 +15,7 @@ DOCUMENTS = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md")])
 COMMANDS = frozenset({"sh", "console", "python"})
 """Languages of blocks that readers are to run."""
 
-OTHERS = frozenset({"http", "ini", "js", "json", "nginx", "text"})
+OTHERS = frozenset({"http", "ini", "js", "json", "nginx", "sql", "text"})
 """Languages of blocks that are to be read."""
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

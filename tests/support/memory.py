@@ -25,11 +25,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, eventAsText, globalLogPublisher
 from twisted.python.failure import Failure
 from websockets.typing import Subprotocol
 from zope.interface import implementer
 
 from qabel_block.config.config import (
+    BuiltinAccounts,
     Config,
     DummyUser,
     InProcess,
@@ -95,17 +97,32 @@ class MemoryAuthenticator:
         )
 
 
+@implementer(ILogObserver)
+class _Log:
+    """What Twisted's log was given, with tracebacks."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        self.lines.append(eventAsText(event, includeTimestamp=False))
+
+
 class MemoryServer:
     """Serves connections in memory.
 
     :param home: an empty directory.
     :param ledger: a migrated SQLite file, to be copied.
+    :param accounting: who knows the users; if ``None``, they are in the ledger.
     """
 
     url = "http://memory"
 
-    def __init__(self, home: Path, ledger: Path, accounting: AccountingDouble) -> None:
+    def __init__(
+        self, home: Path, ledger: Path, accounting: AccountingDouble | None
+    ) -> None:
         self.clients: set[MemorySocket] = set()
+        self._log = _Log()
         self.clock = Clock()
         self.clock.rightNow = time.time()
         self.dsn = f"sqlite:///{home / 'ledger.sqlite'}"
@@ -115,21 +132,23 @@ class MemoryServer:
             storage=LocalDirectory(self.objects),
             ledger=SqliteLedger(home / "ledger.sqlite", migrate=False),
             cache=InProcess(),
-            accounts=DummyUser("nobody's"),
+            accounts=DummyUser("nobody's") if accounting else BuiltinAccounts(),
             endpoints=("tcp:0",),
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                composition,
-                "_authenticator",
-                lambda *_: MemoryAuthenticator(accounting),
-            )
+            if accounting is not None:
+                patch.setattr(
+                    composition,
+                    "_authenticator",
+                    lambda *_: MemoryAuthenticator(accounting),
+                )
             self.parts = composition.compose(
                 config, self.clock, write_access=lambda _record: None
             )
 
     def start(self) -> None:
         """Start the parts that requests need."""
+        globalLogPublisher.addObserver(self._log)
         parts = self.parts
         for starting in (
             parts.database.start(),
@@ -154,6 +173,7 @@ class MemoryServer:
         ):
             self.wait(ending)
         self.parts.threads.stop()
+        globalLogPublisher.removeObserver(self._log)
 
     def wait(self, work: Coroutine[Deferred[Any], Any, T]) -> T:
         """Let time pass until some work is done; return what it returns."""
@@ -204,8 +224,8 @@ class MemoryServer:
         return MemoryWebSocket.open(self.connect(), url, headers, subprotocols)
 
     def log(self) -> str:
-        """Return nothing: a log is for processes."""
-        return ""
+        """Return what Twisted's log was given."""
+        return "\n".join(self._log.lines)
 
 
 class MemorySocket:

@@ -1,4 +1,4 @@
-"""nginx in front of servers, as an operator sets it up."""
+"""nginx in front of servers, with all of its files in one directory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ import pytest
 
 from tests.support.ports import free_port
 
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+"""Where nginx is; ``None`` if it is not installed."""
+
 _CONFIGURATION = """
 daemon off;
-error_log stderr;
-pid {folder}/pid;
-{user}
-events {{}}
+{main}
+pid {home}/nginx.pid;
+error_log {errors};
+events {{ }}
 http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    {http}
+}}
+"""
+
+
+_HTTP = """
   upstream servers {{
     {servers}
   }}
@@ -41,8 +50,25 @@ http {{
       proxy_buffering off;
     }}
   }}
-}}
 """
+
+
+def nginx_configuration(
+    home: Path, http: str, *, errors: str = "error.log warn", main: str = ""
+) -> str:
+    """Return a configuration.
+
+    :param http: what is in its ``http`` block.
+    :param errors: where they are logged, below ``home``, and from what level on.
+    :param main: further directives outside of all blocks.
+    """
+    return _CONFIGURATION.format(home=home, http=http, errors=errors, main=main)
+
+
+def nginx_command(configuration: Path) -> list[str]:
+    """Return how to start nginx; its files are beside its configuration."""
+    prefix = str(configuration.parent)
+    return [NGINX or "nginx", "-c", str(configuration), "-p", prefix]
 
 
 @contextmanager
@@ -51,18 +77,18 @@ def nginx_before(ports: Sequence[int]) -> Iterator[str]:
 
     The test is skipped where there is no nginx.
     """
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
+    if NGINX is None:
         pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
     with tempfile.TemporaryDirectory(prefix="nginx-") as folder:
         port = free_port()
         servers = "".join(f"server 127.0.0.1:{one};" for one in ports)
         user = "user root;" if os.geteuid() == 0 else ""
         configuration = Path(folder) / "nginx.conf"
+        http = _HTTP.format(servers=servers, port=port)
         configuration.write_text(
-            _CONFIGURATION.format(folder=folder, user=user, servers=servers, port=port)
+            nginx_configuration(Path(folder), http, errors="stderr", main=user)
         )
-        process = subprocess.Popen([program, "-c", configuration, "-p", folder])
+        process = subprocess.Popen(nginx_command(configuration))
         try:
             yield f"http://127.0.0.1:{port}"
         finally:

@@ -15,11 +15,26 @@ import boto3
 import pytest
 from attrs import field, frozen
 from botocore.config import Config
+from botocore.loaders import JSONFileLoader
 
 from qabel_block.names import IDENTITY
 from tests.support.s3_servers import ACCESS_KEY, SECRET_KEY, MotoServer, SeaweedServer
 
 __all__ = ["moto", "seaweedfs", "store"]
+
+_load_file = JSONFileLoader.load_file
+_loaded: dict[str, object] = {}
+
+
+def _load_file_once(loader: JSONFileLoader, path: str) -> object:
+    """Load a description of boto3's, megabytes of JSON, once a process: each test has
+    clients of its own, and half a second went into reading it for each."""
+    if path not in _loaded:
+        _loaded[path] = _load_file(loader, path)
+    return _loaded[path]
+
+
+JSONFileLoader.load_file = _load_file_once
 
 NAMED = os.environ.get("QABEL_BLOCK_TEST_S3")
 STORES = ("named",) if NAMED else ("moto", "seaweedfs-http", "seaweedfs-https")

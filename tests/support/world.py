@@ -169,7 +169,10 @@ class World:
             block_quota=quota,
             monthly_traffic_quota=traffic,
         )
-        server = server or self.server
+        return self.user_with(token, user_id, server or self.server)
+
+    def user_with(self, token: str, user_id: int, server: Server) -> User:
+        """Return the user who has a token."""
         client = httpx.Client(
             base_url=server.url,
             headers={"Authorization": f"Token {token}"},

@@ -1,4 +1,4 @@
-"""Walks below the storage directory without ever leaving it.
+"""Descriptors of directories below the storage directory, opened without links.
 
 Every step is relative to an open directory and follows no symbolic link, so
 whatever somebody puts there, nothing outside is touched. All calls block.
@@ -25,7 +25,7 @@ Path = tuple[str, ...]
 
 
 class DirectoryFds:
-    """Folders that stay open until the walk ends, so that each is opened once.
+    """Caches open directory descriptors until the block ends: each is opened once.
 
     All methods raise ``OSError`` if a folder is not there, or is no directory.
 
@@ -112,15 +112,3 @@ def open_below(name: str, folder: int) -> int:
 def ancestry(path: Path) -> Sequence[Path]:
     """Return the folders on the way to a folder: the root first, itself last."""
     return [path[:depth] for depth in range(len(path) + 1)]
-
-
-def remove_empty(root: str, path: Path) -> None:
-    """Remove folders that are empty, the innermost first, but not the root."""
-    for above in reversed(ancestry(path)[1:]):
-        try:
-            with DirectoryFds(root) as fds:
-                os.rmdir(above[-1], dir_fd=fds.folder(above[:-1]))
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return  # somebody needs it

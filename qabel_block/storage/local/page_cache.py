@@ -1,4 +1,4 @@
-"""Opens, reads and sends what the kernel has in memory, and never waits for a disk.
+"""Reads and sends files from the kernel's page cache, without blocking on a disk.
 
 Linux can be asked to fail rather than to wait: ``openat2`` with
 ``RESOLVE_CACHED`` (5.12) and ``preadv2`` with ``RWF_NOWAIT`` (4.14). ``sendfile``
@@ -58,7 +58,7 @@ _mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 
 
 class PageCache:
-    """The kernel's memory of files.
+    """Non-blocking access to files that are in the kernel's page cache.
 
     :param size: the most bytes of one read.
     """

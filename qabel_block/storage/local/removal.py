@@ -33,7 +33,7 @@ def remove(root: str, files: Sequence[File]) -> dict[File, OSError]:
     for path, below in folders.items():
         _in_folder(root, path, below, directory_fds.sync_directory, failures)
     for path in folders:
-        directory_fds.remove_empty(root, path)
+        _remove_empty(root, path)
     return failures
 
 
@@ -67,3 +67,15 @@ def _unlink(files: Sequence[File], failures: dict[File, OSError], folder: int) -
 
 def _folder_of(file: File) -> directory_fds.Path:
     return file[:-1]
+
+
+def _remove_empty(root: str, path: directory_fds.Path) -> None:
+    """Remove folders that are empty, the innermost first, but not the root."""
+    for above in reversed(directory_fds.ancestry(path)[1:]):
+        try:
+            with directory_fds.DirectoryFds(root) as fds:
+                os.rmdir(above[-1], dir_fd=fds.folder(above[:-1]))
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return  # somebody needs it

@@ -1,4 +1,4 @@
-"""Scans files below the storage directory. All calls block."""
+"""Lists, stats and hashes blobs below the storage directory. All calls block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits for a thread, but not for ever."""
+"""Runs blocking calls in threads, with a limit on the wait for one."""
 
 from __future__ import annotations
 

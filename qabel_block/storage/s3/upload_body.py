@@ -40,7 +40,7 @@ class UploadBody(io.RawIOBase):
         return len(self._data)
 
     def close(self) -> None:
-        """Let go of the bytes: botocore's request, which keeps the parcel, stays
+        """Let go of the bytes: botocore's request, which keeps the body, stays
         for as long as the garbage collector pleases."""
         self._data = memoryview(b"")
         super().close()

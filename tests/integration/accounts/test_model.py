@@ -10,16 +10,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import define, field
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
-from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
 
 from qabel_block.accounts.builtin import FRESH_SECONDS, BuiltinAuthenticator
 from qabel_block.accounts.tokens import new_token, token_digest
@@ -32,7 +28,6 @@ from qabel_block.errors import (
 )
 from qabel_block.ledger.accounts import AccountTable
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.model import Account, NewToken, ObjectName, Permission
 from qabel_block.operations.upload import Upload
@@ -41,6 +36,7 @@ from qabel_block.rules.permissions import check_create
 from tests.integration.ledger.support import MovableTime, noted
 from tests.support.blocking import now
 from tests.support.database import query
+from tests.support.state_machines import run_state_machine, sqlite_ledger
 
 MONTH = "2027-01-01"
 NAMES = ("alice", "bob")
@@ -315,22 +311,6 @@ def _row(token: _Token) -> NewToken:
 async def test_model(tmp_path: Path) -> None:
     """Whatever operators do, and whenever tokens expire: who has access, with what
     permission and quota, and what lists show, is what the model says."""
-    path = tmp_path / "ledger.sqlite"
-    upgrade(f"sqlite:///{path}")
-    database = SqliteDatabase(reactor, str(path))
-    await database.start()
-    machine: Any = partial(Accounts, f"sqlite:///{path}", database)
-    try:
-        await deferToThread(
-            run_state_machine_as_test,
-            machine,
-            settings=settings(
-                max_examples=25,
-                stateful_step_count=20,
-                deadline=None,
-                phases=(Phase.generate,),
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-    finally:
-        await database.close()
+    async with sqlite_ledger(tmp_path) as ledger:
+        machine = partial(Accounts, ledger.dsn, ledger.database)
+        await run_state_machine(machine, steps=20)

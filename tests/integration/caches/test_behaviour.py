@@ -116,3 +116,17 @@ async def test_setting_again_begins_anew(subject: Subject, key: str) -> None:
     await subject.cache.set(key, "long", 60)
     await subject.passes(1.5)
     assert await subject.cache.get(key) == "long"
+
+
+@pytest_twisted.ensureDeferred
+async def test_count(subject: Subject, key: str) -> None:
+    """A count goes up by one, and begins anew so long after its first."""
+    for expected in (1, 2, 3):
+        count, left = await subject.cache.count(key, 2)
+        assert count == expected
+        assert 0 < left <= 2
+    assert (await subject.cache.count(key + "x", 60))[0] == 1
+    await subject.passes(1)
+    assert (await subject.cache.count(key, 2))[1] <= 1
+    await subject.passes(1.5)
+    assert (await subject.cache.count(key, 2))[0] == 1

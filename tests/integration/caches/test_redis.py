@@ -35,7 +35,12 @@ async def test_nobody_there() -> None:
     """Without a Redis it starts all the same, and every call fails at once."""
     cache = RedisCache(reactor, redis_at(9), installation)
     await cache.start()
-    for call in (cache.check(), cache.get("a"), cache.set("a", "b", 1)):
+    for call in (
+        cache.check(),
+        cache.get("a"),
+        cache.set("a", "b", 1),
+        cache.count("a", 1),
+    ):
         with pytest.raises(Unavailable) as caught:
             await call
         assert caught.value.dependency == "cache"

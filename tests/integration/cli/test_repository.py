@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.integration.ledger.support import change
-from tests.integration.restic.client import RepositoryClient
+from tests.integration.restic.client import RepositoryClient, id_of
 from tests.support.database import query
 from tests.support.server import ServerProcess
 from tests.support.tools import Ended, run_tool
@@ -104,6 +104,54 @@ def test_delete(home: Path, server: ServerProcess) -> None:
     assert quota.json()["size"] == sum(entry["size"] for entry in found.values())
     fill(server, "gone")  # the name is free
     assert listed(home)["gone"]["files"] == 0
+
+
+def test_attach(home: Path, server: ServerProcess) -> None:
+    """A repository that the ledger has lost, of which storage keeps no name, gets a
+    name again, and by `rebuild` all its files."""
+    fill(server, "taken", "data")
+    fill(server, "lost", "data", "keys")
+    database = f"sqlite:///{home / 'ledger.sqlite'}"
+    ((prefix,),) = query(
+        database, "SELECT prefix FROM repositories WHERE name = 'lost'"
+    )
+
+    def attach(name: str, where: str) -> Ended:
+        return run(home, "attach", "0", name, where)
+
+    assert "the ledger knows" in attach("found", prefix).err
+    change(
+        database,
+        f"UPDATE users SET size = size - {2 * sum(map(len, BODIES))}",
+        *(
+            f"DELETE FROM {table} WHERE {column} = '{prefix}'"
+            for table, column in (
+                ("objects", "prefix"),
+                ("prefixes", "name"),
+                ("repositories", "prefix"),
+            )
+        ),
+    )
+    rebuild = ("rebuild", "--standalone", str(home), "--json")
+    assert {"prefix": prefix} in run_tool(*rebuild).of_kind("unknown-prefix")
+    for name, where, line in (
+        ("taken", prefix, "0 has a repository taken already"),
+        ("found", "nothing-there", "storage holds nothing below nothing-there"),
+        ("no/name", prefix, "not a name of a repository: 'no/name'"),
+        ("found", "no.prefix", "not a prefix: 'no.prefix'"),
+    ):
+        ended = attach(name, where)
+        assert ended.status > 0
+        assert line in ended.err
+        assert len(ended.err.splitlines()) == 1
+    attached = attach("found", prefix)
+    assert attached.of_kind("repository-attached") == [
+        {"user": "0", "repository": "found", "prefix": prefix}
+    ]
+    assert run_tool(*rebuild).of_kind("rebuilt")[0]["objects"] == 2 * len(BODIES)
+    client = RepositoryClient(server.url, "T", "found")
+    assert client.get(f"data/{id_of(BODIES[3])}").content == BODIES[3]
+    client.close()
 
 
 def test_refusals(home: Path, server: ServerProcess) -> None:

@@ -8,7 +8,9 @@ from functools import partial
 
 import httpx
 
+from tests.scenarios.concurrency import *  # noqa: F403
 from tests.support.server import ServerProcess
+from tests.support.settings import without_storage
 from tests.support.world import User, World
 
 
@@ -24,18 +26,7 @@ def _together(calls: Sequence[Callable[[], httpx.Response]]) -> list[httpx.Respo
         return list(pool.map(run, calls))
 
 
-def test_parallel_uploads_into_a_small_quota(world: World) -> None:
-    """40 parallel uploads of 1,000 bytes into a quota of 10,000: 10 succeed."""
-    user = world.user(quota=10_000)
-    user.prefix  # noqa: B018
-    answers = _together(
-        [partial(user.upload, f"blocks/{n}", b"x" * 1000) for n in range(40)]
-    )
-    statuses = sorted(answer.status_code for answer in answers)
-    assert statuses == [204] * 10 + [402] * 30
-    assert user.size == user.sum_of_objects == 10_000
-
-
+@without_storage
 def test_one_of_twelve_writers_wins(world: World, second_server: ServerProcess) -> None:
     """12 writers with the same If-Match, 15 rounds, through two processes on
     one database: exactly one wins each round, and what it wrote is there."""
@@ -61,20 +52,7 @@ def test_one_of_twelve_writers_wins(world: World, second_server: ServerProcess) 
             assert current.headers["etag"] == etag
 
 
-def test_one_creates(world: World, second_server: ServerProcess) -> None:
-    """Of many creators of one object exactly one succeeds."""
-    first = world.user()
-    second = world.login(first.user_id, server=second_server)
-    second._prefix = first.prefix
-    answers = _together(
-        [
-            partial(u.upload, "a", str(n).encode(), If_None_Match="*")
-            for n, u in enumerate([first, second] * 5)
-        ]
-    )
-    assert sorted(a.status_code for a in answers) == [204] + [412] * 9
-
-
+@without_storage
 def test_size_after_parallel_changes(
     world: World, second_server: ServerProcess
 ) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+
+import redis
 
 from tests.scenarios.push import *  # noqa: F403
 from tests.scenarios.push import HANDSHAKE, event, listen
@@ -47,7 +50,7 @@ def test_order_of_one_object(user: User) -> None:
     assert ("DELETE", "DELETE") not in pairwise(operations)
 
 
-def test_stuck_subscriber(user: User) -> None:
+def test_stuck_subscriber(user: User, redis_address: tuple[str, int]) -> None:
     """A subscriber that does not read is cut off at a bound, and slows nobody."""
     path = "/".join(["x" * 170] * 5)
     with user.wire(receive_buffer=4096) as stuck, listen(user) as reads:
@@ -56,19 +59,15 @@ def test_stuck_subscriber(user: User) -> None:
             f"/api/v0/websocket/{user.prefix}",
             {**user.authorization, **HANDSHAKE},
         )
+        user.upload(path, b"")
+        first = event(reads)
         # More than its bound, and what the kernel takes beside.
         count = 6000
-
-        def upload(numbers: range) -> None:
-            for _ in numbers:
-                assert user.upload(path, b"").status_code == 204
-
-        with ThreadPoolExecutor(8) as pool:
-            working = [pool.submit(upload, range(count // 8)) for _ in range(8)]
+        with redis.Redis(*redis_address) as events:
+            (channel,) = events.pubsub_channels(f"*:push:{user.prefix}")
             for _ in range(count):
-                assert event(reads)["path"].endswith(path)
-            for each in working:
-                each.result()
+                events.publish(channel, json.dumps(first))
+                assert event(reads) == first
         assert _read_all(stuck) < count * len(path)
 
 

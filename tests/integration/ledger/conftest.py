@@ -16,10 +16,13 @@ from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.sqlite import SqliteDatabase
-from tests.integration.ledger.support import MovableTime
+from tests.integration.ledger.support import MovableTime, change
+from tests.support.partitions import partition_statements
 from tests.support.postgres import NewDatabase
 
 KINDS = ["postgresql", "sqlite"]
+PARTITIONED = "partitioned"
+"""PostgreSQL, with ``objects`` divided as docs/scaling.md says."""
 
 
 @pytest.fixture(params=KINDS)
@@ -65,6 +68,20 @@ def migrated_postgres(new_postgres_database: NewDatabase) -> str:
 
 
 @pytest.fixture
+def new_partitioned(
+    new_postgres_database: NewDatabase, migrated_postgres: str
+) -> Callable[[], str]:
+    """Makes migrated PostgreSQL databases in which ``objects`` is divided."""
+
+    def new() -> str:
+        dsn = new_postgres_database(migrated_postgres)
+        change(dsn, partition_statements())
+        return dsn
+
+    return new
+
+
+@pytest.fixture
 def new_postgres(
     new_postgres_database: NewDatabase, migrated_postgres: str
 ) -> Callable[[], str]:
@@ -87,7 +104,11 @@ def new_sqlite(migrated_sqlite: Path, tmp_path: Path) -> Callable[[], str]:
 @pytest.fixture
 def dsn(kind: str, request: pytest.FixtureRequest) -> str:
     """A migrated database."""
-    fixture = {"postgresql": "new_postgres", "sqlite": "new_sqlite"}[kind]
+    fixture = {
+        "postgresql": "new_postgres",
+        PARTITIONED: "new_partitioned",
+        "sqlite": "new_sqlite",
+    }[kind]
     new: Callable[[], str] = request.getfixturevalue(fixture)
     return new()
 

@@ -11,6 +11,7 @@ import pytest_twisted
 from qabel_block.errors import PreconditionFailed, QuotaReached
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Change, ObjectName, WriteState
+from tests.integration.ledger.conftest import KINDS, PARTITIONED
 from tests.integration.ledger.support import (
     OTHER,
     OWNER,
@@ -24,6 +25,8 @@ from tests.integration.ledger.support import (
     upload,
 )
 from tests.support.database import query
+
+pytestmark = pytest.mark.parametrize("kind", [*KINDS, PARTITIONED], indirect=True)
 
 
 @pytest_twisted.async_fixture

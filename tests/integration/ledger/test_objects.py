@@ -10,6 +10,7 @@ import pytest_twisted
 from qabel_block.errors import BlobCollected, NotOwner, PreconditionFailed, QuotaReached
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Change, PendingBlob, ReadState, StoredObject, WriteState
+from tests.integration.ledger.conftest import KINDS, PARTITIONED
 from tests.integration.ledger.support import (
     OTHER,
     OWNER,
@@ -25,6 +26,8 @@ from tests.integration.ledger.support import (
 from tests.support.database import query
 
 MONTH = "2027-01-01"
+
+pytestmark = pytest.mark.parametrize("kind", [*KINDS, PARTITIONED], indirect=True)
 
 
 @pytest_twisted.async_fixture

@@ -11,8 +11,10 @@ from uuid import UUID
 import httpx
 import pytest
 
+from qabel_block.accounts.tokens import new_token
 from tests.integration.restic.client import TYPES, V1, V2, RepositoryClient, id_of
 from tests.support.server import ServerProcess
+from tests.support.tools import run_tool
 from tests.support.world import User, World
 
 Connect = Callable[..., RepositoryClient]
@@ -362,3 +364,22 @@ def test_nothing_is_left_to_nginx(tmp_path: Path) -> None:
         repository.close()
     assert answer.content == BODY
     assert "x-accel-redirect" not in answer.headers
+
+
+def test_too_many_unknown_tokens(tmp_path: Path) -> None:
+    """From an address from which too many tokens failed, restic reads why, and that a
+    known token is served all the same."""
+    place = ("--standalone", str(tmp_path))
+    with ServerProcess(*place, "--trusted-proxy", "127.0.0.1") as server:
+        token = run_tool("user", "add", *place, "--quiet", "alice").out.strip()
+        headers = {"X-Forwarded-For": "203.0.113.5"}
+        url = f"{server.url}/restic/laptop/"
+        with httpx.Client(headers=headers, base_url=url) as client:
+            answers = [
+                client.head("config", auth=("alice", new_token())) for _ in range(31)
+            ]
+            assert client.post("?create=true", auth=("", token)).status_code == 200
+    assert set(map(said, answers[:30])) == {(401, "Token not known")}
+    assert said(answers[30]) == (429, "Too many unknown tokens from this address")
+    assert 0 < int(answers[30].headers["retry-after"]) <= 60
+    assert "www-authenticate" not in answers[30].headers

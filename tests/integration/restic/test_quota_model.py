@@ -5,32 +5,26 @@ from __future__ import annotations
 import itertools
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest_twisted
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
-from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
 
 from qabel_block.errors import QuotaReached
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.repositories import RepositoryTable
-from qabel_block.ledger.sqlite import SqliteDatabase
 from qabel_block.model import Account, ObjectName, WriteState
 from qabel_block.operations.repositories import RepositoryUpload
 from qabel_block.rules.conditions import UNCONDITIONAL
 from tests.integration.ledger.support import MovableTime, at_once, noted
 from tests.support.blocking import now
 from tests.support.database import query
+from tests.support.state_machines import run_state_machine, sqlite_ledger
 
 MIB = 2**20
 KINDS = ("data", "keys", "locks", "snapshots", "index")
@@ -147,25 +141,8 @@ class FullRepositories(RuleBasedStateMachine):
 async def test_rule(tmp_path: Path) -> None:
     """Whatever is stored, deleted and granted, also at the same time: what is taken
     and what is refused is what the rule says, one upload after the other."""
-    dsn = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    upgrade(dsn)
-    database = SqliteDatabase(reactor, str(tmp_path / "ledger.sqlite"))
-    await database.start()
-    clock = MovableTime()
-    ledger, table = Ledger(database, clock), RepositoryTable(database)
-
-    machine: Any = partial(FullRepositories, dsn, ledger, table)
-    try:
-        await deferToThread(
-            run_state_machine_as_test,
-            machine,
-            settings=settings(
-                max_examples=25,
-                stateful_step_count=15,
-                deadline=None,
-                phases=(Phase.generate,),
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-    finally:
-        await database.close()
+    async with sqlite_ledger(tmp_path) as file:
+        ledger = Ledger(file.database, MovableTime())
+        table = RepositoryTable(file.database)
+        machine = partial(FullRepositories, file.dsn, ledger, table)
+        await run_state_machine(machine, steps=15)

@@ -79,12 +79,20 @@ async def test_user_and_database(new_cache: NewCache) -> None:
     """A user of the access control list with no more rights than are documented logs
     in, and the database is the one that is named."""
     rights = f"user block on >{SECRET} ~qabel-block:* &qabel-block:* -@all"
-    commands = "+get +setex +publish +subscribe +unsubscribe +ping +select +role"
+    commands = (
+        "+get +setex +eval +incr +pexpire +pttl +publish +subscribe +unsubscribe +ping"
+        " +select +role"
+    )
     with ValkeyServer(f"{rights} {commands}") as server:
         url = f"redis://block:{QUOTED}@127.0.0.1:{server.port}/3"
-        await _works(new_cache(url))
+        cache = new_cache(url)
+        await _works(cache)
+        await cache.count("count", 60)
         with redis.Redis(port=server.port, db=3, decode_responses=True) as client:
-            assert client.keys() == ["qabel-block:test:key"]
+            assert {*client.keys()} == {
+                "qabel-block:test:key",
+                "qabel-block:test:count",
+            }
         await _fails(new_cache(f"{url}000"), "Redis has no database 3000")
 
 

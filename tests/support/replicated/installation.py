@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -13,6 +11,7 @@ from typing import Self
 import httpx
 
 from qabel_block.ledger.migrate import upgrade
+from tests.support.nginx import NGINX, nginx_command, nginx_configuration
 from tests.support.ports import free_port
 from tests.support.replicated import postgres
 from tests.support.replicated.daemon import Daemon
@@ -24,20 +23,7 @@ from tests.support.waiting import wait_for
 
 TOKEN = "T"
 NODES = 3
-_NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-
-_CONFIGURATION = """
-daemon off;
-pid {home}/nginx.pid;
-error_log {home}/error.log warn;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {home}/body;
-    proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi;
-    uwsgi_temp_path {home}/uwsgi;
-    scgi_temp_path {home}/scgi;
+_HTTP = """
     upstream nodes {{
 {nodes}
     }}
@@ -55,13 +41,12 @@ http {{
             proxy_read_timeout 20s;
         }}
     }}
-}}
 """
 
 
 def missing() -> str:
     """Return why this can't be had here; empty if it can."""
-    return postgres.missing() or ("" if _NGINX else "nginx is not installed")
+    return postgres.missing() or ("" if NGINX else "nginx is not installed")
 
 
 class ReplicatedInstallation:
@@ -137,10 +122,9 @@ class ReplicatedInstallation:
             for port in ports
         )
         file = home / "nginx.conf"
-        file.write_text(_CONFIGURATION.format(home=home, nodes=nodes, port=self.port))
-        return Daemon(
-            "nginx", [_NGINX or "nginx", "-c", str(file), "-p", str(home)], home
-        )
+        http = _HTTP.format(nodes=nodes, port=self.port)
+        file.write_text(nginx_configuration(home, http))
+        return Daemon("nginx", nginx_command(file), home)
 
     def _home(self, name: str) -> Path:
         home = self.folder / name

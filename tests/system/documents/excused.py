@@ -14,6 +14,15 @@ BLOCKS = {
         "takes minutes, and wants a machine for itself"
     ),
     ("docs/reliability.md", "pip install '.[fuzz]'"): "CI runs it, for shorter",
+    ("docs/reliability.md", "python -m bench.drill"): "takes long",
+    (
+        "docs/reliability.md",
+        "QABEL_BLOCK_TEST_ERASED",
+    ): "takes long; CI runs less of it",
+    ("docs/restic.md", "cut -c1-100"): (
+        "wants a ledger that has lost something; test_repository.py has one"
+    ),
+    ("docs/restic.md", "python -m bench.restic"): "takes minutes, and wants rclone",
 }
 """By document and beginning."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.support.documents import CommandsOf
 from tests.support.restic import require_restic
 from tests.support.shell import Shell
+from tests.system.documents.excused import BLOCKS
 
 SETTINGS = "export QABEL_BLOCK_STANDALONE=$PWD/data"
 TOKEN = re.compile(r"\bqb_[\w-]+")
@@ -16,7 +17,7 @@ TOKEN = re.compile(r"\bqb_[\w-]+")
 def test_restic(tmp_path: Path) -> None:
     """Each does what the text around it says."""
     require_restic()
-    restic = CommandsOf.document("docs/restic.md")
+    restic = CommandsOf.document("docs/restic.md", BLOCKS)
     shell = Shell(tmp_path)
     (full,) = TOKEN.findall(shell.run(f"{SETTINGS}\nqabel-block user add alice"))
     address = f"localhost:{shell.port}"

@@ -17,8 +17,10 @@ from attrs import field, frozen
 from psycopg2 import sql
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from qabel_block.accounts.tokens import new_token
+from qabel_block.http.websocket.handshake import SUBPROTOCOL
 from qabel_block.ledger.migrate import upgrade
 from tests.support.metrics import metrics_url
 from tests.support.server import ServerProcess
@@ -133,6 +135,9 @@ def _use(one: Installation, token: str, prefix: str) -> None:
     socket = f"{one.server.url.replace('http', 'ws')}/api/v0/websocket/{prefix}"
     headers = {"Authorization": plain}
     with suppress(InvalidStatus), connect(socket, additional_headers=headers):
+        pass
+    offered = [Subprotocol(SUBPROTOCOL), Subprotocol(f"bearer.{token}")]
+    with suppress(InvalidStatus), connect(socket, subprotocols=offered):
         pass
     with one.server.wire() as wire:
         head = f"GET /api/v0/quota/ HTTP/1.1\r\nHost: x\r\nAuthorization: {plain}\r\n"

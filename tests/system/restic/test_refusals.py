@@ -15,6 +15,8 @@ pytestmark = pytest.mark.parametrize(
 )
 
 Repository = Callable[..., Restic]
+PACK = 4_194_304
+"""Bytes of the smallest packs that restic can be told to make."""
 
 
 def backed_up(repository: Repository, user: User, home: Path, size: int) -> Restic:
@@ -71,6 +73,43 @@ def test_full(repository: Repository, world: World, home: Path) -> None:
     restic.succeed("unlock")
     assert "no errors were found" in restic.succeed("check", "--read-data")
     (home / "files" / "another").unlink()
+    restic.succeed("backup", str(home / "files"))
+
+
+def test_full_in_parallel(repository: Repository, world: World, home: Path) -> None:
+    """Of two backups at a time neither gets past the quota, and both say why; after
+    that forgetting and pruning free space, and the next backup fits."""
+    quota = 12 * PACK
+    user = world.user(quota=quota)
+    restic = backed_up(repository, user, home, PACK)
+    write_files(home / "files", {"file": PACK})
+    restic.succeed("backup", str(home / "files"))
+    larger = [home / "one", home / "other"]
+    for folder in larger:
+        write_files(folder, {f"file-{n}": PACK for n in range(12)})
+    backups = [
+        restic.start("backup", str(folder), "--pack-size", "4") for folder in larger
+    ]
+    try:
+        for backup in backups:
+            backup.wait_for("507 Storage quota reached")
+    finally:
+        for backup in backups:
+            backup.kill()
+    before = user.size
+    assert before == user.sum_of_objects > quota - 2 * PACK
+    ((control,),) = world.query(
+        "SELECT sum(o.size) FROM objects o JOIN prefixes p ON p.name = o.prefix"
+        f" WHERE p.user_id = {user.user_id} AND (o.path LIKE 'locks/%'"
+        " OR o.path LIKE 'index/%' OR o.path LIKE 'snapshots/%')"
+    )
+    assert before - control <= quota
+    restic.succeed("unlock")
+    assert "2 snapshots" in restic.succeed("snapshots")
+    restic.succeed("forget", "--keep-last", "1")
+    restic.succeed("prune", "--max-repack-size", "0")
+    assert user.size < 3 * PACK
+    assert "no errors were found" in restic.succeed("check", "--read-data")
     restic.succeed("backup", str(home / "files"))
 
 

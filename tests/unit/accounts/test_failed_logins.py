@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from qabel_block.accounts import failed_logins
 from qabel_block.accounts.failed_logins import LIMIT, FailedLogins, LoginGuard
-from qabel_block.errors import TooManyFailedLogins, UnknownUser
+from qabel_block.caches.memory import MemoryCache
+from qabel_block.errors import TooManyFailedLogins, Unavailable, UnknownUser
+from qabel_block.interfaces import ICache
 from qabel_block.model import Account
 
 ACCOUNT = Account(7, True, 1, 1)
@@ -28,11 +31,18 @@ class _Double:
     remembered: bool = True
     looked_up: int = 0
     held: list[Deferred[None]] | None = None
-    now: float = 0.0
+    clock: Clock = field(factory=Clock)
+    cache: ICache = field(init=False)
     guard: LoginGuard = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.guard = LoginGuard(self, FailedLogins(lambda: self.now))  # type: ignore[arg-type]
+        self.cache = MemoryCache(self.clock)
+        self.guard = self.another_guard()
+
+    def another_guard(self) -> LoginGuard:
+        """Return that of another process, which shares the cache."""
+        failed = FailedLogins(self.clock.seconds, self.cache)
+        return LoginGuard(self, failed)  # type: ignore[arg-type]
 
     async def authenticate(self, authorization: str, _request_id: str) -> Account:
         self.looked_up += 1
@@ -70,14 +80,14 @@ def test_limit() -> None:
     remembered is served all the same."""
     double = _Double()
     _fail(double)
-    double.now = 20.0
+    double.clock.advance(20)
     for number in range(100):
         error = double.ask(f"new {number}")
         assert isinstance(error, TooManyFailedLogins)
         assert error.seconds == 40.0
         assert double.ask("good") == ACCOUNT
     assert double.looked_up == LIMIT
-    double.now = 60.0
+    double.clock.advance(40)
     _fail(double)
     assert double.looked_up == 2 * LIMIT
 
@@ -119,9 +129,56 @@ def test_at_once() -> None:
 def test_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of any number of addresses so many are remembered."""
     monkeypatch.setattr(failed_logins, "ORIGINS", 3)
-    failed = FailedLogins(lambda: 0.0)
     double = _Double()
+    failed = FailedLogins(double.clock.seconds, double.cache)
     guard = LoginGuard(double, failed)  # type: ignore[arg-type]
     for number in range(10):
         _outcome(guard.authenticate("bad", "r", f"192.0.2.{number}"))
     assert [n for n in range(10) if failed.has_failed(f"192.0.2.{n}")] == [7, 8, 9]
+
+
+def test_processes() -> None:
+    """Whichever processes are asked, no more failures than the limit are told; each
+    has to see one to know of the others', and for how long they count."""
+    double = _Double()
+    guards = [double.guard, *(double.another_guard() for _ in range(3))]
+
+    def ask(number: int) -> Any:
+        guard = guards[number % len(guards)]
+        return _outcome(guard.authenticate(f"bad {number}", "r", HERE))[0]
+
+    for number in range(LIMIT):
+        double.clock.advance(1)
+        assert isinstance(ask(number), UnknownUser)
+    for number in range(LIMIT, 3 * LIMIT):
+        error = ask(number)
+        assert isinstance(error, TooManyFailedLogins)
+        assert error.seconds == 61.0 - LIMIT
+    assert double.looked_up <= LIMIT + len(guards)
+    assert double.ask("good") == ACCOUNT
+    double.clock.advance(61 - LIMIT)
+    assert isinstance(ask(0), UnknownUser)
+
+
+def test_no_shared_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the shared cache each process counts what fails there."""
+
+    async def fail(_self: MemoryCache, _key: str, _seconds: int) -> tuple[int, float]:
+        raise Unavailable("cache", "gone")
+
+    monkeypatch.setattr(MemoryCache, "count", fail)
+    double = _Double()
+    _fail(double)
+    assert isinstance(double.ask("bad"), TooManyFailedLogins)
+
+
+def test_forgotten_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that is crowded out while its token is looked up counts again."""
+    monkeypatch.setattr(failed_logins, "ORIGINS", 1)
+    double = _Double(held=[])
+    assert double.held is not None
+    outcome = _outcome(double.guard.authenticate("bad", "r", HERE))
+    other = _outcome(double.guard.authenticate("bad", "r", "192.0.2.2"))
+    for held in double.held:
+        held.callback(None)
+    assert [type(one[0]) for one in (outcome, other)] == [UnknownUser] * 2

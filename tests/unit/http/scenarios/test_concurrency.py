@@ -1,0 +1,3 @@
+"""The scenarios of requests at the same time in memory."""
+
+from tests.scenarios.concurrency import *  # noqa: F403
