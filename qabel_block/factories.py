@@ -1,7 +1,7 @@
 """The part of the composition root that the server and the tools share.
 
-What belongs to S3 is imported where S3 is chosen: boto3 takes longer to import than
-all the rest, and many a command to run.
+What belongs to one kind of storage or database is imported where that is chosen:
+importing them all takes longer than many a command.
 """
 
 from __future__ import annotations
@@ -21,15 +21,7 @@ from qabel_block.config.config import (
     TemporaryLedger,
 )
 from qabel_block.interfaces import IBlobListing, IStorageBackend
-from qabel_block.ledger.ballast import BALLAST_BYTES
 from qabel_block.ledger.interfaces import IDatabase
-from qabel_block.ledger.postgres.database import PostgresDatabase
-from qabel_block.ledger.prepare_sqlite import prepare_sqlite
-from qabel_block.ledger.sqlite import SqliteDatabase
-from qabel_block.ledger.startup_check import check_postgres
-from qabel_block.storage.local.listing import LocalListing
-from qabel_block.storage.local.storage import LocalStorage
-from qabel_block.storage.temporary import TemporaryStorage, temporary_directory
 from qabel_block.util.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -55,8 +47,12 @@ def make_storage(
     :param made: told of boto3's clients.
     """
     if isinstance(chosen, LocalDirectory):
+        from qabel_block.storage.local.storage import LocalStorage
+
         return LocalStorage(chosen.path, threads, reserve=chosen.reserve)
     if isinstance(chosen, TemporaryDirectory):
+        from qabel_block.storage.temporary import TemporaryStorage
+
         return TemporaryStorage(threads)
 
     from qabel_block.storage.s3.storage import S3Storage
@@ -75,6 +71,8 @@ def make_listing(
 ) -> IBlobListing:
     """Return what lists a storage, for the tools."""
     if isinstance(chosen, LocalDirectory):
+        from qabel_block.storage.local.listing import LocalListing
+
         return LocalListing(chosen.path, threads)
     from qabel_block.storage.s3.listing import S3Listing
 
@@ -131,15 +129,22 @@ def make_database(
     :param waited: told how long somebody waited for a connection to that.
     """
     if isinstance(chosen, PostgresLedger):
+        from qabel_block.ledger.postgres.database import PostgresDatabase
+
         database = PostgresDatabase(
             reactor, chosen.dsn, deadline=deadline, waited=waited
         )
         return database, lambda: None
+    from qabel_block.ledger.ballast import BALLAST_BYTES
+    from qabel_block.ledger.prepare_sqlite import prepare_sqlite
+    from qabel_block.ledger.sqlite import SqliteDatabase
+
     if isinstance(chosen, SqliteLedger):
         path, migrate = chosen.path, chosen.migrate
     else:
-        path, migrate = temporary_directory() / "ledger.sqlite", True
+        from qabel_block.storage.temporary import temporary_directory
 
+        path, migrate = temporary_directory() / "ledger.sqlite", True
     in_file = SqliteDatabase(reactor, str(path), deadline, BALLAST_BYTES)
     return in_file, lambda: prepare_sqlite(path, migrate)
 
@@ -154,6 +159,10 @@ def check_ledger(chosen: PostgresLedger | SqliteLedger | TemporaryLedger) -> Non
     :raises CannotStart: likewise.
     """
     if isinstance(chosen, PostgresLedger):
+        from qabel_block.ledger.startup_check import check_postgres
+
         check_postgres(chosen.dsn)
     elif isinstance(chosen, SqliteLedger):
+        from qabel_block.ledger.prepare_sqlite import prepare_sqlite
+
         prepare_sqlite(chosen.path, chosen.migrate)

@@ -102,6 +102,27 @@ def is_control_file(path: str) -> bool:
     return path.partition("/")[0] in CONTROL_TYPES
 
 
+def shown(name: str) -> str:
+    """Return any name for people: on one line, as it is but for backslashes, bytes that
+    are not UTF-8 (``\\xff``) and what can't be printed (``\\u000a``). No two names look
+    the same.
+    """
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(map(_shown_character, name))
+
+
+def _shown_character(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps the byte of a file's name
+        return f"\\x{code - 0xDC00:02x}"
+    if character == "\\":
+        return "\\\\"
+    if character.isprintable():
+        return character
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
 def blob_key(name: ObjectName, version: str) -> str:
     """Return the key of the blob that holds this version of an object."""
     return f"{name}~{version}"

@@ -8,11 +8,10 @@ notes a path that is written or deleted before its blob's turn has come
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-
-from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, open_parts
 from qabel_block.cli.importer import ImportChoice, Importer
+from qabel_block.cli.locations import PLACES
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS
 from qabel_block.model import (
@@ -22,17 +21,6 @@ from qabel_block.model import (
     ListedBlob,
     WriteState,
 )
-
-HELP = (
-    "Enter what the legacy server has stored in the ledger, where it is, and correct"
-    " what users store. The server may run meanwhile."
-)
-
-OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """It has none of its own."""
 
 
 async def adopt(context: CommandContext) -> int:
@@ -72,3 +60,6 @@ def _is_unknown(_blob: ListedBlob, known: BlobRecord) -> bool:
 def _is_free(state: WriteState, _entry: ImportedBlob) -> bool:
     """Adopt where there is no object; what is there is newer."""
     return state.current is None
+
+
+COMMANDS = {"adopt": Implementation(adopt, PLACES)}

@@ -1,77 +1,24 @@
-"""Reads the command line of ``qabel-block``.
-
-What says where ledger and storage are is read as the server reads it: the same
-options, the same environment variables, the same mistakes.
-"""
+"""Reads the command line of ``qabel-block``."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterable, Mapping
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from attrs import frozen
 from twisted.python.usage import UsageError
 
 from qabel_block import __version__
-from qabel_block.config.config import (
-    LocalDirectory,
-    PostgresLedger,
-    S3Bucket,
-    SqliteLedger,
-    TemporaryDirectory,
-    TemporaryLedger,
-)
-from qabel_block.config.contradictions import OPTIONS_OF_S3, check_locations
+from qabel_block.cli.commands import COMMANDS, GROUPS, Implementation
+from qabel_block.cli.locations import TYPED
 from qabel_block.config.env_file import read_env_file
-from qabel_block.config.environment import (
-    given_in_environment,
-    refuse_unknown_variables,
-)
-from qabel_block.config.from_options import ledger_of, storage_of
-from qabel_block.config.option import Given
+from qabel_block.config.option import Option
 from qabel_block.config.options import BY_NAME
+from qabel_block.config.options import GROUPS as GROUPS_OF_OPTIONS
+from qabel_block.names import shown
 
-LEDGER_OPTIONS = ("standalone", "psql-dsn")
-"""The server's options of commands that use the ledger alone."""
-
-STORAGE_OPTIONS = ("local-storage", *OPTIONS_OF_S3, "transfers", "garbage-grace")
-"""The server's options of commands that use the storage."""
-
-_LOCATIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 T = TypeVar("T")
-
-_TYPED = "server_"
-
-
-@frozen
-class DataLocations:
-    """Where ledger and storage are.
-
-    :ivar transfers: storage operations that run in threads at a time.
-    :ivar garbage_grace: seconds for which the server keeps garbage.
-    """
-
-    ledger: PostgresLedger | SqliteLedger
-    storage: LocalDirectory | S3Bucket
-    transfers: int
-    garbage_grace: int
-
-
-@frozen
-class Syntax:
-    """How one command is called.
-
-    :ivar name: one word, or two for a command of a group (``user add``).
-    :ivar add_arguments: adds those that only this command has.
-    :ivar options: names of the server's options that it has.
-    """
-
-    name: str
-    help: str
-    add_arguments: Callable[[ArgumentParser], None]
-    options: tuple[str, ...]
 
 
 class _Parser(ArgumentParser):
@@ -81,18 +28,16 @@ class _Parser(ArgumentParser):
         raise UsageError(message)
 
 
-def read_arguments(
-    syntaxes: Iterable[Syntax], groups: Mapping[str, str], words: list[str]
-) -> Namespace:
-    """Take a command line apart; ``command`` is the command's name.
+def read_arguments(words: list[str]) -> tuple[Namespace, Implementation]:
+    """Take a command line apart, and import what it is for; ``command`` is its name.
 
-    :param groups: helps of groups of commands, by their first words.
     :raises UsageError: if it is wrong.
     :raises SystemExit: after help or version was printed.
     """
     parser = _Parser(
         prog="qabel-block",
-        description="Looks after the ledger and the storage of a block server.",
+        description="Look after the ledger and the storage of a block server."
+        " qabel-block COMMAND --help says what a command does.",
         epilog="Exit status: 0 all is well, 1 there are findings, 2 it could not"
         " be done. Every command can be interrupted and run again.",
         allow_abbrev=False,
@@ -100,74 +45,66 @@ def read_arguments(
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {__version__}"
     )
-    commands = {"": _subcommands(parser)}
-    for group, text in groups.items():
-        command = commands[""].add_parser(
-            group, help=text, description=text, allow_abbrev=False
-        )
-        commands[group] = _subcommands(command)
-    for syntax in syntaxes:
-        group, _, name = syntax.name.rpartition(" ")
-        command = commands[group].add_parser(
-            name,
-            help=syntax.help,
-            description=syntax.help,
-            epilog="The server's options may also come from the environment, --psql-dsn"
-            f" from {BY_NAME['psql-dsn'].variable} and so on, as for the server.",
-            allow_abbrev=False,
-        )
-        command.set_defaults(command=syntax.name)
-        syntax.add_arguments(command)
-        command.add_argument(
-            "--json", action="store_true", help="Print JSON, one object a line."
-        )
-        command.add_argument(
-            "--quiet", action="store_true", help="Show no progress on stderr."
-        )
-        _add_server_options(command, syntax.options)
+    parsers = {"": _subcommands(parser)}
+    for group, text in GROUPS.items():
+        parsers[group] = _subcommands(_add(parsers[""], group, text))
+    chosen = next(
+        (name for name in COMMANDS if words[: 1 + (" " in name)] == name.split()), None
+    )
+    found = None if chosen is None else COMMANDS[chosen].load()
+    for command in COMMANDS.values():
+        group, _, name = command.name.rpartition(" ")
+        its_parser = _add(parsers[group], name, command.help)
+        if command.name == chosen and found is not None:
+            _add_options(its_parser, command.name, found)
     arguments, unknown = parser.parse_known_args(words)
+    assert found is not None  # otherwise the parser has refused it
     if unknown:
         # Only the name is repeated: there may be a secret in the value.
         name, *_ = unknown[0].split("=")
         raise UsageError(
-            f"{arguments.command} has no option {name!r}"
+            f"{chosen} has no option {shown(name)}; see qabel-block {chosen} --help"
             if name.startswith("-")
-            else f"{arguments.command} takes only options as further words"
+            else f"{chosen} takes only options as further words"
         )
-    return arguments
+    return arguments, found
 
 
-def read_locations(
-    arguments: Namespace, options: tuple[str, ...], environment: Mapping[str, str]
-) -> DataLocations:
-    """Return where ledger and storage are.
+def _add(parsers: Any, name: str, text: str) -> _Parser:
+    parser: _Parser = parsers.add_parser(
+        name, help=text, description=text, allow_abbrev=False
+    )
+    return parser
 
-    :param options: names of the server's options that the command has.
-    :raises UsageError: if an option's value is wrong.
-    """
-    values: dict[str, Any] = {
-        name: BY_NAME[name].value_by_default() for name in _LOCATIONS
-    }
-    values["dummy"] = False
-    given: dict[str, str] = {}
-    refuse_unknown_variables(environment)
-    for name in _LOCATIONS:
-        if name not in options:
-            continue
-        option = BY_NAME[name]
-        typed = getattr(arguments, _TYPED + name)
-        if typed is not None:
-            found: Given | None = Given(option.flag, [typed])
-        else:
-            found = given_in_environment(option, environment)
-        if found is not None:
-            given[name] = found.source
-            values[name] = option.value_of(found)
-    check_locations(values, given)
-    storage, ledger = storage_of(values), ledger_of(values, given)
-    assert not isinstance(storage, TemporaryDirectory)
-    assert not isinstance(ledger, TemporaryLedger)
-    return DataLocations(ledger, storage, values["transfers"], values["garbage-grace"])
+
+def _add_options(parser: _Parser, name: str, command: Implementation) -> None:
+    parser.set_defaults(command=name)
+    parser.epilog = (
+        "The server's options may also come from the environment, --psql-dsn from"
+        f" {BY_NAME['psql-dsn'].variable} and so on, as for the server."
+    )
+    command.add_arguments(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="Print JSON, one object a line."
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="Show no progress on stderr."
+    )
+    parser.add_argument(
+        "--env-file",
+        metavar="FILE",
+        type=Path,
+        help="Set the environment variables in this file first, which is read as"
+        " systemd reads an EnvironmentFile.",
+    )
+    for heading, options in GROUPS_OF_OPTIONS.items():
+        used = [option for option in options if option.name in command.options]
+        if used:
+            group = parser.add_argument_group(f"{heading}, as the server")
+            for option in used:
+                _add_server_option(group, option, option.described)
+    for name in command.others:
+        _add_server_option(parser, BY_NAME[name], None)
 
 
 def reader(read: Callable[[str], T]) -> Callable[[str], T]:
@@ -200,41 +137,21 @@ def _subcommands(parser: ArgumentParser) -> Any:
     return parser.add_subparsers(metavar="COMMAND", required=True)
 
 
-def _add_server_options(command: ArgumentParser, names: tuple[str, ...]) -> None:
-    group = command.add_argument_group("options as of the server")
-    for name in names:
-        option = BY_NAME[name]
-        text = option.described.replace("%", "%%")
-        if not option.takes_value:
-            group.add_argument(
-                option.flag,
-                dest=_TYPED + name,
-                action="store_const",
-                const="true",
-                help=text,
-            )
-            continue
-        group.add_argument(
-            option.flag,
-            dest=_TYPED + name,
-            metavar=option.shown_metavar,
-            action="append" if option.repeatable else "store",
-            help=text,
-        )
-    group.add_argument(
-        "--env-file",
-        metavar="FILE",
-        type=Path,
-        help="Set the environment variables in this file first, which is read as"
-        " systemd reads an EnvironmentFile.",
-    )
+def _add_server_option(parser: Any, option: Option, text: str | None) -> None:
+    shown = SUPPRESS if text is None else text.replace("%", "%%")
+    how: dict[str, Any] = {"dest": TYPED + option.name, "help": shown}
+    if not option.takes_value:
+        parser.add_argument(option.flag, action="store_const", const="true", **how)
+        return
+    action = "append" if option.repeatable else "store"
+    parser.add_argument(option.flag, metavar=option.shown_metavar, action=action, **how)
 
 
 def typed_options(arguments: Namespace) -> list[str]:
     """Return those of the server's options that were typed, as they were."""
     words: list[str] = []
     for name, option in BY_NAME.items():
-        typed = getattr(arguments, _TYPED + name, None)
+        typed = getattr(arguments, TYPED + name, None)
         if typed is None:
             continue
         for text in typed if option.repeatable else [typed]:

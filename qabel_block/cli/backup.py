@@ -15,19 +15,13 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, open_parts
+from qabel_block.cli.locations import LEDGER_OPTIONS
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, CommandFailed
 from qabel_block.config.config import LocalDirectory, SqliteLedger
 from qabel_block.storage.local.layout import INCOMING
-
-HELP = (
-    "Copy a SQLite ledger and local storage into a directory, beside the server."
-    " Run again with the same directory, it copies only what is new. The directory is"
-    " one for --standalone."
-)
-OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 
 LEDGER = "ledger.sqlite"
 OBJECTS = "objects"
@@ -35,8 +29,7 @@ UNFINISHED = ".backup"
 """The name of a file that is not whole yet."""
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add what only this command has."""
+def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--into",
         metavar="DIR",
@@ -144,3 +137,8 @@ def _copy_ledger(source: Path, target: Path) -> None:
     for suffix in ("-wal", "-shm"):
         target.with_name(target.name + suffix).unlink(missing_ok=True)
     unfinished.replace(target)
+
+
+COMMANDS = {
+    "backup": Implementation(backup, (*LEDGER_OPTIONS, "local-storage"), _add_arguments)
+}

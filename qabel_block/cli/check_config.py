@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from collections.abc import Iterator
 
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext
 from qabel_block.cli.runner import ALL_WELL
 from qabel_block.cli.server_config import server_config
@@ -19,16 +19,6 @@ from qabel_block.config.config import (
     SqliteLedger,
 )
 from qabel_block.config.options import BY_NAME
-
-HELP = (
-    "Check the server's options and environment, and say what they mean. Nothing is"
-    " connected to; see status for that."
-)
-OPTIONS = tuple(BY_NAME)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """It has none of its own."""
 
 
 async def check_config(context: CommandContext) -> int:
@@ -49,8 +39,8 @@ def _described(config: Config) -> Iterator[tuple[str, str]]:
     yield "listen", ", ".join(config.endpoints)
     yield "database", _ledger(config)
     yield "storage", _storage(config)
-    yield "cache", "in process" if isinstance(config.cache, InProcess) else "Redis"
-    yield "accounts", _accounts(config)
+    yield "cache", cache_kind(config)
+    yield "accounts", accounts_kind(config)
     yield "processes", str(config.processes)
 
 
@@ -70,9 +60,18 @@ def _storage(config: Config) -> str:
     return "temporary"
 
 
-def _accounts(config: Config) -> str:
+def cache_kind(config: Config) -> str:
+    """Say what cache and push are."""
+    return "in process" if isinstance(config.cache, InProcess) else "Redis"
+
+
+def accounts_kind(config: Config) -> str:
+    """Say who knows the users."""
     if isinstance(config.accounts, AccountingServer):
         return "accounting server"
     if isinstance(config.accounts, BuiltinAccounts):
         return "built in"
     return "one token (--dummy-auth)"
+
+
+COMMANDS = {"check-config": Implementation(check_config, tuple(BY_NAME))}

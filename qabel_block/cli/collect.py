@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from datetime import datetime, timedelta, timezone
 
-from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS, at_least
+from qabel_block.cli.arguments import at_least
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, open_parts
+from qabel_block.cli.locations import GRACE, PLACES
 from qabel_block.cli.runner import ALL_WELL
 from qabel_block.operations.collector import Collector
 
-HELP = "Delete garbage once, now: blobs that were replaced or deleted."
 
-OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add what only this command has."""
-    add_grace(parser, "Delete only what has been garbage for so long")
+def _add_arguments(parser: ArgumentParser) -> None:
+    add_grace(
+        parser, "Delete only what has been garbage for so long, by the database's clock"
+    )
 
 
 def add_grace(parser: ArgumentParser, what: str) -> None:
@@ -26,7 +26,7 @@ def add_grace(parser: ArgumentParser, what: str) -> None:
         type=at_least(0),
         metavar="SECONDS",
         help=f"{what} [default: --garbage-grace, as the server]. With less, downloads"
-        " that began before may break off.",
+        " that have begun may break off.",
     )
 
 
@@ -34,6 +34,15 @@ def chosen_grace(context: CommandContext) -> int:
     """Return the seconds that ``--grace`` says, or else what the server keeps to."""
     grace: int | None = context.arguments.grace
     return context.locations.garbage_grace if grace is None else grace
+
+
+def due(since: datetime | None, grace: float) -> str | None:
+    """Return when a blob may be deleted that is garbage since then; for people and
+    scripts."""
+    if since is None:
+        return None
+    end = since.astimezone(timezone.utc) + timedelta(seconds=grace)
+    return end.isoformat(timespec="seconds")
 
 
 async def collect(context: CommandContext) -> int:
@@ -46,5 +55,18 @@ async def collect(context: CommandContext) -> int:
         collector = Collector(parts.ledger, parts.storage, context.reactor, grace)
         count = await collector.collect(told=context.advance)
         context.progress.end()
-        context.report.say("collected", f"{count:,} blobs deleted", blobs=count)
+        waiting = await parts.maintenance.noted_garbage()
+    last = due(waiting.newest, grace)
+    until = f" until {last} at the latest" if last else ""
+    context.report.say(
+        "collected",
+        f"{count:,} blobs deleted; {waiting.count:,} wait{until}",
+        blobs=count,
+        waiting=waiting.count,
+        first=due(waiting.oldest, grace),
+        last=last,
+    )
     return ALL_WELL
+
+
+COMMANDS = {"collect": Implementation(collect, (*PLACES, GRACE), _add_arguments)}

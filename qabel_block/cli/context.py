@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from qabel_block.cli.arguments import DataLocations
+from qabel_block.cli.locations import DataLocations
 from qabel_block.cli.progress import Progress
 from qabel_block.cli.reports import Report
 from qabel_block.cli.runner import CommandFailed, Interruption
@@ -131,14 +131,24 @@ async def open_ledger(context: CommandContext) -> AsyncIterator[LedgerParts]:
 
     :raises Unavailable: if the database can't be used, or is not migrated.
     """
+    async with open_database(context) as database:
+        ledger = Ledger(database, context.reactor.seconds)
+        yield LedgerParts(database, ledger, Maintenance(database))
+
+
+@asynccontextmanager
+async def open_database(context: CommandContext) -> AsyncIterator[IDatabase]:
+    """Give a command the ledger's database, and close it at the end.
+
+    :raises Unavailable: if the database can't be used, or is not migrated.
+    """
     database, _ = make_database(context.locations.ledger, context.reactor, TIMEOUT)
     _check_file(context.locations.ledger)
     await database.start()
     try:
         checking = shield(database.check())
         await checking.addTimeout(FIRST_ANSWER, context.reactor, _silent)
-        ledger = Ledger(database, context.reactor.seconds)
-        yield LedgerParts(database, ledger, Maintenance(database))
+        yield database
     finally:
         context.progress.end()
         await database.close()
@@ -158,8 +168,8 @@ async def open_accounts(
     if create and isinstance(chosen, SqliteLedger) and not chosen.path.exists():
         _, prepare = make_database(chosen, context.reactor)
         prepare()
-    async with open_ledger(context) as parts:
-        yield AccountTable(parts.database, context.reactor.seconds)
+    async with open_database(context) as database:
+        yield AccountTable(database, context.reactor.seconds)
 
 
 def _check_file(ledger: PostgresLedger | SqliteLedger) -> None:

@@ -7,19 +7,18 @@ from argparse import ArgumentParser
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from qabel_block.cli.arguments import LEDGER_OPTIONS
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext
+from qabel_block.cli.locations import LEDGER_OPTIONS
 from qabel_block.cli.runner import ALL_WELL, CommandFailed
 from qabel_block.config.config import PostgresLedger
-from qabel_block.ledger.migrate import current, downgrade, head, revisions, upgrade
+from qabel_block.ledger.migrate import current, downgrade, upgrade
 from qabel_block.ledger.migrate_check import newer
+from qabel_block.ledger.revisions import HEAD, REVISIONS
+from qabel_block.names import shown
 
-HELP = "Make the ledger's tables, or bring them to the newest schema."
-OPTIONS = LEDGER_OPTIONS
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add what only this command has."""
+def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         metavar="REVISION",
@@ -34,10 +33,10 @@ async def migrate(context: CommandContext) -> int:
     :raises CommandFailed: if there is no such revision, or the database doesn't do
         it; it is then as it was before.
     """
-    wanted = context.arguments.to or head()
-    if wanted not in revisions():
-        known = ", ".join(reversed(revisions()))
-        raise CommandFailed(f"there is no revision {wanted!r}; there are: {known}")
+    wanted = context.arguments.to or HEAD
+    if wanted not in REVISIONS:
+        known = ", ".join(reversed(REVISIONS))
+        raise CommandFailed(f"there is no revision {shown(wanted)}; there are: {known}")
     chosen = context.locations.ledger
     try:
         if isinstance(chosen, PostgresLedger):
@@ -46,7 +45,7 @@ async def migrate(context: CommandContext) -> int:
             chosen.path.parent.mkdir(mode=0o700, exist_ok=True)
             dsn = f"sqlite:///{chosen.path}"
         before = current(dsn)
-        if before is not None and before not in revisions():
+        if before is not None and before not in REVISIONS:
             raise CommandFailed(f"database: {newer(before)}")
         move = downgrade if _is_older(wanted, before) else upgrade
         move(dsn, wanted)
@@ -63,5 +62,8 @@ async def migrate(context: CommandContext) -> int:
 
 
 def _is_older(one: str, other: str | None) -> bool:
-    order = revisions()
+    order = REVISIONS
     return other is not None and order.index(one) > order.index(other)
+
+
+COMMANDS = {"migrate": Implementation(migrate, LEDGER_OPTIONS, _add_arguments)}

@@ -9,9 +9,10 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import AsyncIterator
 
-from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, CommandParts, open_parts
 from qabel_block.cli.importer import ImportChoice, Importer
+from qabel_block.cli.locations import PLACES
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS, CommandFailed
 from qabel_block.model import (
@@ -21,11 +22,6 @@ from qabel_block.model import (
     LedgerObject,
     ListedBlob,
     WriteState,
-)
-
-HELP = (
-    "Make the ledger's objects from what is in storage: the newest version of each"
-    " path. Users and prefixes must be there, from a backup."
 )
 
 MOST_DROPPED = 10
@@ -39,11 +35,8 @@ UNKNOWABLE = (
     " is as the ledger had it.",
 )
 
-OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add what only this command has."""
+def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
@@ -172,3 +165,6 @@ def _is_newer(blob: ListedBlob, known: BlobRecord) -> bool:
 def _replaces(state: WriteState, entry: ImportedBlob) -> bool:
     # Keys of one object sort by their versions, the legacy server's first.
     return state.current is None or entry.blob_key > state.current.blob_key
+
+
+COMMANDS = {"rebuild": Implementation(rebuild, PLACES, _add_arguments)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from io import TextIOWrapper
 from typing import Any, Protocol, TextIO
 
 from attrs import frozen
@@ -106,7 +107,8 @@ class JsonReport:
 
     def say(self, kind: str, text: str, **facts: object) -> None:
         """See :meth:`Report.say`."""
-        self._stream().write(json.dumps({"kind": kind, **facts}) + "\n")
+        line = json.dumps({"kind": kind, **facts}, ensure_ascii=False)
+        self._stream().write(f"{line}\n")
 
     def table(
         self,
@@ -119,6 +121,15 @@ class JsonReport:
         for row in rows:
             cells = {c.name: cell for c, cell in zip(columns, row, strict=True)}
             self.say(kind, "", **cells)
+
+
+def reconfigure(stream: TextIO, encoding: str | None = None) -> None:
+    """Let a stream escape what it can't encode; JSON reads those escapes as its own.
+
+    :param encoding: another one than that of the operator's locale.
+    """
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def in_bytes(count: int) -> str:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 
-from qabel_block.cli.arguments import (
-    LEDGER_OPTIONS,
-    STORAGE_OPTIONS,
-    Syntax,
-    at_least,
-)
+from qabel_block.cli.arguments import at_least
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.confirmation import add_yes, confirm, prefix_erasure
-from qabel_block.cli.context import CommandContext, CommandParts, open_parts
+from qabel_block.cli.context import CommandContext, open_database, open_parts
+from qabel_block.cli.locations import LEDGER_OPTIONS, PLACES, STORAGE_OPTIONS
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS, say
 from qabel_block.cli.unknown_prefixes import split_known
 from qabel_block.errors import AccountNotFound, NotOwner
 from qabel_block.ledger.accounts import AccountTable
+from qabel_block.ledger.interfaces import IDatabase
 from qabel_block.ledger.repositories import RepositoryTable
 from qabel_block.model import RepositoryUsage
-from qabel_block.names import is_prefix, is_repository_name
+from qabel_block.names import is_prefix, is_repository_name, shown
 from qabel_block.rules.quota import month_of
 
-OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
 _NAME = "The user: a name of built-in accounts, or a user ID."
 _COLUMNS = (
     Column("user", "user"),
@@ -38,11 +35,11 @@ def _list_arguments(parser: ArgumentParser) -> None:
 
 
 async def _list(context: CommandContext) -> int:
-    async with open_parts(context) as parts:
+    async with open_database(context) as database:
         name, user_id = context.arguments.name, None
         if name is not None:
-            user_id = await _user_id(context, parts, name)
-        used = await RepositoryTable(parts.database).usage(user_id)
+            user_id = await _user_id(context, database, name)
+        used = await RepositoryTable(database).usage(user_id)
     rows = [(_name(u), u.name, u.files, u.size, u.last_snapshot) for u in used]
     context.report.table("repository", "Repositories", _COLUMNS, rows)
     return ALL_WELL
@@ -58,7 +55,7 @@ async def _delete(context: CommandContext) -> int:
     name, repository = context.arguments.name, context.arguments.repository
     async with open_parts(context) as parts:
         table = RepositoryTable(parts.database)
-        user_id = await _user_id(context, parts, name)
+        user_id = await _user_id(context, parts.database, name)
         prefix = await table.prefix(user_id, repository)
         if prefix is None:
             say(f"{name} has no repository {repository}")
@@ -83,13 +80,13 @@ async def _delete(context: CommandContext) -> int:
 
 def _repository(text: str) -> str:
     if not is_repository_name(text):
-        raise ArgumentTypeError(f"not a name of a repository: {text!r}")
+        raise ArgumentTypeError(f"not a name of a repository: {shown(text)}")
     return text
 
 
 def _prefix(text: str) -> str:
     if not is_prefix(text):
-        raise ArgumentTypeError(f"not a prefix: {text!r}")
+        raise ArgumentTypeError(f"not a prefix: {shown(text)}")
     return text
 
 
@@ -102,7 +99,7 @@ def _attach_arguments(parser: ArgumentParser) -> None:
         "prefix",
         metavar="PREFIX",
         type=_prefix,
-        help="Below which its blobs are, as `rebuild` and `verify` name it.",
+        help="Below which its blobs are, as rebuild and verify name it.",
     )
 
 
@@ -110,7 +107,7 @@ async def _attach(context: CommandContext) -> int:
     name, repository = context.arguments.name, context.arguments.repository
     prefix = context.arguments.prefix
     async with open_parts(context) as parts:
-        user_id = await _user_id(context, parts, name)
+        user_id = await _user_id(context, parts.database, name)
         known, unknown = await split_known(parts, [prefix])
         if known:
             say(f"the ledger knows {prefix} already")
@@ -130,7 +127,7 @@ async def _attach(context: CommandContext) -> int:
     context.report.say(
         "repository-attached",
         f"{prefix} is now {repository} of {name}; its files come back with"
-        " `qabel-block rebuild`",
+        " qabel-block rebuild",
         user=name,
         repository=repository,
         prefix=prefix,
@@ -138,12 +135,12 @@ async def _attach(context: CommandContext) -> int:
     return ALL_WELL
 
 
-async def _user_id(context: CommandContext, parts: CommandParts, name: str) -> int:
+async def _user_id(context: CommandContext, database: IDatabase, name: str) -> int:
     """Return the ID of a user, who need not have one of the built-in accounts.
 
     :raises AccountNotFound: if there can't be such a user.
     """
-    accounts = AccountTable(parts.database, context.reactor.seconds)
+    accounts = AccountTable(database, context.reactor.seconds)
     try:
         user = await accounts.user(name, month_of(context.now()))
     except AccountNotFound:
@@ -158,35 +155,10 @@ def _name(used: RepositoryUsage) -> str:
     return str(used.user_id) if used.user is None else used.user
 
 
-COMMANDS = (
-    (
-        Syntax(
-            "repository list",
-            "List repositories, those of a user or all: files, bytes, and when a"
-            " snapshot came last.",
-            _list_arguments,
-            OPTIONS,
-        ),
-        _list,
+COMMANDS = {
+    "repository list": Implementation(
+        _list, LEDGER_OPTIONS, _list_arguments, STORAGE_OPTIONS
     ),
-    (
-        Syntax(
-            "repository delete",
-            "Delete a repository with all its files. It can be interrupted and run"
-            " again. Backups keep what they have.",
-            _delete_arguments,
-            OPTIONS,
-        ),
-        _delete,
-    ),
-    (
-        Syntax(
-            "repository attach",
-            "Make a user's repository of a prefix that storage has and the ledger does"
-            " not know, as after the ledger was lost.",
-            _attach_arguments,
-            OPTIONS,
-        ),
-        _attach,
-    ),
-)
+    "repository attach": Implementation(_attach, PLACES, _attach_arguments),
+    "repository delete": Implementation(_delete, PLACES, _delete_arguments),
+}

@@ -3,77 +3,92 @@
 from __future__ import annotations
 
 import shutil
-from argparse import ArgumentParser
 from collections.abc import Coroutine
 from typing import Any
 
-from attrs import evolve
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.task import deferLater
 
+from qabel_block.cli.check_config import accounts_kind, cache_kind
+from qabel_block.cli.collect import due
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import PART_SIZE_FOR, CommandContext
 from qabel_block.cli.reports import in_bytes
-from qabel_block.cli.runner import ALL_WELL, FINDINGS
+from qabel_block.cli.runner import ALL_WELL, FINDINGS, CommandFailed
 from qabel_block.cli.server_config import server_config
-from qabel_block.config.config import LocalDirectory
-from qabel_block.config.options import BY_NAME
-from qabel_block.errors import BlockError
+from qabel_block.config.config import Config, LocalDirectory, TemporaryDirectory
+from qabel_block.config.options import ACCOUNTS, BY_NAME, CACHE
+from qabel_block.errors import BlockError, Unavailable
 from qabel_block.factories import make_blob_counter, make_storage
+from qabel_block.interfaces import ICache, INotifier
 from qabel_block.ledger import migrate_check
-from qabel_block.ledger.installation import InstallationRecord
+from qabel_block.ledger.installation import InstallationRecord, read_installation
 from qabel_block.ledger.maintenance import Maintenance
 from qabel_block.operations.identity import IdentityCheck
-from qabel_block.server.composition import ServerParts, compose
-from qabel_block.util.cancellation import shield
-
-HELP = (
-    "Say whether database, storage, cache and accounts can be used, and how much"
-    " garbage waits. No server has to run, and nothing is changed."
+from qabel_block.server.composition import (
+    ServerParts,
+    compose,
+    make_cache,
+    make_notifier,
 )
-OPTIONS = tuple(name for name in BY_NAME if name != "dummy")
+from qabel_block.util.cancellation import shield
 
 SECONDS = 10.0
 """How long each of them is waited for."""
 
+CONNECTING_SECONDS = 3.0
+"""How long Redis may take until it is connected to."""
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """It has none of its own."""
+_USED = (
+    *("standalone", "psql-dsn", "local-storage"),
+    *("s3-bucket", "s3-endpoint-url", "s3-region", "garbage-grace"),
+    *(option.name for option in CACHE),
+    *(option.name for option in ACCOUNTS if not option.name.startswith("first-")),
+)
+_OTHERS = tuple(name for name in BY_NAME if name not in (*_USED, "dummy"))
 
 
 async def status(context: CommandContext) -> int:
-    """Ask each dependency, and report it in one word and a reason."""
+    """Ask each dependency, and report it in one word and a reason.
+
+    :raises CommandFailed: if the server would refuse its options.
+    """
     config = server_config(context.arguments)
+    if isinstance(config.storage, TemporaryDirectory):
+        raise CommandFailed("a server with --dummy has nothing that can be asked")
     quiet = evolve(config, endpoints=(), metrics=None, usage_log=False)
     parts = compose(quiet, context.reactor)
-    checks = _DependencyChecks(context, parts)
+    checks = _DependencyChecks(context, config, parts)
     parts.threads.start()
     await parts.database.start()
-    await parts.cache.start()
     try:
         await checks.report("database", checks.database())
         await checks.report("storage", checks.storage())
-        await checks.report("cache", _checked(parts.cache.check()))
-        await checks.report("accounts", _checked(parts.authenticator.check()))
+        await checks.report("cache", checks.cache())
+        await checks.report("push", checks.push())
+        await checks.report("accounts", checks.accounts())
         await checks.report("garbage", checks.garbage())
     finally:
         await parts.authenticator.close()
-        await parts.cache.close()
         await parts.database.close()
         await parts.storage.close()
         parts.threads.stop()
     return FINDINGS if checks.failed else ALL_WELL
 
 
+@define
 class _DependencyChecks:
     """Asks one dependency after the other.
 
     :ivar failed: how many could not be used.
     """
 
-    def __init__(self, context: CommandContext, parts: ServerParts) -> None:
-        self._context = context
-        self._parts = parts
-        self.failed = 0
+    _context: CommandContext
+    _config: Config
+    _parts: ServerParts
+    failed: int = 0
 
     async def report(
         self, name: str, asking: Coroutine[Deferred[Any], Any, dict[str, object]]
@@ -84,10 +99,13 @@ class _DependencyChecks:
             facts = await waiting
         except (BlockError, TimedOut) as error:
             self.failed += 1
-            reason = getattr(error, "reason", None) or "no answer in time"
+            reason = _reason(name, error)
             self._say(name, "failed", reason, {"reason": reason})
         else:
-            shown = ", ".join(f"{key} {value}" for key, value in facts.items())
+            shown = ", ".join(
+                str(value) if key == "type" else f"{key} {value}"
+                for key, value in facts.items()
+            )
             self._say(name, "ok", shown, facts)
 
     async def database(self) -> dict[str, object]:
@@ -98,9 +116,8 @@ class _DependencyChecks:
 
     async def storage(self) -> dict[str, object]:
         """Return whose storage it is, and how much room there is on a disk."""
-        chosen = self._context.locations.storage
+        chosen, transfers = self._config.storage, self._config.transfers
         context, threads = self._context, self._parts.threads
-        transfers = context.locations.transfers
         storage = make_storage(
             chosen, transfers, PART_SIZE_FOR, threads, context.reactor
         )
@@ -119,10 +136,56 @@ class _DependencyChecks:
         finally:
             await storage.close()
 
+    async def cache(self) -> dict[str, object]:
+        """Return what the cache is, once an entry was set in it."""
+        cache = make_cache(
+            self._config, self._context.reactor, self._installation, _unheeded
+        )
+        await cache.start()
+        return await self._once_connected(cache)
+
+    async def push(self) -> dict[str, object]:
+        """Return what push goes through, once a message has come back."""
+        notifier = make_notifier(
+            self._config, self._context.reactor, self._installation, _unheeded
+        )
+        notifier.start(self._parts.hub)
+        return await self._once_connected(notifier)
+
+    async def accounts(self) -> dict[str, object]:
+        """Return who knows the users, once that could be asked."""
+        await self._parts.authenticator.check()
+        return {"type": accounts_kind(self._config)}
+
     async def garbage(self) -> dict[str, object]:
-        """Return how many blobs wait to be deleted."""
-        maintenance = Maintenance(self._parts.database)
-        return {"waiting": await maintenance.count_garbage(0)}
+        """Return how many blobs wait to be deleted, and until when at the latest."""
+        noted = await Maintenance(self._parts.database).noted_garbage()
+        last = due(noted.newest, self._config.garbage_grace)
+        return {"waiting": noted.count, **({"until": last} if last else {})}
+
+    async def _once_connected(self, subject: ICache | INotifier) -> dict[str, object]:
+        reactor = self._context.reactor
+        until = reactor.seconds() + CONNECTING_SECONDS
+        try:
+            while True:
+                try:
+                    await subject.check()
+                    return {"type": cache_kind(self._config)}
+                except Unavailable:
+                    if reactor.seconds() >= until:
+                        raise
+                await deferLater(reactor, 0.05)
+        finally:
+            await subject.close()
+
+    async def _installation(self) -> str:
+        """Return what the server's keys in Redis have in their names. The server does
+        not connect before its storage has the id; here it matters to nobody."""
+        try:
+            rows = await self._parts.database.fetch(read_installation)
+        except BlockError:
+            rows = []
+        return str(rows[0][0]) if rows else "status"
 
     def _say(self, name: str, word: str, shown: str, facts: dict[str, object]) -> None:
         self._context.report.say(
@@ -134,8 +197,16 @@ class _DependencyChecks:
         )
 
 
-async def _checked(
-    checking: Coroutine[Deferred[Any], Any, None],
-) -> dict[str, object]:
-    await checking
-    return {}
+def _reason(name: str, error: BlockError | TimedOut) -> str:
+    if not isinstance(error, Unavailable):
+        return str(error) or "no answer in time"
+    if name in ("storage", "garbage") and error.dependency == "database":
+        return f"the database: {error.reason}"
+    return error.reason
+
+
+def _unheeded() -> None:
+    """Connections may come and go."""
+
+
+COMMANDS = {"status": Implementation(status, _USED, others=_OTHERS)}

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 from qabel_block.accounts.tokens import new_token, token_digest
-from qabel_block.cli.arguments import Syntax, reader
+from qabel_block.cli.arguments import reader
 from qabel_block.cli.context import CommandContext, open_accounts
 from qabel_block.cli.reports import Column
 from qabel_block.cli.runner import ALL_WELL, say
-from qabel_block.cli.user import OPTIONS, add_name
+from qabel_block.cli.user import add_name, on_ledger
 from qabel_block.config import values
 from qabel_block.model import NewToken, Permission, Token
+from qabel_block.names import shown
 from qabel_block.rules.quota import month_of
 
 _DAYS = re.compile(r"([0-9]{1,5})d")
@@ -34,7 +35,9 @@ def read_expiry(text: str) -> Callable[[float], int]:
     try:
         moment = datetime.strptime(text, "%Y-%m-%d")
     except ValueError:
-        raise ValueError(f"{text!r} is neither a date nor days such as 90d") from None
+        raise ValueError(
+            f"'{shown(text)}' is neither a date nor days such as 90d"
+        ) from None
     expires = int(moment.replace(tzinfo=timezone.utc).timestamp())
     return lambda now: expires
 
@@ -166,19 +169,8 @@ async def _revoke(context: CommandContext) -> int:
     return ALL_WELL
 
 
-COMMANDS = (
-    (
-        Syntax(
-            "token add",
-            "Give a user another token; print it, once.",
-            _add_arguments,
-            OPTIONS,
-        ),
-        _add,
-    ),
-    (Syntax("token list", "List a user's tokens.", add_name, OPTIONS), _list),
-    (
-        Syntax("token revoke", "Let a token be nobody's.", _revoke_arguments, OPTIONS),
-        _revoke,
-    ),
-)
+COMMANDS = {
+    "token add": on_ledger(_add, _add_arguments),
+    "token list": on_ledger(_list, add_name),
+    "token revoke": on_ledger(_revoke, _revoke_arguments),
+}

@@ -6,21 +6,17 @@ from argparse import ArgumentParser
 
 from attrs import astuple
 
-from qabel_block.cli.arguments import LEDGER_OPTIONS, at_least
+from qabel_block.cli.arguments import at_least
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, open_ledger
+from qabel_block.cli.locations import LEDGER_OPTIONS
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL
 from qabel_block.model import UserUsage
 from qabel_block.rules.quota import month_of
 
-HELP = "List the users who store most, and from whom most is downloaded."
 
-
-OPTIONS = LEDGER_OPTIONS
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add what only this command has."""
+def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--top",
         type=at_least(1),
@@ -55,3 +51,6 @@ async def usage(context: CommandContext) -> int:
             await parts.maintenance.top_by_traffic(month, top),
         )
     return ALL_WELL
+
+
+COMMANDS = {"usage": Implementation(usage, LEDGER_OPTIONS, _add_arguments)}

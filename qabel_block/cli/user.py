@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 
 from qabel_block.accounts.defaults import STORAGE_QUOTA, TRAFFIC_QUOTA
 from qabel_block.accounts.tokens import new_token, token_digest
-from qabel_block.cli.arguments import (
-    LEDGER_OPTIONS,
-    STORAGE_OPTIONS,
-    Syntax,
-    reader,
-)
+from qabel_block.cli.arguments import reader
+from qabel_block.cli.commands import Implementation, Work, no_arguments
 from qabel_block.cli.context import CommandContext, open_accounts
+from qabel_block.cli.locations import LEDGER_OPTIONS, STORAGE_OPTIONS
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL, say
 from qabel_block.config import values
 from qabel_block.model import UNLIMITED, NewToken, User
 from qabel_block.rules.quota import month_of
-
-OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
-"""The same for all commands about users, though only one needs the storage."""
 
 
 def show_quota(count: int) -> str:
@@ -105,10 +100,6 @@ async def _add(context: CommandContext) -> int:
     return ALL_WELL
 
 
-def _list_arguments(parser: ArgumentParser) -> None:
-    """It has none of its own."""
-
-
 async def _list(context: CommandContext) -> int:
     month = month_of(context.now())
     async with open_accounts(context) as accounts:
@@ -182,25 +173,19 @@ async def _set_active(context: CommandContext, active: bool) -> int:
     return ALL_WELL
 
 
-COMMANDS = (
-    (
-        Syntax(
-            "user add",
-            "Make a user; print the first token, once.",
-            _add_arguments,
-            OPTIONS,
-        ),
-        _add,
-    ),
-    (Syntax("user list", "List all users.", _list_arguments, OPTIONS), _list),
-    (Syntax("user show", "Show one user.", add_name, OPTIONS), _show),
-    (
-        Syntax("user set", "Change a user's quotas or name.", _set_arguments, OPTIONS),
-        _set,
-    ),
-    (
-        Syntax("user disable", "Let a user only read and delete.", add_name, OPTIONS),
-        _disable,
-    ),
-    (Syntax("user enable", "Undo disable.", add_name, OPTIONS), _enable),
-)
+def on_ledger(
+    work: Work, add_arguments: Callable[[ArgumentParser], None] = no_arguments
+) -> Implementation:
+    """Return a command about users. It may be given the storage as well, as commands
+    that delete are."""
+    return Implementation(work, LEDGER_OPTIONS, add_arguments, STORAGE_OPTIONS)
+
+
+COMMANDS = {
+    "user add": on_ledger(_add, _add_arguments),
+    "user list": on_ledger(_list),
+    "user show": on_ledger(_show, add_name),
+    "user set": on_ledger(_set, _set_arguments),
+    "user disable": on_ledger(_disable, add_name),
+    "user enable": on_ledger(_enable, add_name),
+}

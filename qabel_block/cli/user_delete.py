@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from qabel_block.cli.arguments import Syntax
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.confirmation import add_yes, confirm, prefix_erasure
 from qabel_block.cli.context import CommandContext, open_parts
+from qabel_block.cli.locations import PLACES
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL
-from qabel_block.cli.user import OPTIONS, add_name
+from qabel_block.cli.user import add_name
 from qabel_block.ledger.accounts import AccountTable
 from qabel_block.operations.user_erasure import UserErasure
 from qabel_block.rules.quota import month_of
@@ -45,16 +46,4 @@ async def _delete(context: CommandContext) -> int:
     return ALL_WELL
 
 
-COMMANDS = (
-    (
-        Syntax(
-            "user delete",
-            "Delete a user and all that the user has: tokens and access at once, then"
-            " prefixes, objects, repositories and traffic. It can be interrupted and"
-            " run again. Backups keep what they have.",
-            _add_arguments,
-            OPTIONS,
-        ),
-        _delete,
-    ),
-)
+COMMANDS = {"user delete": Implementation(_delete, PLACES, _add_arguments)}

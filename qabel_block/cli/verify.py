@@ -8,29 +8,24 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from attrs import asdict, define
 
-from qabel_block.cli.arguments import LEDGER_OPTIONS, STORAGE_OPTIONS
 from qabel_block.cli.batching import BYTES, BlobBatcher
 from qabel_block.cli.collect import add_grace, chosen_grace
+from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, CommandParts, open_parts
+from qabel_block.cli.known import KnownNames
+from qabel_block.cli.locations import GRACE, PLACES
 from qabel_block.cli.runner import ALL_WELL, FINDINGS
 from qabel_block.cli.unknown_prefixes import split_known
 from qabel_block.config.config import LocalDirectory
 from qabel_block.model import BlobRecord, BlobState, LedgerObject, ListedBlob
 from qabel_block.names import time_of
 
-HELP = (
-    "Compare the ledger with storage: missing, damaged and unknown blobs, and sizes."
-    " The server may run meanwhile."
-)
 
-OPTIONS = (*LEDGER_OPTIONS, *STORAGE_OPTIONS)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add what only this command has."""
+def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--read",
         action=BooleanOptionalAction,
@@ -43,20 +38,37 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Correct what users store, and delete unknown blobs that are older than"
         " the grace period. Nothing else is touched.",
     )
+    parser.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help="Count, but do not report, what is no blob (strays) and prefixes that the"
+        " ledger does not know if they are named in this file, one a line.",
+    )
+    parser.add_argument(
+        "--remember",
+        action="store_true",
+        help="Add those that are found to the file that --known names.",
+    )
     add_grace(parser, "How old unknown blobs must be for --repair")
 
 
 async def verify(context: CommandContext) -> int:
-    """Look at every object, every blob and every user."""
+    """Look at every object, every blob and every user.
+
+    :raises CommandFailed: if the file of known names can't be used.
+    """
+    known = KnownNames(context.arguments.known, context.arguments.remember)
     read = context.arguments.read
     if read is None:
         read = isinstance(context.locations.storage, LocalDirectory)
     async with open_parts(context) as parts:
         await parts.identity.compare()
-        verification = _Verification(context, parts, read)
+        verification = _Verification(context, parts, read, known)
         await verification.check_objects()
         await verification.check_blobs()
         await verification.check_users()
+        known.save()
         verification.report_summary()
     return FINDINGS if verification.findings else ALL_WELL
 
@@ -68,6 +80,7 @@ class _Verification:
     _context: CommandContext
     _parts: CommandParts
     _read: bool
+    _known: KnownNames
     findings: int = 0
     repaired: int = 0
     objects: int = 0
@@ -91,13 +104,15 @@ class _Verification:
         async for names in self._parts.listing.prefixes():
             known, unknown = await split_known(self._parts, names)
             for name in unknown:
-                text = "prefix that the ledger does not know"
-                self._find("unknown-prefix", text, name, {"prefix": name})
+                if not self._known.know(name):
+                    text = "prefix that the ledger does not know"
+                    self._find("unknown-prefix", text, name, {"prefix": name})
             batches = BlobBatcher(self._identify)
             for name in sorted(known):
                 async for listing in self._parts.listing.blobs(name):
                     for stray in listing.strays:
-                        self._find("stray", "not a blob", stray, {"name": stray})
+                        if not self._known.know(stray):
+                            self._find("stray", "not a blob", stray, {"name": stray})
                     await batches.add(listing.blobs)
             await batches.flush()
             self._context.interruption.check()
@@ -127,17 +142,20 @@ class _Verification:
 
     def report_summary(self) -> None:
         """Say what was looked at, and how it is."""
+        path, met = self._known.path, self._known.met
+        more = f"; {met:,} known, in {path}" if path else ""
         self._context.report.say(
             "verified",
             f"{self.objects:,} objects, {self.blobs:,} blobs"
             f" ({'read' if self._read else 'not read'}), {self.users:,} users:"
-            f" {self.findings:,} findings, {self.repaired:,} of them repaired",
+            f" {self.findings:,} findings, {self.repaired:,} of them repaired{more}",
             objects=self.objects,
             blobs=self.blobs,
             users=self.users,
             read=self._read,
             findings=self.findings,
             repaired=self.repaired,
+            known=self._known.met,
         )
 
     async def _compare(self, objects: list[LedgerObject]) -> None:
@@ -257,3 +275,6 @@ def _bounded(objects: list[LedgerObject]) -> Iterator[list[LedgerObject]]:
 
 def _is_not_adopted(blob: ListedBlob, known: BlobRecord) -> bool:
     return blob.version is None and known.state is BlobState.UNKNOWN
+
+
+COMMANDS = {"verify": Implementation(verify, (*PLACES, GRACE), _add_arguments)}

@@ -21,6 +21,7 @@ from qabel_block.config.help import formatted_options
 from qabel_block.config.option import Given, Option
 from qabel_block.config.options import OPTIONS
 from qabel_block.log.setup import set_twistd_logger
+from qabel_block.names import shown
 
 USAGE_ERROR = 64
 """The exit status for a wrong command line (EX_USAGE of sysexits.h)."""
@@ -113,7 +114,7 @@ class Options(usage.Options):
             name, equals, _ = word.partition("=")
             if name not in takes_value:
                 similar = suggestion(name, takes_value, "--")
-                raise usage.UsageError(f"there is no option {name!r}{similar}")
+                raise usage.UsageError(f"there is no option {shown(name)}{similar}")
             if takes_value[name] and not equals:
                 next(remaining, None)
 

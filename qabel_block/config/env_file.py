@@ -14,6 +14,8 @@ from pathlib import Path
 
 from twisted.python.usage import UsageError
 
+from qabel_block.names import shown
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"[ \t\r]*+([^\n][^=\n]*)=")
 _COMMENT = re.compile(r"[ \t\r]*[#;]")
@@ -30,9 +32,9 @@ def read_env_file(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"can't read {str(path)!r}: {error.strerror}") from None
+        raise UsageError(f"can't read {shown(str(path))}: {error.strerror}") from None
     except ValueError:
-        raise UsageError(f"{str(path)!r} is not UTF-8") from None
+        raise UsageError(f"{shown(str(path))} is not UTF-8") from None
     return dict(_variables(text.replace("\r\n", "\n")))
 
 

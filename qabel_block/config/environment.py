@@ -5,6 +5,7 @@ An empty variable counts as one that is not set.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
@@ -12,6 +13,7 @@ from twisted.python.usage import UsageError
 
 from qabel_block.config.option import PREFIX, Given, Option
 from qabel_block.config.options import OPTIONS
+from qabel_block.names import shown
 
 FILE_SUFFIX = "_FILE"
 LARGEST_FILE = 65_536
@@ -26,6 +28,11 @@ OTHER_VARIABLES = frozenset(
 
 TEST_VARIABLES = f"{PREFIX}TEST_"
 """What the names of the tests' variables begin with."""
+
+
+_OF_KUBERNETES = re.compile(
+    rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT.*|PORT_[0-9]+_.*)"
+)
 
 
 def given_in_environment(
@@ -50,14 +57,21 @@ def refuse_unknown_variables(environment: Iterable[str]) -> None:
 
     :raises UsageError: if there is one that nobody reads.
     """
+    given = sorted(environment)
+    for name in given:
+        if _OF_KUBERNETES.fullmatch(name):
+            raise UsageError(
+                f"{name} is what Kubernetes sets for a Service of that name, and no"
+                " option; put enableServiceLinks: false into the pod's spec"
+            )
     known = {option.variable for option in OPTIONS}
     known |= {variable + FILE_SUFFIX for variable in known} | OTHER_VARIABLES
-    for name in sorted(environment):
+    for name in given:
         if not name.startswith(PREFIX) or name.startswith(TEST_VARIABLES):
             continue
         if name not in known:
             similar = suggestion(name, known, PREFIX)
-            raise UsageError(f"{name!r} is no known variable{similar}")
+            raise UsageError(f"{shown(name)} is no known variable{similar}")
 
 
 def suggestion(name: str, known: Iterable[str], common: str) -> str:
@@ -85,7 +99,9 @@ def _read(variable: str, path: str) -> str:
             content = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no such path"
-        raise UsageError(f"{variable}: can't read {path!r}: {reason}") from None
+        raise UsageError(f"{variable}: can't read {shown(path)}: {reason}") from None
     if len(content) > LARGEST_FILE:
-        raise UsageError(f"{variable}: {path!r} is larger than {LARGEST_FILE} bytes")
+        raise UsageError(
+            f"{variable}: {shown(path)} is larger than {LARGEST_FILE} bytes"
+        )
     return content.decode("utf-8", "surrogateescape").removesuffix("\n")

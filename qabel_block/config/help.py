@@ -11,8 +11,8 @@ from qabel_block.config.options import GROUPS
 INTRODUCTION = (
     "Block storage for end-to-end encrypted clients. Every option may also come from"
     " the environment, --psql-dsn from QABEL_BLOCK_PSQL_DSN, or from the file that"
-    " QABEL_BLOCK_PSQL_DSN_FILE names, and so on; the command line wins. A flag is set"
-    " there by true or false. SIZE is a number of bytes, or 500K, 10M, 2G, 1T (powers"
+    " QABEL_BLOCK_PSQL_DSN_FILE names, and so on; the command line wins. A flag is"
+    " true or false there. SIZE is a number of bytes, or 500K, 10M, 2G, 1T (powers"
     " of 1024)."
 )
 

@@ -42,6 +42,7 @@ LISTENING = (
         "Origin, such as https://app.example, whose pages browsers let use this"
         " server; * for any. Without it browsers let none. Repeatable, like --listen.",
         repeatable=True,
+        metavar="ORIGIN",
     ),
     Option(
         "processes",
@@ -104,7 +105,7 @@ STORAGE = (
         "Bytes of the disk that uploads to local storage leave free; by default 1 % of"
         " it, between 16M and 1G.",
     ),
-    Option("max-body-size", values.positive_size, "2147483648", "Largest upload."),
+    Option("max-body-size", values.positive_size, "2G", "Largest upload."),
     Option(
         "garbage-grace",
         values.not_negative,
@@ -166,9 +167,9 @@ ACCOUNTS = (
         "accounts",
         values.one_of("server", "builtin"),
         None,
-        "Who knows the users: server is the accounting server, builtin are the users"
-        " that qabel-block user add makes in the ledger [default: server; builtin with"
-        " --standalone].",
+        "Where users are known: on the accounting server (server), or in the ledger"
+        " (builtin), where qabel-block user add makes them [default: server; builtin"
+        " with --standalone].",
         metavar="server|builtin",
     ),
     Option(

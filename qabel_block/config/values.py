@@ -10,9 +10,8 @@ from pathlib import Path
 from unicodedata import category
 from urllib.parse import urlsplit
 
-from qabel_block.ledger.postgres.dsn import postgres_parameters
 from qabel_block.model import UNLIMITED
-from qabel_block.names import is_token, is_user_name
+from qabel_block.names import is_token, is_user_name, shown
 
 SQLITE = "sqlite:///"
 _YES = frozenset({"1", "true", "yes", "on"})
@@ -31,6 +30,11 @@ _ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5}|)/?"
 )
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def _quoted(value: str) -> str:
+    """Return a wrong value for people, who see where it ends."""
+    return f"'{shown(value)}'"
 
 
 def printable(value: str) -> str:
@@ -55,14 +59,14 @@ def flag(value: str) -> bool:
         return True
     if value.lower() in _NO:
         return False
-    raise ValueError(f"{value!r} is neither true nor false")
+    raise ValueError(f"{_quoted(value)} is neither true nor false")
 
 
 def port(value: str) -> int:
     """A TCP port; 0 is any that is free."""
     number = _integer(value)
     if not 0 <= number <= 65535:
-        raise ValueError(f"{value!r} is no port (0 to 65535)")
+        raise ValueError(f"{_quoted(value)} is no port (0 to 65535)")
     return number
 
 
@@ -70,7 +74,7 @@ def positive(value: str) -> int:
     """A number of at least 1."""
     number = _integer(value)
     if number < 1:
-        raise ValueError(f"{value!r} is less than 1")
+        raise ValueError(f"{_quoted(value)} is less than 1")
     return number
 
 
@@ -78,7 +82,7 @@ def not_negative(value: str) -> int:
     """A number of at least 0."""
     number = _integer(value)
     if number < 0:
-        raise ValueError(f"{value!r} is less than 0")
+        raise ValueError(f"{_quoted(value)} is less than 0")
     return number
 
 
@@ -90,11 +94,11 @@ def size(value: str) -> int:
     """
     match = _SIZE.fullmatch(value)
     if match is None:
-        raise ValueError(f"{value!r} is no size such as 1048576, 500M or 10GiB")
+        raise ValueError(f"{_quoted(value)} is no size such as 1048576, 500M or 10GiB")
     number, suffix = match.groups(default="")
     # Not converted if it is too long: that takes quadratic time.
     if len(number) > 19 or int(number) * _FACTORS[suffix] > _LARGEST_SIZE:
-        raise ValueError(f"{value!r} is too large")
+        raise ValueError(f"{_quoted(value)} is too large")
     return int(number) * _FACTORS[suffix]
 
 
@@ -102,7 +106,7 @@ def positive_size(value: str) -> int:
     """A number of bytes, at least 1."""
     count = size(value)
     if count < 1:
-        raise ValueError(f"{value!r} is less than 1")
+        raise ValueError(f"{_quoted(value)} is less than 1")
     return count
 
 
@@ -110,7 +114,8 @@ def user_name(value: str) -> str:
     """The name of a user of built-in accounts."""
     if not is_user_name(value):
         raise ValueError(
-            f"{value!r} is no user name (lower-case letters, digits, '.', '_', '-')"
+            f"{_quoted(value)} is no user name: 1 to 64 of a-z 0-9 . _ -, a letter or"
+            " digit first"
         )
     return value
 
@@ -131,7 +136,7 @@ def token_number(value: str) -> int:
     """The number of a user's token."""
     number = positive(value)
     if number > _LARGEST_NUMBER:
-        raise ValueError(f"{value!r} is too large")
+        raise ValueError(f"{_quoted(value)} is too large")
     return number
 
 
@@ -140,7 +145,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
     def parse(value: str) -> str:
         if value not in choices:
-            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+            raise ValueError(f"{_quoted(value)} is none of {', '.join(choices)}")
         return value
 
     return parse
@@ -164,7 +169,7 @@ def uri_prefix(value: str) -> str:
     """The beginning of the paths of URIs; without the slash at its end."""
     prefix = value.removesuffix("/")
     if not _URI_PREFIX.fullmatch(prefix):
-        raise ValueError(f"{value!r} is no prefix of URIs such as /blobs")
+        raise ValueError(f"{_quoted(value)} is no prefix of URIs such as /blobs")
     return prefix
 
 
@@ -172,9 +177,9 @@ def directory(value: str) -> Path:
     """A directory that is there, or can be made."""
     path = Path(text(value)).expanduser().absolute()
     if path.exists() and not path.is_dir():
-        raise ValueError(f"{value!r} is not a directory")
+        raise ValueError(f"{shown(value)} is not a directory")
     if not path.parent.is_dir():
-        raise ValueError(f"there is no directory {str(path.parent)!r}")
+        raise ValueError(f"there is no directory {shown(str(path.parent))}")
     return path
 
 
@@ -182,9 +187,9 @@ def file_in_directory(value: str) -> Path:
     """A file that is there, or can be made."""
     path = Path(text(value)).expanduser().absolute()
     if path.is_dir():
-        raise ValueError(f"{value!r} is a directory")
+        raise ValueError(f"{shown(value)} is a directory")
     if not path.parent.is_dir():
-        raise ValueError(f"there is no directory {str(path.parent)!r}")
+        raise ValueError(f"there is no directory {shown(str(path.parent))}")
     return path
 
 
@@ -194,11 +199,11 @@ def json_file(value: str) -> Path:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"can't read {value!r}: {error.strerror}") from error
+        raise ValueError(f"can't read {shown(value)}: {error.strerror}") from error
     except ValueError as error:
-        raise ValueError(f"{value!r} is not JSON: {error}") from error
+        raise ValueError(f"{shown(value)} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{value!r} is not a JSON object")
+        raise ValueError(f"{shown(value)} is not a JSON object")
     return path
 
 
@@ -212,6 +217,9 @@ def database(value: str) -> str:
         return value
     if "://" in value and not value.startswith(("postgresql://", "postgres://")):
         raise ValueError("neither a PostgreSQL DSN or URL nor sqlite:///FILE")
+    # Not for SQLite: importing the driver takes long.
+    from qabel_block.ledger.postgres.dsn import postgres_parameters
+
     text(value)
     try:
         postgres_parameters(value)
@@ -227,7 +235,7 @@ def proxy(value: str) -> str:
             ip_network(value)
         except ValueError as error:
             raise ValueError(
-                f"{value!r} is no address, no network and not 'unix'"
+                f"{_quoted(value)} is no address, no network and not 'unix'"
             ) from error
     return value
 
@@ -239,7 +247,9 @@ def origin(value: str) -> str:
         return value
     match = _ORIGIN.fullmatch(value.lower())
     if match is None:
-        raise ValueError(f"{value!r} is no origin such as https://app.example, nor *")
+        raise ValueError(
+            f"{_quoted(value)} is no origin such as https://app.example, nor *"
+        )
     default = _DEFAULT_PORTS.get(match[1])
     return f"{match[1]}://{match[2]}{match[3] if match[3] != default else ''}"
 
@@ -252,14 +262,18 @@ def endpoint(value: str) -> str:
     """
     kind, colon, rest = value.partition(":")
     if kind not in _ENDPOINTS or not colon or not rest:
-        raise ValueError(f"{value!r} is no endpoint such as tcp:8888 or unix:/path")
+        raise ValueError(
+            f"{_quoted(value)} is no endpoint such as tcp:8888 or unix:/path"
+        )
     if kind == "haproxy" and rest.startswith(("ssl:", "tls:")):
         # Twisted would expect the PROXY protocol within TLS, where nobody sends it.
-        raise ValueError(f"{value!r}: the PROXY protocol goes with tcp and unix only")
+        raise ValueError(
+            f"{_quoted(value)}: the PROXY protocol goes with tcp and unix only"
+        )
     return value
 
 
 def _integer(value: str) -> int:
     if not _INTEGER.fullmatch(value):
-        raise ValueError(f"{value!r} is not a whole number")
+        raise ValueError(f"{_quoted(value)} is not a whole number")
     return int(value)

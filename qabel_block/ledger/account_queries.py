@@ -1,7 +1,7 @@
 """What the ledger asks about built-in accounts (PROTOCOL section 10).
 
-As in :mod:`qabel_block.ledger.change_queries`, each is compiled once, and its
-parameters are named in a comment.
+As in :mod:`qabel_block.ledger.change_queries`, parameters are named in a
+comment.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from qabel_block.ledger.schema import (
     traffic,
     users,
 )
-from qabel_block.ledger.sql import Dialect, Statement, statement
+from qabel_block.ledger.sql import Dialect, Statement
 
 __all__ = ["Statement"]
 
@@ -189,23 +189,23 @@ def _users() -> Select[Any]:
     )
 
 
-version = statement(select(account_changes.c.version))
+version = Statement(select(account_changes.c.version))
 """Rows: (how often accounts have changed)."""
 
-count_change = statement(
+count_change = Statement(
     update(account_changes).values(version=account_changes.c.version + _ONE)
 )
 """The first of each change: it lets changes happen one after the other."""
 
-find_tokens = statement(_find_tokens)
+find_tokens = Statement(_find_tokens)
 """``asked``: records of (n, sha256). Rows: (count of changes, n, user, whether active,
 storage quota, traffic quota, permission, expiry), all ``NULL`` behind the count if
 nothing is found; neither revoked tokens nor those of users that are erased."""
 
-find_users = statement(_find_users)
+find_users = Statement(_find_users)
 """``asked``: records of (n, user_id). Rows: as above, without the last two."""
 
-token_digests = statement(
+token_digests = Statement(
     lambda _: _with_version(
         select(tokens.c.sha256)
         .where(tokens.c.revoked.is_(None))
@@ -215,7 +215,7 @@ token_digests = statement(
 )
 """``limit``. Rows: (count of changes, digest or ``NULL``)."""
 
-any_user = statement(
+any_user = Statement(
     select(accounts.c.user_id)
     .where(accounts.c.name.is_not(None))
     .limit(_ONE)
@@ -223,22 +223,22 @@ any_user = statement(
 )
 """Rows: (user), if there is one."""
 
-next_id = statement(_next_id())
+next_id = Statement(_next_id())
 """Rows: (a user ID that nobody has had)."""
 
-add_user = statement(_add_user)
+add_user = Statement(_add_user)
 """``user_id, name, storage_quota, traffic_quota``. Touches no row if the name is
 taken."""
 
-set_user = statement(_set_user)
+set_user = Statement(_set_user)
 """``user_id, name, storage_quota, traffic_quota, active``, the last 0 or 1."""
 
-user_named = statement(
+user_named = Statement(
     _users().where(accounts.c.name == bindparam("name", type_=String(64)))
 )
 """``name, month``. Rows: as ``user_page``."""
 
-user_page = statement(
+user_page = Statement(
     _users()
     .where(accounts.c.name > bindparam("after", type_=String(64)))
     .order_by(accounts.c.name)
@@ -248,14 +248,14 @@ user_page = statement(
 """``after, limit, month``. Rows: (user, whether active, storage quota, traffic quota,
 name, since when, whether being erased, bytes stored, the month's traffic), by name."""
 
-add_token = statement(_add_token)
+add_token = Statement(_add_token)
 """``user_id, sha256, permission, label, expires``. Touches no row if there is such a
 token."""
 
-revoke_token = statement(_revoke_token)
+revoke_token = Statement(_revoke_token)
 """``user_id, id``."""
 
-tokens_of = statement(
+tokens_of = Statement(
     select(
         tokens.c.id,
         tokens.c.permission,
@@ -269,12 +269,12 @@ tokens_of = statement(
 )
 """``user_id``. Rows: (ID, permission, label, since when, expiry, whether revoked)."""
 
-begin_erasure = statement(
+begin_erasure = Statement(
     _begin_erasure, delete(tokens).where(tokens.c.user_id == _user_id)
 )
 """``user_id``. Takes all access away."""
 
-prefix_of = statement(
+prefix_of = Statement(
     select(prefixes.c.name)
     .where(prefixes.c.user_id == _user_id)
     .order_by(prefixes.c.created, prefixes.c.name)
@@ -283,7 +283,7 @@ prefix_of = statement(
 )
 """``user_id``. Rows: (prefix), one of the user's, if there is any."""
 
-garbage_of = statement(
+garbage_of = Statement(
     select(garbage.c.blob_key)
     .where(garbage.c.owner_id == _user_id)
     .limit(bindparam("limit"))
@@ -291,7 +291,7 @@ garbage_of = statement(
 )
 """``user_id, limit``. Rows: (blob key)."""
 
-end_erasure = statement(
+end_erasure = Statement(
     delete(repositories).where(repositories.c.user_id == _user_id),
     delete(traffic).where(traffic.c.user_id == _user_id),
     delete(users).where(users.c.user_id == _user_id),

@@ -1,6 +1,6 @@
 """What uploads and deletions ask of the database, in SQLAlchemy Core.
 
-Compiled once, when this module is imported. The names of parameters are in the
+The names of parameters are in the
 comments of the statements; time stamps and months are text
 (:mod:`qabel_block.ledger.schema`).
 """
@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from qabel_block.ledger.owner_locks import is_locked, limit_lock_wait, lock_owners
 from qabel_block.ledger.schema import garbage, objects, prefixes, unfinished, users
-from qabel_block.ledger.sql import Dialect, statement
+from qabel_block.ledger.sql import Dialect, Statement
 
 _ZERO: ColumnElement[int] = literal_column("0")
 _adopting = exists(
@@ -227,18 +227,18 @@ def _forget_uploaded(dialect: Dialect) -> ClauseElement:
     )
 
 
-write_states = statement(_write_states)
+write_states = Statement(_write_states)
 """``names``: records of (n, prefix, path). Rows: (n, owner, bytes used, whether
 the legacy server's blobs are still being adopted, the owner's bytes of garbage and
 newest version's time, then the object's blob key, size, ETag and SHA-256, all
 ``NULL`` if there is none); none without the prefix."""
 
-lock_write_states = statement(_add_owners, _lock_owners, _write_states)
+lock_write_states = Statement(_add_owners, _lock_owners, _write_states)
 """As ``write_states``, for changes: the owners' rows in ``users`` are locked, made if
 there are none. What is read is read by a later statement: one that had to wait for a
 lock would still see the objects as they were before."""
 
-lock_free_changes = statement(
+lock_free_changes = Statement(
     _add_owners, _lock_free_owners, _lock_notes, _locked_write_states
 )
 """As ``lock_write_states``, for uploads and deletions; owners whom somebody else has
@@ -246,21 +246,21 @@ locked are not waited for. ``names``: records of (n, prefix, path, blob_key), th
 for uploads only. Rows: as there, then whether the blob's note is still there and
 nobody has claimed it, if so it is locked, and whether the owner is locked here."""
 
-lock_changes = statement(
+lock_changes = Statement(
     limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _locked_write_states
 )
 """As ``lock_free_changes``, but waits for the owners, for a limited time."""
 
-put_objects = statement(_note_replaced, _put_objects, grow_owners, _forget_uploaded)
+put_objects = Statement(_note_replaced, _put_objects, grow_owners, _forget_uploaded)
 """``uploads``: records of (prefix, path, blob_key, size, etag, sha256, owner_id,
 grown, freed, latest): by how many bytes the owner's objects and garbage grow, and
 when the version was made."""
 
-enter_objects = statement(_put_objects, grow_owners)
+enter_objects = Statement(_put_objects, grow_owners)
 """As ``put_objects``, for blobs that have no note; what they replace gets none."""
 
-delete_objects = statement(_note_replaced, grow_owners, _delete_objects)
+delete_objects = Statement(_note_replaced, grow_owners, _delete_objects)
 """``uploads``: records of (prefix, path, owner_id, grown, freed)."""
 
-drop_objects = statement(_delete_objects, grow_owners)
+drop_objects = Statement(_delete_objects, grow_owners)
 """As ``delete_objects``, for objects without blobs."""

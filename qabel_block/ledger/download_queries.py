@@ -1,7 +1,7 @@
 """What downloads ask of the database, in SQLAlchemy Core: objects and traffic.
 
-As in :mod:`qabel_block.ledger.change_queries`, each is compiled once, and its
-parameters are named in a comment.
+As in :mod:`qabel_block.ledger.change_queries`, parameters are named in a
+comment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sqlalchemy import (
 from qabel_block.ledger.change_queries import STORED, is_named
 from qabel_block.ledger.prefix_queries import is_erased
 from qabel_block.ledger.schema import objects, prefixes, traffic
-from qabel_block.ledger.sql import Dialect, statement
+from qabel_block.ledger.sql import Dialect, Statement
 
 _ZERO: ColumnElement[int] = literal_column("0")
 
@@ -67,10 +67,10 @@ def _add_traffic(dialect: Dialect) -> ClauseElement:
     )
 
 
-find = statement(_find)
+find = Statement(_find)
 """``names``: records of (n, prefix, path, month). Rows: (n, blob key, size, ETag,
 SHA-256, owner, the owner's traffic of the month)."""
 
-add_traffic = statement(_add_traffic)
+add_traffic = Statement(_add_traffic)
 """``counts``: records of (user_id, month, traffic), no two of the same user and
 month."""

@@ -1,7 +1,7 @@
 """Notes of garbage, in SQLAlchemy Core: blobs that no object points at.
 
-As in :mod:`qabel_block.ledger.change_queries`, each is compiled once, and its
-parameters are named in a comment.
+As in :mod:`qabel_block.ledger.change_queries`, parameters are named in a
+comment.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from qabel_block.ledger.owner_locks import is_locked, lock_owners
 from qabel_block.ledger.schema import garbage, objects, users
-from qabel_block.ledger.sql import Dialect, statement
+from qabel_block.ledger.sql import Dialect, Statement
 
 _ZERO: ColumnElement[int] = literal_column("0")
 
@@ -105,10 +105,10 @@ def _is_noted(dialect: Dialect) -> ColumnElement[bool]:
     return garbage.c.blob_key.in_(select(notes.c.blob_key))
 
 
-note_blobs = statement(_note_blobs)
+note_blobs = Statement(_note_blobs)
 """``notes``: records of (blob_key)."""
 
-noted = statement(_noted)
+noted = Statement(_noted)
 """``notes``: records of (n, blob_key). Rows: (n), for blobs that have a note."""
 
 
@@ -116,7 +116,7 @@ def _is_stale(dialect: Dialect) -> ColumnElement[bool]:
     return garbage.c.since <= dialect.ago(bindparam("age", type_=Float()))
 
 
-stale_notes = statement(
+stale_notes = Statement(
     lambda dialect: (
         select(garbage.c.blob_key)
         .where(_is_stale(dialect))
@@ -129,7 +129,7 @@ stale_notes = statement(
 """``age`` in seconds, ``limit``. Rows: (blob key), locked, none that somebody else
 holds."""
 
-owner_notes = statement(
+owner_notes = Statement(
     select(garbage.c.blob_key, garbage.c.size)
     .where(garbage.c.owner_id == bindparam("owner_id", type_=Integer()))
     .where(garbage.c.claimed.is_(false()))
@@ -141,7 +141,7 @@ owner_notes = statement(
 """``owner_id, limit``. Rows: (blob key, bytes), the oldest first, locked, none that
 somebody else holds or deletes."""
 
-count_notes = statement(
+count_notes = Statement(
     lambda dialect: select(func.count()).select_from(
         select(garbage.c.since)
         .where(_is_stale(dialect))
@@ -152,10 +152,10 @@ count_notes = statement(
 )
 """``age`` in seconds, ``limit``. Rows: (how many notes, up to the limit)."""
 
-referenced = statement(_referenced)
+referenced = Statement(_referenced)
 """``notes``: records of (prefix, path, blob_key). Rows: (blob key)."""
 
-claim_notes = statement(
+claim_notes = Statement(
     lambda dialect: (
         update(garbage)
         .where(_is_noted(dialect))
@@ -164,6 +164,6 @@ claim_notes = statement(
 )
 """``notes``: records of (blob_key)."""
 
-forget_notes = statement(_lock_free_note_owners, _shrink_garbage, _forget_notes)
+forget_notes = Statement(_lock_free_note_owners, _shrink_garbage, _forget_notes)
 """``notes``: records of (blob_key). Those of owners whom somebody else has locked
 stay."""

@@ -9,13 +9,13 @@ from sqlalchemy import ClauseElement, bindparam, literal_column, select, update
 from qabel_block.ledger import maintenance_queries
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.schema import installation
-from qabel_block.ledger.sql import Dialect, statement
+from qabel_block.ledger.sql import Dialect, Statement
 from qabel_block.model import Installation
 
 SAMPLE = 16
 """Blobs of one part of a sample."""
 
-read_installation = statement(select(installation.c.id, installation.c.confirmed))
+read_installation = Statement(select(installation.c.id, installation.c.confirmed))
 """Rows: (id, since when a storage is known to have it or ``NULL``), at most one."""
 
 
@@ -26,10 +26,10 @@ def _create(dialect: Dialect) -> ClauseElement:
     return insert.on_conflict_do_nothing(index_elements=["only_row"])
 
 
-create_installation = statement(_create)
+create_installation = Statement(_create)
 """``id``. Changes nothing if there is a row."""
 
-confirm_installation = statement(
+confirm_installation = Statement(
     lambda dialect: update(installation).values(
         id=bindparam("new_id"),
         confirmed=dialect.now,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from datetime import datetime
+
+from attrs import frozen
 
 from qabel_block.ledger import maintenance_queries as statements
 from qabel_block.ledger.garbage_queries import referenced
@@ -40,6 +43,18 @@ ADOPT = "adopt"
 """The task in the table of what is unfinished."""
 
 _BEFORE_ALL = -(2**31)
+
+
+@frozen
+class NotedGarbage:
+    """All blobs that are garbage and not deleted yet.
+
+    :ivar oldest: since when the first of them is; ``None`` if there is none.
+    """
+
+    count: int
+    oldest: datetime | None
+    newest: datetime | None
 
 
 class Maintenance:
@@ -190,6 +205,11 @@ class Maintenance:
         rows = await self._database.fetch(statements.count_garbage, age=grace)
         return int(rows[0][0])
 
+    async def noted_garbage(self) -> NotedGarbage:
+        """Return what is noted as garbage, by the database's clock."""
+        ((count, oldest, newest),) = await self._database.fetch(statements.garbage_ages)
+        return NotedGarbage(count, *(_moment(since) for since in (oldest, newest)))
+
     async def top_by_storage(self, month: str, limit: int) -> list[UserUsage]:
         """Return the users who store most.
 
@@ -229,3 +249,7 @@ def _users(users: Iterable[int]) -> str:
 
 def _wrong(size: SizeMismatch) -> bool:
     return size.kept != size.total
+
+
+def _moment(stored: datetime | str | None) -> datetime | None:
+    return datetime.fromisoformat(stored) if isinstance(stored, str) else stored

@@ -1,7 +1,7 @@
 """What the tools ask of the ledger's database (:mod:`qabel_block.ledger.maintenance`).
 
-As in :mod:`qabel_block.ledger.change_queries`, each is compiled once, and its
-parameters are named in a comment.
+As in :mod:`qabel_block.ledger.change_queries`, parameters are named in a
+comment.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from qabel_block.ledger.schema import (
     unfinished,
     users,
 )
-from qabel_block.ledger.sql import Dialect, Statement, statement
+from qabel_block.ledger.sql import Dialect, Statement
 
 __all__ = ["Statement"]
 
@@ -47,7 +47,7 @@ _stored = func.coalesce(users.c.size, _ZERO)
 _downloaded = func.coalesce(traffic.c.traffic, _ZERO)
 _month = bindparam("month", type_=Date())
 
-count_garbage = statement(
+count_garbage = Statement(
     lambda dialect: (
         select(func.count())
         .select_from(garbage)
@@ -56,12 +56,19 @@ count_garbage = statement(
 )
 """``age`` in seconds. Rows: (how many blobs)."""
 
+garbage_ages = Statement(
+    select(
+        func.count(), func.min(garbage.c.since), func.max(garbage.c.since)
+    ).select_from(garbage)
+)
+"""Rows: (how many blobs, since when the oldest and the newest)."""
+
 
 def _limited(rows: Select[tuple[int, int, int]]) -> Select[tuple[int, int, int]]:
     return rows.limit(bindparam("limit")).offset(_ZERO)
 
 
-top_by_storage = statement(
+top_by_storage = Statement(
     _limited(
         select(users.c.user_id, _stored, _downloaded)
         .select_from(
@@ -79,7 +86,7 @@ top_by_storage = statement(
 """``month, limit``. Rows: (user, bytes stored, the month's traffic), most stored
 first."""
 
-top_by_traffic = statement(
+top_by_traffic = Statement(
     _limited(
         select(traffic.c.user_id, _stored, _downloaded)
         .select_from(traffic.outerjoin(users, users.c.user_id == traffic.c.user_id))
@@ -113,7 +120,7 @@ _every_user = union(
     _user_page(users.c.user_id), _user_page(prefixes.c.user_id)
 ).subquery()
 
-user_page = statement(
+user_page = Statement(
     select(_every_user.c.user_id)
     .order_by(_every_user.c.user_id)
     .limit(bindparam("limit"))
@@ -121,7 +128,7 @@ user_page = statement(
 )
 """``after, limit``. Rows: (user), in order, whoever stores or owns something."""
 
-prefix_page = statement(
+prefix_page = Statement(
     select(prefixes.c.user_id, prefixes.c.name)
     .where(
         and_(
@@ -173,18 +180,18 @@ def _correct(dialect: Dialect) -> ClauseElement:
     )
 
 
-sums = statement(_sums)
+sums = Statement(_sums)
 """``users``: records of (user_id). Rows: (user, bytes as kept, bytes of all
 objects), both at the same moment."""
 
-lock_users = statement(_lock_users, _sums)
+lock_users = Statement(_lock_users, _sums)
 """As ``sums``, for a correction: the users' rows are locked, made if there are
 none."""
 
-correct_sizes = statement(_correct)
+correct_sizes = Statement(_correct)
 """``sizes``: records of (user_id, size)."""
 
-prefix_owners = statement(
+prefix_owners = Statement(
     lambda dialect: select(prefixes.c.name).where(
         prefixes.c.name.in_(select(dialect.records("names", prefix=Text()).c.prefix))
     )
@@ -210,7 +217,7 @@ def _states(dialect: Dialect) -> ClauseElement:
     )
 
 
-states = statement(_states)
+states = Statement(_states)
 """``blobs``: records of (n, prefix, path, blob_key). Rows: (n, key of the blob that
 is the object of this name or ``NULL``, whether the blob is noted as garbage)."""
 
@@ -222,14 +229,14 @@ def _begin_task(dialect: Dialect) -> ClauseElement:
     return insert.on_conflict_do_nothing(index_elements=["task"])
 
 
-begin_task = statement(_begin_task)
+begin_task = Statement(_begin_task)
 """``task``."""
 
-end_task = statement(delete(unfinished).where(unfinished.c.task == bindparam("task")))
+end_task = Statement(delete(unfinished).where(unfinished.c.task == bindparam("task")))
 """``task``."""
 
 
-object_page = statement(
+object_page = Statement(
     select(
         objects.c.prefix,
         objects.c.path,
@@ -250,5 +257,5 @@ object_page = statement(
 """``after_prefix, after_path, limit``. Rows: (prefix, path, blob key, size, SHA-256,
 owner or ``NULL``), in order."""
 
-count_objects = statement(select(func.count()).select_from(objects))
+count_objects = Statement(select(func.count()).select_from(objects))
 """Rows: (how many objects)."""

@@ -7,19 +7,17 @@ inside it once installed. ``alembic -x url=DSN upgrade head`` in a checkout,
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
 from qabel_block.ledger.postgres.dsn import connect, sqlite_file
+from qabel_block.ledger.sqlite_connect import connect_sqlite
 
 DSN = "dsn"
 """The attribute of Alembic's configuration that names the database."""
@@ -64,21 +62,6 @@ def current(dsn: str) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-@cache
-def head() -> str:
-    """Return the newest revision there is."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
-
-
-@cache
-def revisions() -> tuple[str, ...]:
-    """Return all revisions there are, the newest first."""
-    scripts = ScriptDirectory.from_config(_config())
-    return tuple(script.revision for script in scripts.walk_revisions())
-
-
 @contextmanager
 def connected(dsn: str) -> Iterator[Connection]:
     """Give a connection for migrating, in a transaction that ends with the block."""
@@ -121,13 +104,3 @@ def _engine(dsn: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
-
-
-def connect_sqlite(path: str) -> sqlite3.Connection:
-    """Connect to a file, which is put in the mode in which queries don't wait for
-    changes."""
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None)
-    # The file keeps this mode. It can't be changed while others use the file.
-    with suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA journal_mode = WAL")
-    return connection

@@ -8,18 +8,18 @@ from sqlalchemy import select
 
 from qabel_block.errors import NotMigrated
 from qabel_block.ledger.interfaces import Row
-from qabel_block.ledger.migrate import head, revisions
+from qabel_block.ledger.revisions import HEAD, REVISIONS
 from qabel_block.ledger.schema import alembic_version
-from qabel_block.ledger.sql import statement
+from qabel_block.ledger.sql import Statement
 
-revision = statement(select(alembic_version.c.version_num))
+revision = Statement(select(alembic_version.c.version_num))
 """Rows: (revision of the schema)."""
 
 
 def not_migrated() -> NotMigrated:
     """Return the error of a database whose tables aren't those of the ledger."""
     return NotMigrated(
-        f"its schema is not at revision {head()}; run: qabel-block migrate"
+        f"its schema is not at revision {HEAD}; run: qabel-block migrate"
     )
 
 
@@ -36,9 +36,9 @@ def require_head(found: Sequence[Row]) -> None:
 
     :raises NotMigrated: if it is not the newest revision.
     """
-    if list(found) == [(head(),)]:
+    if list(found) == [(HEAD,)]:
         return
-    unknown = [name for (name,) in found if name not in revisions()]
+    unknown = [name for (name,) in found if name not in REVISIONS]
     if unknown:
         raise NotMigrated(newer(unknown[0]), can_be_migrated=False)
     raise not_migrated()

@@ -1,7 +1,7 @@
 """Users' prefixes and what they store, in SQLAlchemy Core.
 
-As in :mod:`qabel_block.ledger.change_queries`, each is compiled once, and its
-parameters are named in a comment.
+As in :mod:`qabel_block.ledger.change_queries`, parameters are named in a
+comment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from qabel_block.ledger.schema import accounts, prefixes, repositories, users
-from qabel_block.ledger.sql import Dialect, statement
+from qabel_block.ledger.sql import Dialect, Statement
 
 _ZERO: ColumnElement[int] = literal_column("0")
 
@@ -58,14 +58,14 @@ def is_erased(user_id: ColumnElement[int]) -> ColumnElement[bool]:
     return exists(erased)
 
 
-storage_used = statement(
+storage_used = Statement(
     select(func.coalesce(users.c.size, _ZERO)).where(
         users.c.user_id == bindparam("user_id")
     )
 )
 """``user_id``. Rows: (bytes)."""
 
-prefixes_of = statement(
+prefixes_of = Statement(
     select(prefixes.c.name)
     .where(prefixes.c.user_id == bindparam("user_id"))
     .where(~exists(_repository_of).correlate(prefixes))
@@ -73,9 +73,9 @@ prefixes_of = statement(
 )
 """``user_id``. Rows: (prefix), oldest first, without those of repositories."""
 
-create_prefix = statement(_lock_account, _create_prefix)
+create_prefix = Statement(_lock_account, _create_prefix)
 """``prefix, user_id``. Touches no row if somebody has the prefix, or the user is
 erased."""
 
-drop_prefix = statement(delete(prefixes).where(prefixes.c.name == bindparam("prefix")))
+drop_prefix = Statement(delete(prefixes).where(prefixes.c.name == bindparam("prefix")))
 """``prefix``. For one that was made in the same transaction."""

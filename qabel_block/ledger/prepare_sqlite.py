@@ -7,15 +7,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from alembic.util import CommandError
-from sqlalchemy.exc import SQLAlchemyError
-
 from qabel_block.errors import CannotStart, NotMigrated
 from qabel_block.ledger import migrate_check
 from qabel_block.ledger.ballast import ballast_for
 from qabel_block.ledger.interfaces import Row
-from qabel_block.ledger.migrate import connect_sqlite, head, revisions, upgrade
 from qabel_block.ledger.migrate_check import require_head
+from qabel_block.ledger.revisions import HEAD, REVISIONS
+from qabel_block.ledger.sqlite_connect import connect_sqlite
 
 BUSY_SECONDS = 10.0
 
@@ -37,21 +35,35 @@ def prepare_sqlite(path: Path, migrate: bool) -> None:
     ballast_for(path).release()
     try:
         found = _revision_in(path)
-        if found == [(head(),)]:
+        if found == [(HEAD,)]:
             _check_writable(path)
             # A copy that was made with VACUUM is not in the mode in which queries
             # don't wait for changes.
             connect_sqlite(str(path)).close()
             return
-        known = all(revision in revisions() for (revision,) in found)
+        known = all(revision in REVISIONS for (revision,) in found)
         if not found or (migrate and known):
-            upgrade(f"sqlite:///{path}")
+            _upgrade(path)
             return
         require_head(found)
     except NotMigrated as error:
         command = f" --psql-dsn sqlite:///{path}" if error.can_be_migrated else ""
         raise CannotStart(f"database: {path}: {error.reason}{command}") from error
-    except (sqlite3.Error, SQLAlchemyError, CommandError, OSError) as error:
+    except (sqlite3.Error, OSError) as error:
+        raise CannotStart(f"database: {path}: {error}") from error
+
+
+def _upgrade(path: Path) -> None:
+    # Only where they are needed: their import takes longer than a start without.
+    from alembic.util import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from qabel_block.ledger.migrate import upgrade
+
+    try:
+        upgrade(f"sqlite:///{path}")
+    except (SQLAlchemyError, CommandError) as error:
+        # The driver's own words, without SQLAlchemy's advice after them.
         reason = getattr(error, "orig", None) or error
         raise CannotStart(f"database: {path}: {reason}") from error
 

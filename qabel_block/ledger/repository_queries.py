@@ -1,7 +1,7 @@
 """What the ledger asks about restic repositories.
 
-As in :mod:`qabel_block.ledger.change_queries`, each is compiled once, and its
-parameters are named in a comment.
+As in :mod:`qabel_block.ledger.change_queries`, parameters are named in a
+comment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from qabel_block.ledger.schema import accounts, objects, prefixes, repositories
-from qabel_block.ledger.sql import Dialect, Statement, statement
+from qabel_block.ledger.sql import Dialect, Statement
 
 __all__ = ["Statement"]
 
@@ -62,10 +62,10 @@ def _control_sizes(dialect: Dialect) -> ClauseElement:
     )
 
 
-create_repository = statement(_create_repository)
+create_repository = Statement(_create_repository)
 """``user_id, name, prefix``. Touches no row if the user has one of this name."""
 
-repository_prefix = statement(
+repository_prefix = Statement(
     select(repositories.c.prefix).where(
         and_(
             repositories.c.user_id == bindparam("user_id"),
@@ -75,7 +75,7 @@ repository_prefix = statement(
 )
 """``user_id, name``. Rows: (prefix)."""
 
-file_page = statement(
+file_page = Statement(
     select(objects.c.path, objects.c.size)
     .where(
         and_(
@@ -90,7 +90,7 @@ file_page = statement(
 )
 """``prefix, after, last, limit``. Rows: (path, size), in order."""
 
-control_sizes = statement(_control_sizes)
+control_sizes = Statement(_control_sizes)
 """``ranges``: records of (prefix, after, last). Rows: (prefix, bytes of all objects in
 its ranges); none for a prefix without any."""
 
@@ -118,15 +118,15 @@ def _usage() -> Select[Any]:
     )
 
 
-usage = statement(_usage())
+usage = Statement(_usage())
 """``after, last``: the range of snapshots. Rows: (user, the user's name or ``NULL``,
 name, files, bytes, time of the
 last snapshot), of all repositories."""
 
-usage_of = statement(_usage().where(repositories.c.user_id == bindparam("user_id")))
+usage_of = Statement(_usage().where(repositories.c.user_id == bindparam("user_id")))
 """``after, last, user_id``. As ``usage``, of one user."""
 
-erase_page = statement(
+erase_page = Statement(
     select(objects.c.path, objects.c.blob_key, objects.c.size)
     .where(objects.c.prefix == bindparam("prefix"))
     .order_by(objects.c.path)
@@ -135,7 +135,7 @@ erase_page = statement(
 )
 """``prefix, limit``. Rows: (path, blob key, size)."""
 
-drop_prefix = statement(
+drop_prefix = Statement(
     delete(repositories).where(repositories.c.prefix == bindparam("prefix")),
     delete(prefixes).where(prefixes.c.name == bindparam("prefix")),
 )

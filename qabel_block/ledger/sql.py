@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -45,24 +46,6 @@ class Prepared:
     name: str
     prepare: str
     execute: str
-
-
-@frozen
-class Statement:
-    """One statement, or several that are sent at once and run in this order.
-
-    The result, rows or number of rows touched, is that of the last one.
-    Several belong into a transaction.
-
-    :ivar postgres: the text for psycopg2, with parameters as ``%(name)s``.
-    :ivar sqlite: the texts for sqlite3, with parameters as ``:name``.
-    :ivar prepared: what ``postgres`` is made of, to be prepared. If there is none
-        the text is sent as it is.
-    """
-
-    postgres: str
-    sqlite: tuple[str, ...]
-    prepared: tuple[Prepared, ...] = ()
 
 
 @frozen
@@ -178,27 +161,52 @@ _SQLITE = Dialect(
 )
 
 Part = ClauseElement | Callable[[Dialect], ClauseElement | None]
+"""A function if the databases need different words; one that a database has no need
+of returns ``None``."""
 
 
-def statement(*parts: Part) -> Statement:
-    """Compile one or several statements for both databases.
+class Statement:
+    """One statement, or several that are sent at once and run in this order.
 
-    A part is a function if it needs words that differ; one that a database has no
-    need of is ``None``.
+    The result, rows or number of rows touched, is that of the last one.
+    Several belong into a transaction. Each form is compiled once, when it is first
+    asked for.
+
+    :ivar postgres: the text for psycopg2, with parameters as ``%(name)s``.
+    :ivar sqlite: the texts for sqlite3, with parameters as ``:name``.
+    :ivar prepared: what ``postgres`` is made of, to be prepared.
+    :raises ValueError: when it is compiled, as :meth:`Dialect.text`.
     """
 
-    def clauses(dialect: Dialect) -> list[ClauseElement]:
+    def __init__(self, *parts: Part) -> None:
+        self._parts = parts
+
+    @cached_property
+    def postgres(self) -> str:
+        return "; ".join(map(_POSTGRES.text, self._clauses(_POSTGRES)))
+
+    @cached_property
+    def sqlite(self) -> tuple[str, ...]:
+        return tuple(map(_SQLITE.text, self._clauses(_SQLITE)))
+
+    @cached_property
+    def prepared(self) -> tuple[Prepared, ...]:
+        return tuple(map(_POSTGRES.prepared, self._clauses(_POSTGRES)))
+
+    def _clauses(self, dialect: Dialect) -> list[ClauseElement]:
         made = (
-            part if isinstance(part, ClauseElement) else part(dialect) for part in parts
+            part if isinstance(part, ClauseElement) else part(dialect)
+            for part in self._parts
         )
         return [clause for clause in made if clause is not None]
 
-    postgres = clauses(_POSTGRES)
-    return Statement(
-        "; ".join(map(_POSTGRES.text, postgres)),
-        tuple(map(_SQLITE.text, clauses(_SQLITE))),
-        tuple(map(_POSTGRES.prepared, postgres)),
-    )
+
+class RawStatement(Statement):
+    """Text that is sent as it is, and not prepared."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.postgres, self.sqlite, self.prepared = text, (text,), ()
 
 
 def time_stamp_ago(seconds: float) -> str:

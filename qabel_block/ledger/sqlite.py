@@ -17,7 +17,6 @@ from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
 from qabel_block.ledger import migrate_check
 from qabel_block.ledger.ballast import ballast_for
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
-from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import not_migrated, require_head
 from qabel_block.ledger.sql import SQLITE_AGO, Statement, time_stamp_ago
 from qabel_block.util.budget import time_left
@@ -98,7 +97,6 @@ class SqliteDatabase:
 
     async def start(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
-        head()  # reads files, once
         self._changes.start()
         self._queries.start()
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from qabel_block.ledger.interfaces import IDatabase, Row
 from qabel_block.ledger.schema import accounts, users
-from qabel_block.ledger.sql import statement
+from qabel_block.ledger.sql import Statement
 
 USERS = 2000
 """Users of a page."""
@@ -34,7 +34,7 @@ def _page(found: Select[tuple[object, ...]], by: ColumnElement[int]) -> ClauseEl
 _stored = (func.coalesce(users.c.size, _ZERO), func.coalesce(users.c.latest, _ZERO))
 _with_account = users.outerjoin(accounts, accounts.c.user_id == users.c.user_id)
 
-stored_page = statement(
+stored_page = Statement(
     _page(
         select(
             users.c.user_id, accounts.c.name, accounts.c.storage_quota, *_stored
@@ -45,7 +45,7 @@ stored_page = statement(
 """``after, limit``. Rows: (user, name, quota, bytes stored, milliseconds since 1970 of
 the last upload or 0), by user; name and quota only of built-in users."""
 
-idle_page = statement(
+idle_page = Statement(
     _page(
         select(accounts.c.user_id, accounts.c.name, accounts.c.storage_quota, *_stored)
         .select_from(accounts.outerjoin(users, users.c.user_id == accounts.c.user_id))

@@ -167,5 +167,5 @@ def _reason(error: Exception) -> str:
         named = f": {os.fsdecode(error.filename)}" if error.filename else ""
         return error.strerror + named
     if isinstance(error, (IndexError, KeyError)):
-        return f"there is no {error.args[0] if error.args else 'such socket'!r}"
+        return f"there is no {error.args[0] if error.args else 'such socket'}"
     return " ".join(str(error).split()) or type(error).__name__

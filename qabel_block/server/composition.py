@@ -151,8 +151,8 @@ def compose(
 
     identity = installation_id(InstallationRecord(database), reactor)
     shared = (identity, connection_changed)
-    cache = instrumentation.cache(_cache(config, reactor, *shared))
-    notifier = instrumentation.notifier(_notifier(config, reactor, *shared))
+    cache = instrumentation.cache(make_cache(config, reactor, *shared))
+    notifier = instrumentation.notifier(make_notifier(config, reactor, *shared))
     now = time.time
     accounts = AccountTable(
         database, reactor.seconds, lambda function: reactor.callLater(0, function)
@@ -313,17 +313,25 @@ def _storage(
     return instrumentation.storage(IdentifiedStorage(storage, identity.bind, reactor))
 
 
-def _cache(
+def make_cache(
     config: Config, reactor: Any, identity: Identity, changed: Callable[[], None]
 ) -> ICache:
+    """Return the cache, not started.
+
+    :param changed: told when a connection is made or lost.
+    """
     if isinstance(config.cache, InProcess):
         return MemoryCache(reactor)
     return RedisCache(reactor, config.cache, identity, changed)
 
 
-def _notifier(
+def make_notifier(
     config: Config, reactor: Any, identity: Identity, changed: Callable[[], None]
 ) -> INotifier:
+    """Return what publishes events, not started.
+
+    :param changed: told when a connection is made or lost.
+    """
     if isinstance(config.cache, InProcess):
         return MemoryNotifier()
     return RedisNotifier(reactor, config.cache, identity, changed)

@@ -11,6 +11,8 @@ FOLDER = CHECKOUT / "deploy/systemd"
 SERVICE = FOLDER / "qabel-block.service"
 SOCKET = FOLDER / "qabel-block.socket"
 TWISTD = FOLDER / "qabel-block.service.d/twistd.conf"
+VERIFY = FOLDER / "qabel-block-verify.service"
+VERIFY_TIMER = FOLDER / "qabel-block-verify.timer"
 ENVIRONMENT = FOLDER / "environment.example"
 
 

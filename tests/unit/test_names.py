@@ -13,6 +13,7 @@ from qabel_block.names import (
     is_control_file,
     milliseconds_of,
     parse_blob_key,
+    shown,
     time_of,
 )
 
@@ -115,3 +116,12 @@ def test_later_than_what_it_replaces(now: int, before: int) -> None:
 def test_time_of_a_legacy_blob() -> None:
     """A blob of the legacy server is earlier than all others."""
     assert milliseconds_of("p/a") == 0
+
+
+def test_shown() -> None:
+    """Names are shown as they are, but on one line, and no two alike."""
+    assert shown("p/\u00e4 'b' \"c\"") == "p/\u00e4 'b' \"c\""
+    odd = ["\n", "\\u000a", "\x80", "\udc80", "\\x80", "\u202e", "\ud800", "\U000e0001"]
+    names = [shown(name) for name in odd]
+    assert len(set(names)) == len(odd)
+    assert all(name.isprintable() for name in names)

@@ -10,7 +10,6 @@ from zope.interface import implementer
 from qabel_block.errors import OutcomeUnknown, Unavailable
 from qabel_block.ledger import migrate_check
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
-from qabel_block.ledger.migrate import head
 from qabel_block.ledger.migrate_check import require_head
 from qabel_block.ledger.postgres.connection import (
     PostgresConnection,
@@ -28,7 +27,7 @@ from qabel_block.ledger.postgres.errors import (
     unavailable,
 )
 from qabel_block.ledger.postgres.pool import Pool
-from qabel_block.ledger.sql import Statement
+from qabel_block.ledger.sql import RawStatement, Statement
 from qabel_block.util.budget import time_left
 from qabel_block.util.cancellation import shield
 
@@ -51,7 +50,7 @@ WHERE current_setting('synchronous_commit') = 'off'\
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; "
 _FORGETFUL = "SET LOCAL synchronous_commit TO OFF; "
-_READ_ONLY = Statement("SHOW transaction_read_only", ())
+_READ_ONLY = RawStatement("SHOW transaction_read_only")
 
 _READ_ATTEMPTS = 2
 _CHANGE_ATTEMPTS = 5
@@ -130,7 +129,6 @@ class PostgresDatabase:
 
     async def start(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
-        head()  # reads files, once
 
     async def check(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""

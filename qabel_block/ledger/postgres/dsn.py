@@ -50,7 +50,7 @@ def postgres_parameters(dsn: str) -> dict[str, str]:
         ) from None
     for port in parameters.get("port", "").split(","):
         if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            raise ValueError(f"{port!r} is not a port")
+            raise ValueError(f"{port} is not a port")
     return parameters
 
 

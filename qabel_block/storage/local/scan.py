@@ -10,7 +10,7 @@ from hashlib import sha256
 from itertools import groupby
 
 from qabel_block.model import Digest, ListedBlob
-from qabel_block.names import is_prefix, parse_blob_key
+from qabel_block.names import is_prefix, parse_blob_key, shown
 from qabel_block.storage.local import directory_fds
 from qabel_block.storage.local.errors import NO_FILE, reason_of
 from qabel_block.storage.local.layout import file_of, key_of
@@ -44,7 +44,7 @@ def blobs(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
                 raise
             with suppress(FileNotFoundError):
                 os.stat(prefix, dir_fd=opened, follow_symlinks=False)
-                yield repr(prefix)  # no folder, but a link or the like
+                yield prefix  # no folder, but a link or the like
             return
         stack.callback(_close, way)
         while way:
@@ -148,7 +148,7 @@ def _blob(names: tuple[str, ...], it: os.stat_result) -> ListedBlob | str:
             return _listed(key_of(names), it)
     except ValueError:
         pass
-    return repr("/".join(names))
+    return shown("/".join(names))
 
 
 def _listed(key: str, it: os.stat_result) -> ListedBlob:

@@ -12,7 +12,7 @@ from typing import Any
 
 from qabel_block.errors import Unavailable
 from qabel_block.model import ListedBlob
-from qabel_block.names import parse_blob_key
+from qabel_block.names import parse_blob_key, shown
 from qabel_block.storage.s3.errors import (
     FAILURES,
     NO_SUCH_KEY,
@@ -87,7 +87,7 @@ def _listed(item: Mapping[str, Any]) -> ListedBlob | str:
     try:
         name, version = parse_blob_key(key)
     except ValueError:
-        return repr(key)
+        return shown(key)
     # The legacy server's validator was S3's.
     etag = str(item.get("ETag", ""))
     if version is not None or not _ETAG.fullmatch(etag):

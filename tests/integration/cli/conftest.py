@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from qabel_block.cli.main import GROUPS
+from qabel_block.cli.commands import GROUPS
 from qabel_block.ledger.migrate import upgrade
 from tests.support.legacy import LegacyBucket, LegacyDirectory, LegacyStorage
 from tests.support.s3 import NAMED, store_named

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -31,9 +32,15 @@ def test_collect_local(dsn: str, tmp_path: Path) -> None:
     with ServerProcess(*places, "--dummy-auth", "T", "--dummy-cache") as server:
         _use(server.url)
         early = run_tool("collect", *places, "--json")
-        assert early.of_kind("collected") == [{"blobs": 0}]
+        (said,) = early.of_kind("collected")
+        assert (said["blobs"], said["waiting"]) == (0, 2)
+        ((oldest, newest),) = query(dsn, "SELECT min(since), max(since) FROM garbage")
+        for moment, since in ((said["first"], oldest), (said["last"], newest)):
+            waits = datetime.fromisoformat(moment) - datetime.fromisoformat(str(since))
+            assert abs(waits.total_seconds() - 3600) < 1
         now = run_tool("collect", *places, "--grace", "0", "--json")
-        assert now.of_kind("collected") == [{"blobs": 2}]
+        (said,) = now.of_kind("collected")
+        assert said == {"blobs": 2, "waiting": 0, "first": None, "last": None}
         assert httpx.get(f"{server.url}/api/v0/files/p/a").content == b"new"
     blobs = (storage / "p").rglob("*")
     files = [path.read_bytes() for path in blobs if path.is_file()]
@@ -54,7 +61,8 @@ def test_collect_s3(store: Store, tmp_path: Path) -> None:
         _use(server.url)
     collect = ("collect", *places, "--grace", "0", "--json")
     ended = run_tool(*collect, environment=store.environment)
-    assert ended.of_kind("collected") == [{"blobs": 2}]
+    (said,) = ended.of_kind("collected")
+    assert (said["blobs"], said["waiting"]) == (2, 0)
     assert len(bucket.keys()) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import subprocess
@@ -72,7 +73,7 @@ def test_bar(tmp_path: Path) -> None:
             shown += piece
         out, _ = process.communicate(timeout=60)
     os.close(ours)
-    assert out == b'{"kind": "collected", "blobs": 0}\n'
+    assert json.loads(out)["kind"] == "collected"
     assert b"collect" in shown
     assert b"blobs" in shown
     assert b"\x1b[" in shown

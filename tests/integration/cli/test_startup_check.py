@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from qabel_block.ledger.migrate import head, upgrade
+from qabel_block.ledger.migrate import upgrade
+from qabel_block.ledger.revisions import HEAD
 from tests.integration.ledger.support import change
 from tests.support.legacy import LEGACY
 from tests.support.postgres import NewDatabase, PostgresServer, databases_on
@@ -54,7 +55,7 @@ def test_not_migrated(
     elif sqlite:
         change(empty_dsn, "CREATE TABLE another (x INTEGER)")
     line = _refused(runner, empty_dsn, tmp_path)
-    assert head() in line
+    assert HEAD in line
     dsn = f" --psql-dsn {empty_dsn}" if sqlite else ""
     assert line.endswith(f"run: qabel-block migrate{dsn}")
 

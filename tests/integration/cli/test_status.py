@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qabel_block.ledger.migrate import head
+from qabel_block.ledger.migrate import upgrade
+from qabel_block.ledger.revisions import HEAD
 from tests.support.tools import run_tool
 
 SECRET = "pa55word"
+NAMES = ("database", "storage", "cache", "push", "accounts", "garbage")
 
 
 def test_status(tmp_path: Path) -> None:
@@ -18,13 +20,31 @@ def test_status(tmp_path: Path) -> None:
     assert run_tool("migrate", "--standalone", str(home)).status == 0
     ended = run_tool(*words)
     found = {one["name"]: one for one in ended.of_kind("status")}
-    assert found.keys() == {"database", "storage", "cache", "accounts", "garbage"}
+    assert found.keys() == set(NAMES)
     assert {one["status"] for one in found.values()} == {"ok"}, ended.out
-    assert found["database"]["revision"] == head()
+    assert found["database"]["revision"] == HEAD
     assert found["storage"]["installation"] == "none yet"
     assert found["garbage"]["waiting"] == 0
     assert ended.status == 0
     assert not (home / "objects").exists()
+
+
+def test_status_of_redis(redis_address: tuple[str, int], tmp_path: Path) -> None:
+    """Cache and push are waited for until Redis is connected to, though no server has
+    given the installation an id yet."""
+    dsn = f"sqlite:///{tmp_path}/ledger.sqlite"
+    upgrade(dsn)
+    host, port = redis_address
+    ended = run_tool(
+        *("status", "--psql-dsn", dsn, "--local-storage", str(tmp_path / "objects")),
+        *("--redis-host", host, "--redis-port", str(port), "--dummy-auth", SECRET),
+        *("--port", "1", "--json"),
+    )
+    found = {one["name"]: one for one in ended.of_kind("status")}
+    for name in ("cache", "push"):
+        assert (found[name]["status"], found[name]["type"]) == ("ok", "Redis")
+    assert ended.status == 0
+    assert SECRET not in ended.out
 
 
 def test_status_when_down() -> None:
@@ -36,7 +56,7 @@ def test_status_when_down() -> None:
     )
     found = {one["name"]: one for one in ended.of_kind("status")}
     assert ended.status == 1, ended.err
-    for name in ("database", "storage", "cache", "accounts", "garbage"):
+    for name in NAMES:
         assert found[name]["status"] == "failed"
         assert found[name]["reason"]
     assert SECRET not in ended.out + ended.err

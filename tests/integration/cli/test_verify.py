@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -96,7 +97,7 @@ LASTING = {
     ("damaged-blob", P, "a/damaged"),
     ("orphan", "ghost", "ok"),
     ("not-adopted", P, "legacy"),
-    ("stray", f"'{P}/no.name'"),
+    ("stray", f"{P}/no.name"),
     ("unknown-prefix", "nobodys"),
 }
 """What can't be repaired without loss."""
@@ -125,6 +126,7 @@ def test_nothing_to_find(installation: Installation) -> None:
         "read": True,
         "findings": 0,
         "repaired": 0,
+        "known": 0,
     }
 
 
@@ -187,6 +189,49 @@ def test_text(local: Installation) -> None:
         " should be 0 (repaired)",
         "0 objects, 1 blobs (read), 1 users: 2 findings, 1 of them repaired",
     ]
+
+
+@on_two
+def test_known(installation: Installation, tmp_path: Path) -> None:
+    """What the operator has acknowledged is counted and no finding, whatever its name;
+    what is new is one, and so is all that can't be acknowledged."""
+    change(
+        installation.dsn, f"INSERT INTO prefixes (name, user_id) VALUES ('{P}', {ANN})"
+    )
+    strays = [f"{P}/no.name", f"{P}/new\nline", f"{P}/\u00e4 'b' \u202e"]
+    for name in (*strays, "nobodys/a"):
+        installation.storage.put(name, b"x")
+    file = tmp_path / "known"
+    file.write_text(f"# from the legacy server\n{P}/no.name")
+    known = ("--known", str(file))
+    before = installation.run("verify", *known)
+    shown = {f"{P}/new\\u000aline", f"{P}/\u00e4 'b' \\u202e"}
+    assert {one["name"] for one in before.of_kind("stray")} == shown
+    assert "\u00e4 'b'" in before.out  # JSON in UTF-8
+    assert (before.status, before.of_kind("verified")[0]["known"]) == (1, 1)
+    assert installation.run("verify", *known, "--remember").status == 0
+    assert file.read_text().startswith("# from the legacy server\n")
+    installation.storage.put(f"{P}/unknown~{OLD}", b"x")
+    installation.storage.put(f"{P}/no.name2", b"x")
+    after = installation.run("verify", *known)
+    assert _found(after.said) == {
+        ("stray", f"{P}/no.name2"),
+        ("unknown-blob", P, "unknown"),
+    }
+    assert (after.status, after.of_kind("verified")[0]["known"]) == (1, 4)
+
+
+@on_sqlite
+def test_known_in_no_file(local: Installation, tmp_path: Path) -> None:
+    """A file that can't be used, or none to remember in, is one line and status 2."""
+    for words, said in (
+        (("--remember",), "--remember needs --known FILE"),
+        (("--known", str(tmp_path)), f"--known: can't read {tmp_path}: Is a directory"),
+    ):
+        ended = local.run("verify", *words)
+        assert (ended.status, ended.out) == (2, "")
+        (line,) = ended.err.splitlines()
+        assert said in line
 
 
 @on_sqlite

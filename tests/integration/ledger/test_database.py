@@ -14,18 +14,19 @@ from zope.interface.verify import verifyObject
 from qabel_block.errors import NotOwner, Unavailable
 from qabel_block.ledger import change_queries, prefix_queries
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
-from qabel_block.ledger.migrate import head, upgrade
+from qabel_block.ledger.migrate import upgrade
+from qabel_block.ledger.revisions import HEAD
 from qabel_block.ledger.schema import prefixes, users
-from qabel_block.ledger.sql import Statement, statement
+from qabel_block.ledger.sql import RawStatement, Statement
 from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import ObjectName, WriteState
 from tests.integration.ledger.conftest import database_at
 from tests.integration.ledger.support import at_once, logged, tracebacks
 
-increase = statement(update(users).values(size=users.c.size + bindparam("by")))
-count_prefixes = statement(select(func.count()).select_from(prefixes))
-delete_prefixes = statement(delete(prefixes))
-mistaken = Statement("SELEKT 1", ("SELEKT 1",))
+increase = Statement(update(users).values(size=users.c.size + bindparam("by")))
+count_prefixes = Statement(select(func.count()).select_from(prefixes))
+delete_prefixes = Statement(delete(prefixes))
+mistaken = RawStatement("SELEKT 1")
 
 
 async def create(transaction: ITransaction, name: str, user_id: int = 1) -> int:
@@ -271,7 +272,7 @@ async def test_not_migrated(empty_dsn: Callable[[], str], revision: str | None) 
         with pytest.raises(Unavailable) as caught:
             await attempt
         assert "run: qabel-block migrate" in caught.value.reason
-        assert head() in caught.value.reason
+        assert HEAD in caught.value.reason
         assert caught.value.dependency == "database"
         assert dsn not in str(caught.value)
     upgrade(dsn)

@@ -15,11 +15,13 @@ import pytest
 import pytest_twisted
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from psycopg2.extensions import parse_dsn
 from sqlalchemy.exc import DatabaseError
 
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.ledger.migrate import connected, downgrade, head, upgrade
+from qabel_block.ledger.migrate import connected, downgrade, upgrade
+from qabel_block.ledger.revisions import HEAD, REVISIONS
 from qabel_block.ledger.schema import metadata
 from qabel_block.model import TrafficCount, WriteState
 from tests.integration.ledger.conftest import database_at
@@ -76,6 +78,12 @@ def shape(dsn: str, kind: str) -> list[Any]:
     return [*columns, *constraints, *indexes]
 
 
+def test_revisions() -> None:
+    """The list of revisions is that of the migrations."""
+    walked = ScriptDirectory(str(CHECKOUT / "migrations")).walk_revisions()
+    assert tuple(script.revision for script in walked) == REVISIONS
+
+
 def alembic(dsn: str, *command: str) -> str:
     """Run Alembic as an operator does."""
     result = subprocess.run(
@@ -119,7 +127,7 @@ def test_from_empty_and_from_legacy(
     dsn = empty_dsn()
     upgrade(dsn)
     upgrade(legacy_dsn)
-    assert revision(dsn) == revision(legacy_dsn) == head() != LEGACY
+    assert revision(dsn) == revision(legacy_dsn) == HEAD != LEGACY
     assert shape(dsn, kind) == shape(legacy_dsn, kind)
 
 
@@ -217,13 +225,13 @@ def test_nodes_at_once(empty_dsn: Callable[[], str]) -> None:
         ]
         for run in runs:
             run.result()
-    assert revision(dsn) == head()
+    assert revision(dsn) == HEAD
 
 
 def test_command_line(legacy_dsn: str) -> None:
     """``alembic -x url=DSN upgrade head`` works from a checkout, and back."""
     alembic(legacy_dsn, "upgrade", "head")
-    assert revision(legacy_dsn) == head()
+    assert revision(legacy_dsn) == HEAD
     alembic(legacy_dsn, "downgrade", LEGACY)
     assert revision(legacy_dsn) == LEGACY
 
@@ -251,10 +259,10 @@ def test_forms_of_dsns(empty_dsn: Callable[[], str]) -> None:
     alembic(f"{text} options='{options}'", "upgrade", "head")
     host = parts["host"].replace("/", "%2F")
     url = f"postgresql://{parts['user']}@{host}/{parts['dbname']}"
-    assert revision(url) == head()
+    assert revision(url) == HEAD
     alembic(url, "downgrade", LEGACY)
     upgrade(url)
-    assert revision(text) == head()
+    assert revision(text) == HEAD
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -266,7 +274,7 @@ def test_script_for_an_administrator(legacy_dsn: str) -> None:
     connection.autocommit = True
     connection.cursor().execute(script)
     connection.close()
-    assert revision(legacy_dsn) == head()
+    assert revision(legacy_dsn) == HEAD
 
 
 def test_paths_with_odd_characters(tmp_path: Path) -> None:
@@ -283,4 +291,4 @@ def test_paths_with_odd_characters(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(folder)},
         cwd=folder,
     )
-    assert revision(dsn) == head()
+    assert revision(dsn) == HEAD

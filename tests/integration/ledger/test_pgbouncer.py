@@ -18,7 +18,7 @@ from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres import connection
 from qabel_block.ledger.postgres.database import PostgresDatabase
-from qabel_block.ledger.sql import Statement
+from qabel_block.ledger.sql import RawStatement
 from tests.integration.ledger.support import (
     OTHER,
     OWNER,
@@ -128,7 +128,7 @@ async def test_settings(pooler: str) -> None:
 
     async def work(transaction: Any) -> str:
         show = "SELECT current_setting('synchronous_commit')"
-        return str((await transaction.fetch(Statement(show, ())))[0][0])
+        return str((await transaction.fetch(RawStatement(show)))[0][0])
 
     assert await database.transact(work) == "on"
     assert await database.transact(work, durable=False) == "off"

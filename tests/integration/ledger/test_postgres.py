@@ -19,7 +19,7 @@ from qabel_block.ledger.postgres.database import PostgresDatabase
 from qabel_block.ledger.postgres.deadline import Deadline
 from qabel_block.ledger.postgres.dsn import postgres_parameters
 from qabel_block.ledger.postgres.pool import Pool
-from qabel_block.ledger.sql import Statement
+from qabel_block.ledger.sql import RawStatement, Statement
 from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import ObjectName
 from tests.integration.ledger.support import at_once, change, logged, tracebacks
@@ -30,7 +30,7 @@ reactor: Any = global_reactor
 
 
 def sql(text: str) -> Statement:
-    return Statement(text, ())
+    return RawStatement(text)
 
 
 async def seconds(number: float) -> None:

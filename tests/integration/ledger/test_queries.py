@@ -1,48 +1,35 @@
-"""Statements: written once, ready for both databases when they are imported."""
+"""Statements: written once, for both databases."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import psycopg2
 import pytest
 from sqlalchemy import bindparam, literal, select
 
-from qabel_block.ledger import (
-    account_queries,
-    change_queries,
-    download_queries,
-    garbage_queries,
-    maintenance_queries,
-    migrate_check,
-    prefix_queries,
-    repository_queries,
-)
+from qabel_block import ledger
+from qabel_block.ledger import garbage_queries
 from qabel_block.ledger.sql import (
     SQLITE_AGO,
+    RawStatement,
     Statement,
-    statement,
     time_stamp_ago,
 )
 
-MODULES = (
-    account_queries,
-    change_queries,
-    download_queries,
-    garbage_queries,
-    maintenance_queries,
-    migrate_check,
-    prefix_queries,
-    repository_queries,
-)
 STATEMENTS: dict[str, Statement] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
-    for module in MODULES
+    for module in (
+        import_module(f"{ledger.__name__}.{found.name}")
+        for found in iter_modules(ledger.__path__)
+    )
     for name, value in vars(module).items()
-    if isinstance(value, Statement)
+    if isinstance(value, Statement) and not isinstance(value, RawStatement)
 }
 NAMES = sorted(STATEMENTS)
 POSTGRES_PARAMETER = r"%\((\w+)\)s"
@@ -104,16 +91,15 @@ def test_postgres_prepares(name: str, migrated_postgres: str) -> None:
 
 
 def test_constants_are_refused() -> None:
-    """A constant that would have to be passed beside the text is a mistake that is
-    noticed at import."""
-    assert statement(select(bindparam("a"))).sqlite == ("SELECT :a AS anon_1",)
+    """A constant that would have to be passed beside the text is a mistake."""
+    assert Statement(select(bindparam("a"))).sqlite == ("SELECT :a AS anon_1",)
     with pytest.raises(ValueError, match="constants"):
-        statement(select(literal(1)))
+        assert not Statement(select(literal(1))).sqlite
 
 
 def test_several_parts() -> None:
     """Several statements go to PostgreSQL in one message, and to SQLite one by one."""
-    it = statement(select(bindparam("a")), lambda dialect: select(bindparam("b")))
+    it = Statement(select(bindparam("a")), lambda dialect: select(bindparam("b")))
     assert it.postgres == "SELECT %(a)s AS anon_1; SELECT %(b)s AS anon_1"
     assert it.sqlite == ("SELECT :a AS anon_1", "SELECT :b AS anon_1")
 

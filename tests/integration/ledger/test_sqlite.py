@@ -18,14 +18,14 @@ from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
 from qabel_block.ledger import prefix_queries
 from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.migrate import upgrade
-from qabel_block.ledger.sql import Statement
+from qabel_block.ledger.sql import RawStatement, Statement
 from qabel_block.ledger.sqlite import SqliteDatabase, SqliteThread
 
 reactor: Any = global_reactor
 
 
 def sql(text: str) -> Statement:
-    return Statement("", (text,))
+    return RawStatement(text)
 
 
 async def create(transaction: ITransaction, name: str = "a") -> int:

@@ -181,9 +181,7 @@ async def test_strays(place: ListingCase, prefix: str) -> None:
     for stray in strays:
         place.put(stray, b"x")
     pages = await collected(place.listing.blobs(prefix))
-    assert {repr(stray) for stray in strays} == {
-        s for page in pages for s in page.strays
-    }
+    assert strays == {s for page in pages for s in page.strays}
     assert [blob.key for page in pages for blob in page.blobs] == [key]
 
 
@@ -307,7 +305,7 @@ async def test_links_are_not_followed(threads: ThreadPool, tmp_path: Path) -> No
     assert set(await below(place, "q")) == set()
     pages = [page for p in "pq" for page in await collected(place.listing.blobs(p))]
     strays = [stray for page in pages for stray in page.strays]
-    assert sorted(strays) == ["'p/a'", "'p/folder'", "'q'"]
+    assert sorted(strays) == ["p/a", "p/folder", "q"]
     assert await place.listing.stat(["p/a", "p/folder/b", "q/a"]) == {}
     (blob,) = (await below(place, "p")).values()
     (tmp_path / "objects/p/inside").unlink()

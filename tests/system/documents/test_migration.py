@@ -48,6 +48,6 @@ def _compare(shell: Shell, block: str) -> None:
 def _lines(text: str) -> list[str]:
     """Return the lines without what differs: revisions, prefixes, numbers, units."""
     text = re.sub(r"\b[0-9a-f]{12}\b", "REVISION", text)
-    text = re.sub(r"'[^'\n]+/", "'PREFIX/", text)
+    text = re.sub(r"(not a blob[^:]*: )[^/\n]+/", r"\1PREFIX/", text)
     text = re.sub(r"\d[\d,.]*(?: (?:bytes|B|[KM]iB))?", "#", text)
     return sorted(line.strip() for line in text.splitlines() if line.strip())

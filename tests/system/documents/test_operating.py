@@ -48,6 +48,7 @@ def test_operating(
         first = f"{reader.url}/api/v0/files/{prefix}/first"
         assert httpx.put(first, content=b"1", headers=headers).status_code == 204
         assert httpx.get(first).headers["X-Accel-Redirect"].startswith("/blobs/")
+    _nightly(reader, installed, operating)
     _backup(reader, operating)
     with reader.serving("twist qabel-block"):
         assert httpx.get(first).content == b"1"
@@ -94,6 +95,24 @@ def _users(shell: Shell, operating: CommandsOf) -> str:
     assert "laptop" in shell.run(operating.take("TOKEN="), answers="yes\n")
     (token,) = re.findall(r"\bqb_[\w-]+", said)
     return str(token)
+
+
+def _nightly(shell: Shell, clone: Path, operating: CommandsOf) -> None:
+    """Install the check of each night, and acknowledge what it finds."""
+    install = without(operating.take("install -m 0644 deploy"), LINES)
+    shell.run(install, folder=clone)
+    units = shell.folder / "etc/systemd/system"
+    assert len(list(units.glob("qabel-block-verify.*"))) == 2
+    stray = shell.folder / "srv/nobodys/a"
+    stray.parent.mkdir()
+    stray.touch()
+    # Not with the example's environment, which is that of another machine.
+    remember = operating.take("qabel-block verify --env-file").replace(
+        "--env-file /etc/qabel-block/environment ", ""
+    )
+    assert "1 known" in shell.run(remember)
+    assert (shell.folder / "etc/qabel-block/known").read_text() == "nobodys\n"
+    shutil.rmtree(stray.parent)
 
 
 def _backup(shell: Shell, operating: CommandsOf) -> None:

@@ -25,7 +25,7 @@ _OTHERS = {
     *("--read", "--repair", "--grace", "--json", "--env-file"),  # qabel-block
     *("--quota", "--append-only", "--read-only", "--into", "--force", "--yes"),
     *("--copy-chunker-params", "--keep-within", "--max-repack-size", "--no-lock"),
-    *("--delete", "--help", "--read-data"),
+    *("--delete", "--help", "--read-data", "--no-read", "--failed"),
 }
 """Options of commands and of other programs."""
 

@@ -17,12 +17,16 @@ from qabel_block.config.environment import given_in_environment
 from qabel_block.config.from_options import configure
 from qabel_block.config.option import PREFIX
 from qabel_block.config.options import BY_NAME
+from tests.integration.ledger.support import change
 from tests.support.activation import activated
 from tests.support.server import ServerProcess
+from tests.support.tools import run_tool
 from tests.support.units import (
     SERVICE,
     SOCKET,
     TWISTD,
+    VERIFY,
+    VERIFY_TIMER,
     command,
     settings,
     suggestions,
@@ -120,3 +124,37 @@ def test_units_fit() -> None:
     (state,) = service["StateDirectory"]
     place = Path(variables()["QABEL_BLOCK_LOCAL_STORAGE"])
     assert place == Path(f"/var/lib/{state}")
+
+
+def test_nightly_check(tmp_path: Path) -> None:
+    """What the timer starts is quiet about what the operator has said is known, runs
+    as the server's user with the server's environment, and fails for what is new."""
+    assert VERIFY_TIMER.stem == VERIFY.stem
+    assert "OnCalendar" in settings(VERIFY_TIMER)
+    server, check = settings(SERVICE), settings(VERIFY)
+    for name in ("EnvironmentFile", "User", "DynamicUser", "StateDirectory"):
+        assert check[name] == server[name]
+    program, *words = command(VERIFY)
+    assert os.path.basename(program) == "qabel-block"
+    known = tmp_path / "known"
+    words[words.index("--known") + 1] = str(known)
+    home = ("--standalone", str(tmp_path / "home"))
+    stray = tmp_path / "home/objects/p/not.a-blob"
+    assert run_tool("user", "add", "a", *home).status == 0
+    change(
+        f"sqlite:///{tmp_path}/home/ledger.sqlite",
+        "INSERT INTO prefixes (name, user_id) VALUES ('p', 1)",
+    )
+    stray.parent.mkdir(parents=True)
+    stray.touch()
+    assert run_tool(*words, *home).status == 1
+    assert run_tool(*words, *home, "--remember").status == 0
+    quiet = run_tool(*words, *home)
+    assert (quiet.status, quiet.err) == (0, "")
+    (line,) = quiet.out.splitlines()
+    assert "0 findings" in line
+    assert "1 known" in line
+    stray.with_name("new.stray").touch()
+    found = run_tool(*words, *home)
+    assert found.status == 1
+    assert "not a blob: p/new.stray" in found.out

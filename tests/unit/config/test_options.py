@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from qabel_block.config.config import (
     TemporaryLedger,
 )
 from qabel_block.config.from_options import configure
+from qabel_block.config.help import formatted_options
 from qabel_block.config.options import OPTIONS
 from qabel_block.log.setup import LogConfig
 from qabel_block.util.redis.address import RedisAddress
@@ -341,7 +343,7 @@ def test_options_are_not_abbreviated(
 ) -> None:
     """Neither the beginning of an option's name nor a near miss is taken for it."""
     line = refused(capsys, f"{option}={SECRET}")
-    assert f"there is no option '{option}'; did you mean --" in line
+    assert f"there is no option {option}; did you mean --" in line
     assert SECRET not in line
 
 
@@ -420,13 +422,60 @@ def test_no_option_looks_like_a_file() -> None:
 def test_unknown_variables(capsys: pytest.CaptureFixture[str]) -> None:
     """A variable that nobody reads is a usage error, and a near miss is suggested."""
     line = refused(capsys, PSQL_DNS=SECRET)
-    assert "'QABEL_BLOCK_PSQL_DNS' is no known variable" in line
+    assert "QABEL_BLOCK_PSQL_DNS is no known variable" in line
     assert "did you mean QABEL_BLOCK_PSQL_DSN?" in line
     assert SECRET not in line
     line = refused(capsys, APISECRET_FIEL=SECRET)
     assert "did you mean QABEL_BLOCK_APISECRET_FILE?" in line
     assert "did you mean" not in refused(capsys, XYZZY="")
     refused(capsys, psql_dsn="x")
+
+
+def test_variables_of_kubernetes(capsys: pytest.CaptureFixture[str]) -> None:
+    """What Kubernetes sets for a Service named like the server is told from a mistake,
+    and the line says what to do."""
+    line = refused(
+        capsys,
+        PORT="tcp://10.0.0.1:8888",
+        PORT_8888_TCP_ADDR="10.0.0.1",
+        SERVICE_HOST="10.0.0.1",
+    )
+    assert "Kubernetes" in line
+    assert "enableServiceLinks: false" in line
+    assert "Kubernetes" in refused(capsys, METRICS_SERVICE_PORT="9090")
+    assert "not a whole number" in refused(capsys, PORT="tcp://10.0.0.1:8888")
+
+
+def test_help_is_grouped() -> None:
+    """The help has a heading for each group, and each option once, under its own, with
+    the word for its value."""
+    headings = ("Listening", "Storage", "Ledger", "Accounts", "Cache and push")
+    before, *texts = re.split(r"(?m)^(\w[\w ]*):$", formatted_options(80))
+    shown = dict(zip(texts[::2], texts[1::2], strict=True))
+    assert tuple(shown)[: len(headings)] == headings
+    assert "\n  --" not in before
+    found = {
+        flag: (heading, metavar)
+        for heading, text in shown.items()
+        for flag, metavar in re.findall(r"(?m)^  --([\w-]+) ?([^\s\[]*)", text)
+    }
+    assert sum(text.count("\n  --") for text in shown.values()) == len(found)
+    for name in ("version", "help"):
+        del found[name]
+    words = {option.name: option.shown_metavar or "" for option in OPTIONS}
+    assert {name: word for name, (_, word) in found.items() if words[name]} == {
+        name: word for name, word in words.items() if word
+    }
+    assert found.keys() == words.keys()
+    for name, heading in (
+        ("port", "Listening"),
+        ("s3-bucket", "Storage"),
+        ("psql-dsn", "Ledger"),
+        ("apisecret", "Accounts"),
+        ("redis-url", "Cache and push"),
+        ("logging", "Log and metrics"),
+    ):
+        assert found[name][0] == heading
 
 
 def test_other_variables() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from qabel_block.errors import CannotStart
-from qabel_block.ledger.migrate import current, head, upgrade
+from qabel_block.ledger.migrate import current, upgrade
 from qabel_block.ledger.prepare_sqlite import prepare_sqlite
+from qabel_block.ledger.revisions import HEAD
 
 
 @pytest.mark.parametrize("migrate", [True, False])
@@ -23,7 +24,7 @@ def test_made(migrate: bool, empty: bool, tmp_path: Path) -> None:
         path.touch()
     for _ in range(2):
         prepare_sqlite(path, migrate)
-        assert current(f"sqlite:///{path}") == head()
+        assert current(f"sqlite:///{path}") == HEAD
 
 
 def test_upgraded(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_upgraded(tmp_path: Path) -> None:
         f"run: qabel-block migrate --psql-dsn sqlite:///{path}"
     )
     prepare_sqlite(path, migrate=True)
-    assert current(f"sqlite:///{path}") == head()
+    assert current(f"sqlite:///{path}") == HEAD
 
 
 def test_unusable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
