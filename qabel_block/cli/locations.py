@@ -68,22 +68,19 @@ def read_locations(
     :param options: names of the server's options that the command has.
     :raises UsageError: if an option's value is wrong.
     """
-    values: dict[str, Any] = {
-        name: BY_NAME[name].value_by_default() for name in (*PLACES, GRACE)
-    }
-    values["dummy"] = False
+    values: dict[str, Any] = {"dummy": False}
     given: dict[str, str] = {}
     refuse_unknown_variables(environment)
     for name in (*PLACES, GRACE):
-        if name not in options:
-            continue
-        option = BY_NAME[name]
-        typed = getattr(arguments, TYPED + name)
+        option, found = BY_NAME[name], None
+        typed = getattr(arguments, TYPED + name, None)
         if typed is not None:
-            found: Given | None = Given(option.flag, [typed])
-        else:
+            found = Given(option.flag, [typed])
+        elif name in options:
             found = given_in_environment(option, environment)
-        if found is not None:
+        if found is None:
+            values[name] = option.value_by_default()
+        else:
             given[name] = found.source
             values[name] = option.value_of(found)
     check_locations(values, given)

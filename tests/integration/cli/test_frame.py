@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,11 @@ import pytest
 from qabel_block.cli.commands import COMMANDS
 from qabel_block.cli.main import main
 from qabel_block.config.options import BY_NAME
+from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.revisions import HEAD
 from tests.integration.ledger.support import change
 from tests.support.legacy import LEGACY
-from tests.support.tools import Ended, run_tool
+from tests.support.tools import COMMAND, Ended, run_tool, tool_environment
 
 SECRET = "pa55word"
 APART = {"status", "check-config", "backup"}
@@ -211,3 +214,25 @@ def test_json_is_all_there_is(dsn: str, tmp_path: Path) -> None:
     assert (ended.status, ended.err) == (0, "")
     said = json.loads(ended.out)
     assert (said["kind"], said["blobs"], said["waiting"]) == ("collected", 0, 0)
+
+
+def test_nothing_is_imported_in_vain(tmp_path: Path) -> None:
+    """A command imports neither what migrates nor drivers of what it does not use,
+    which would take longer than the command."""
+    dsn = f"sqlite:///{tmp_path}/ledger.sqlite"
+    upgrade(dsn)
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", *COMMAND[1:], "user", "list"],
+        env=tool_environment({"QABEL_BLOCK_PSQL_DSN": dsn}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    lines = ended.stderr.splitlines()
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert {"sqlalchemy", "sqlite3"} <= imported
+    assert imported.isdisjoint(
+        {"alembic", "boto3", "botocore", "klein", "prometheus_client", "rich", "treq"}
+    )
+    assert imported.isdisjoint({"psycopg2", "txpostgres", "txredisapi"})
