@@ -154,10 +154,12 @@ class Readiness:
                 changed.setdefault(reason, []).append(name)
         for reason, names in changed.items():
             if reason:
+                required = any(self._dependencies[name].required for name in names)
                 log.warn(
-                    "not working: {names} ({reason})",
+                    "not working: {names} ({reason}); the server is {state}",
                     names=", ".join(names),
                     reason=reason,
+                    state="not ready" if required else "degraded",
                 )
             else:
                 log.info("working again: {names}", names=", ".join(names))

@@ -166,7 +166,7 @@ class BlockService(Service):
             parts.user_sampler.stop()
         parts.readiness.stop()
         await parts.listeners.stop()
-        log.info("stopping; requests under way have {seconds} s", seconds=self._drain)
+        log.info("stopping; requests under way have {seconds:g} s", seconds=self._drain)
         await gatherResults(
             [
                 self._within(CLOSE_SECONDS, parts.sockets.stop()),

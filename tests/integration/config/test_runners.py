@@ -109,7 +109,7 @@ def test_help_and_version(runner: tuple[str, ...]) -> None:
     done = _run(*runner, "--help")
     assert done.returncode == 0
     unwrapped = " ".join(done.stdout.split())
-    for text in ("--standalone", "--psql-dsn", "[default: 2147483648]", "--listen"):
+    for text in ("--standalone", "--psql-dsn", "[default: 2G]", "--listen"):
         assert text in unwrapped
     assert _run(*runner, "--version").stdout.startswith("qabel-block ")
 

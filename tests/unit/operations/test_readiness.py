@@ -106,13 +106,19 @@ def events() -> Iterator[list[LogEvent]]:
         yield events
 
 
-def test_changes_are_logged_once(events: list[LogEvent]) -> None:
+@pytest.mark.parametrize(
+    ("required", "state"), [(True, "not ready"), (False, "degraded")]
+)
+def test_changes_are_logged_once(
+    events: list[LogEvent], required: bool, state: str
+) -> None:
     """One warning when something fails, one message when it works again, however
     often it is asked and whatever has the same reason; none before
-    the server has had time to connect."""
+    the server has had time to connect. It says whether uploads and downloads work."""
     switch = _Switch()
     names = ("cache", "push")
-    readiness = Readiness(dict.fromkeys(names, Dependency(switch.check)), Clock())
+    dependency = Dependency(switch.check, required)
+    readiness = Readiness(dict.fromkeys(names, dependency), Clock())
     switch.down = True
     _ask(readiness)
     assert events == []
@@ -126,7 +132,7 @@ def test_changes_are_logged_once(events: list[LogEvent]) -> None:
         (event["log_level"].name, event["log_format"].format(**event))
         for event in events
     ] == [
-        ("warn", "not working: cache, push (it is gone)"),
+        ("warn", f"not working: cache, push (it is gone); the server is {state}"),
         ("info", "working again: cache, push"),
     ]
 
