@@ -54,7 +54,7 @@ class Meter:
         self._pid = pid
         self._connection = psycopg2.connect(around.dsn)
         self._connection.autocommit = True
-        self._cache = redis.Redis(port=around.valkey_port)
+        self._cache = redis.Redis(port=around.valkey.port)
         status = Path(f"/proc/{self._connection.info.backend_pid}/status").read_text()
         self._database = int(status.partition("PPid:")[2].split()[0])
 

@@ -24,7 +24,7 @@ class Services:
     """Database, cache and accounting server, and where files are kept."""
 
     dsn: str
-    valkey_port: int
+    valkey: ValkeyServer
     accounting: AccountingDouble
     directory: Path
 
@@ -49,7 +49,7 @@ class Services:
         local = ("--local-storage", str(self.directory)) if storage else ()
         return ServerProcess(
             *("--psql-dsn", self.dsn, *local),
-            *("--redis-host", "127.0.0.1", "--redis-port", str(self.valkey_port)),
+            *("--redis-host", "127.0.0.1", "--redis-port", str(self.valkey.port)),
             *accounts,
             *options,
             environment={
@@ -153,6 +153,6 @@ def services(directory: Path) -> Iterator[Services]:
         dsn = new_database()
         upgrade(dsn)
         try:
-            yield Services(dsn, valkey.port, accounting, directory)
+            yield Services(dsn, valkey, accounting, directory)
         finally:
             valkey.stop()

@@ -2,8 +2,9 @@
 
 ``python -m bench.soak --minutes 30`` starts a server as users run it (PostgreSQL,
 Valkey, an accounting double, local storage) and uses it in every way at once, badly
-behaved clients included. It prints what the process holds, and ends with status 1 if
-any of that was more in the end than after the first minutes.
+behaved clients included, while its clock jumps and its database and Valkey are demoted
+for moments. It prints what the process holds, and ends with status 1 if any of that
+was more in the end than after the first minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import psycopg2
 from attrs import fields_dict, frozen
 
 from bench.services import Services, services
+from bench.soak_faults import Faults
 from bench.soak_load import Load
+from tests.support.faketime import WallClock
 from tests.support.server import ServerProcess
 
 ESTABLISHED = "01"
@@ -69,7 +72,7 @@ class SoakedServer:
             threads=len(list((process / "task").iterdir())),
             clients=sum(here == self.server.port for here, _ in ends),
             postgres=self._backends(),
-            redis=sum(there == self._services.valkey_port for _, there in ends),
+            redis=sum(there == self._services.valkey.port for _, there in ends),
             temporary=len(list((self._services.directory / ".incoming").iterdir())),
         )
 
@@ -136,9 +139,11 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         around = stack.enter_context(services(folder / "objects"))
-        server = stack.enter_context(around.server())
+        clock = WallClock(folder / "clock")
+        server = stack.enter_context(around.server(environment=clock.environment))
         place = SoakedServer(around, server)
-        load = Load(server.port)
+        faults = Faults(around, clock)
+        load = Load(server.port, faults.excuse)
         idle_before = place.sample()
         load.start()
         began = time.monotonic()
@@ -150,6 +155,7 @@ def main() -> int:
             seconds = time.monotonic() - began
             sys.stdout.write(_line(seconds, samples[-1], requests))
             sys.stdout.flush()
+            faults.happen()
         load.stop()
         time.sleep(QUIET_SECONDS)
         idle_after = place.sample()
@@ -162,6 +168,7 @@ def main() -> int:
     if tracebacks:
         found.append(f"{len(tracebacks)} tracebacks in the log: {tracebacks[0]}")
     counts = ", ".join(f"{n} {name}" for name, n in load.done.most_common())
+    sys.stdout.write(f"{faults.count} clock jumps and fail-overs\n")
     sys.stdout.write(f"{counts}\n{'; '.join(found) or 'nothing has grown'}\n")
     return 1 if found else 0
 

@@ -6,11 +6,16 @@ import http.client
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidStatus,
+    WebSocketException,
+)
 from websockets.sync.client import connect
 
 from bench.services import TOKEN
@@ -19,14 +24,21 @@ CLIENTS = 8
 OBJECTS = 200
 SIZES = (0, 100, 1_000, 20_000, 70_000, 300_000, 2_000_000)
 TIMEOUT = 60.0
+UNAVAILABLE = 503
+TRY_AGAIN_LATER = 1013
 AUTHORIZATION = f"Token {TOKEN}"
 
 
 class Load:
-    """Clients that do everything, at random, for as long as they are told."""
+    """Clients that do everything, at random, for as long as they are told.
 
-    def __init__(self, port: int) -> None:
+    :param excuse: says of an action and the time of its begin, by the monotonic
+        clock, whether it may be refused with 503.
+    """
+
+    def __init__(self, port: int, excuse: Callable[[str, float], bool]) -> None:
         self._port = port
+        self._excuse = excuse
         self._enough = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=(seed,), daemon=True)
@@ -56,8 +68,14 @@ class Load:
         client = _Client(self._port, self.prefix, random.Random(seed))
         while not self._enough.is_set():
             name, action = client.choose()
+            began = time.monotonic()
             try:
                 action()
+            except Unavailable as error:
+                if self._excuse(name, began):
+                    name = "unavailable"
+                else:
+                    self.failures.append(f"{name}: {error!r}")
             except (OSError, http.client.HTTPException, AssertionError) as error:
                 self.failures.append(f"{name}: {error!r}")
                 client.close()
@@ -66,9 +84,14 @@ class Load:
         client.close()
 
 
+class Unavailable(Exception):
+    """The server has said that it can't do this now."""
+
+
 def _headers(**more: str) -> dict[str, str]:
     named = {name.replace("_", "-"): value for name, value in more.items()}
-    return {"Authorization": AUTHORIZATION, **named}
+    # So that a refusal says why.
+    return {"Authorization": AUTHORIZATION, "Accept": "*/*", **named}
 
 
 class _Client:
@@ -159,6 +182,14 @@ class _Client:
                 socket.close()
             else:
                 socket.socket.close()
+        except InvalidStatus as error:
+            if error.response.status_code == UNAVAILABLE:
+                raise Unavailable from error
+            raise AssertionError from error
+        except ConnectionClosed as error:
+            if error.rcvd is not None and error.rcvd.code == TRY_AGAIN_LATER:
+                raise Unavailable from error
+            raise AssertionError from error
         except WebSocketException as error:
             raise AssertionError from error
 
@@ -213,4 +244,6 @@ class _Client:
         self._connection.request(method, path, body, headers)
         answer = self._connection.getresponse()
         content = answer.read()
+        if answer.status == UNAVAILABLE:
+            raise Unavailable(content)
         return answer.status, answer.getheader("ETag") or "", content

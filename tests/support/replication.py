@@ -9,7 +9,11 @@ from typing import Self
 
 from psycopg2.extensions import make_dsn
 
+from tests.support.database import query
 from tests.support.postgres import PostgresServer
+from tests.support.waiting import wait_for
+
+_STANDBYS = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
 
 
 class ReplicaServer:
@@ -29,6 +33,10 @@ class ReplicaServer:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """End it, and forget its data."""
         if (self._data / "postmaster.pid").exists():
             self.stop("immediate")
         shutil.rmtree(self._folder)
@@ -58,13 +66,28 @@ class ReplicaServer:
         self._model.run_program(
             "pg_basebackup", "-D", str(self._data), "-c", "fast", *follow, "-d", dsn
         )
-        options = f"-k {self._folder} -c listen_addresses=''"
+        self.start()
+
+    def start(self) -> None:
+        """Start, and return when it answers."""
+        # One that follows a primary that comes back is not to wait for long.
+        options = (
+            f"-k {self._folder} -c listen_addresses=''"
+            " -c wal_retrieve_retry_interval=50"
+        )
         log = str(self._folder / "log")
         self._control("-l", log, "-o", options, "start")
 
     def stop(self, mode: str = "fast") -> None:
         """Stop, as ``pg_ctl stop -m`` does; ``immediate`` is like a crash."""
         self._control("-m", mode, "stop")
+
+    def standby(self) -> ReplicaServer:
+        """Return a new server that has what this one has, and follows it."""
+        standby = ReplicaServer(self._model)
+        standby.copy(self.dsn, standby=True)
+        wait_for(lambda: query(self.dsn, _STANDBYS) == [(1,)])
+        return standby
 
     def promote(self) -> None:
         """Become the primary."""

@@ -9,12 +9,15 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.integration.cli.conftest import STORED, Installation
 from tests.integration.cli.server import url
 from tests.integration.ledger.support import change
+from tests.support.disturbances import Disturbances
+from tests.support.faketime import WallClock
 from tests.support.server import ServerProcess
 
 KILLS = int(os.environ.get("QABEL_BLOCK_TEST_KILLS", "5"))
@@ -59,14 +62,17 @@ def _client(port: int, seed: int, count: itertools.count[int]) -> None:
     [("postgresql, local", KILLS), (STORED[-2], -(-KILLS // 2))],
     indirect=["empty_installation"],
 )
-def test_kills(installation: Installation, kills: int) -> None:
-    """However often the server is killed under mixed load: every object has its
-    blob, as it should be, every blob is an object or garbage, and sizes add up."""
+def test_kills(installation: Installation, kills: int, tmp_path: Path) -> None:
+    """However often the server is killed under mixed load, after its clock has jumped
+    or its database was demoted: every object has its blob, as it should be, every blob
+    is an object or garbage, and sizes add up."""
     change(installation.dsn, "INSERT INTO prefixes (name, user_id) VALUES ('p', 0)")
+    clock = WallClock(tmp_path / "clock")
+    disturbances = Disturbances(clock, installation.dsn)
     server = ServerProcess(
         *installation.places,
         *("--dummy-auth", "T", "--dummy-cache"),
-        environment=installation.storage.environment,
+        environment={**installation.storage.environment, **clock.environment},
     )
     chance = random.Random(5)
     answered = itertools.count()
@@ -80,7 +86,8 @@ def test_kills(installation: Installation, kills: int) -> None:
         ]
         for client in clients:
             client.start()
-        time.sleep(0.3 + chance.random())
+        disturbances.happen(chance)
+        time.sleep(0.3 + chance.random() / 2)
         server.kill()
         for client in clients:
             client.join()

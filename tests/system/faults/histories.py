@@ -242,6 +242,10 @@ def record(cluster: Cluster, seed: int) -> History:
             [
                 cluster.kill_a_server,
                 cluster.restart_the_database,
+                cluster.fail_over,
+                cluster.demote_the_database,
+                cluster.demote_redis,
+                cluster.set_a_clock,
                 cluster.lose_a_commit,
                 cluster.lose_connections,
             ],

@@ -12,13 +12,12 @@ from attrs import frozen
 from qabel_block.ledger.migrate import upgrade
 from tests.support.accounting import AccountingDouble
 from tests.support.database import query
-from tests.support.faketime import WallClock
+from tests.support.faketime import HOUR, WallClock
 from tests.support.server import ServerProcess
 from tests.support.settings import Setting, StoredFiles
 from tests.support.waiting import wait_for
 from tests.support.world import World
 
-HOUR = 3600
 LIMIT = 15.0
 """Seconds that a request may wait for a dependency."""
 
@@ -33,7 +32,7 @@ class ClockedServer:
 
 @pytest.fixture(params=["epoll", "asyncio"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClockedServer]:
-    clock = WallClock(tmp_path / "offset")
+    clock = WallClock.required(tmp_path / "offset")
     dsn = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     upgrade(dsn)
     reactor = ("--asyncio",) if request.param == "asyncio" else ()
