@@ -225,13 +225,19 @@ class Downloads:
         missing = ""
         while True:
             selection = download.select(await self._find(download))
-            if not download.is_sent(selection) or recipient.reads_itself(selection):
+            if not download.is_sent(selection):
                 return selection, None
+            delegated = recipient.reads_itself(selection)
+            # Whoever reads it itself can't tell a blob that is lost, or a storage that
+            # is the wrong one, from an object that was deleted.
+            length = 1 if delegated else selection.length
             key = selection.stored.blob_key
             try:
-                return selection, await self._storage.open(
-                    key, selection.start, selection.length
-                )
+                reader = await self._storage.open(key, selection.start, length)
+                if not delegated:
+                    return selection, reader
+                await reader.close()
+                return selection, None
             except BlobNotFound:
                 if key == missing:
                     # The ledger still points at it, in the storage that is its own.

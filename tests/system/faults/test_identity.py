@@ -135,6 +135,21 @@ def test_wrong_directory(
     assert place.tool("verify").status == 0
 
 
+def test_wrong_directory_behind_nginx(place: MountedStorage, tmp_path: Path) -> None:
+    """nginx is not told to send a file from a directory that is not the ledger's, also
+    when that is replaced under a server that runs: it would answer that there is no
+    such object."""
+    with place.serving(*place.options, "--x-accel-redirect", "/blobs") as client:
+        fill(client)
+        assert "x-accel-redirect" in download(client, "0").headers
+        disk = place.directory.rename(tmp_path / "disk")
+        place.directory.mkdir()
+        refused(client, place)
+        place.directory.rmdir()
+        disk.rename(place.directory)
+        assert "x-accel-redirect" in download(client, "0").headers
+
+
 def test_directory_from_before(place: MountedStorage) -> None:
     """A directory that has no identity yet gets one if the ledger's blobs are in it."""
     with place.serving() as client:

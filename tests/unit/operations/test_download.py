@@ -255,12 +255,22 @@ def test_failing_storage_ends_the_download() -> None:
 
 
 def test_proxy_reads_the_blob_itself() -> None:
-    """What a proxy sends is paid for in full, and no blob is opened."""
+    """What a proxy sends is paid for in full; of the blob one byte is read, to see that
+    it is there."""
     world, recipient = _World(), _Recipient(proxy=True)
     world.send(recipient)
-    assert (world.opened, recipient.data) == ([], [])
+    assert (world.opened, world.closed) == ([(STORED.blob_key, 0, 1)], 1)
+    assert recipient.data == []
     assert world.written == [[(OWNER, 9)]]
     assert world.usage == [UsageEvent(OWNER, "prefix", downloaded=9)]
+
+
+def test_proxy_is_told_of_no_lost_blob() -> None:
+    """A proxy that can't find the blob would say that there is no such object."""
+    world, recipient = _World(blobs={}), _Recipient(proxy=True)
+    with pytest.raises(BlobLost):
+        world.send(recipient)
+    assert (recipient.begun, world.lost, world.usage) == ([], 1, [])
 
 
 @implementer(IFileBlobReader)
