@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from qabel_block.errors import OutcomeUnknown, StorageFull, Unavailable
 from qabel_block.ledger import migrate_check
-from qabel_block.ledger.ballast import ballast_for
+from qabel_block.ledger.ballast import ballast_for, preallocate, restart_log
 from qabel_block.ledger.interfaces import IDatabase, ITransaction, Row
 from qabel_block.ledger.migrate_check import not_migrated, require_head
 from qabel_block.ledger.sql import SQLITE_AGO, Statement, time_stamp_ago
@@ -189,12 +189,23 @@ class SqliteThread:
         except (StorageFull, Unavailable) as error:
             if isinstance(error, OutcomeUnknown) or not may_give_up:
                 raise
-            if not self._ballast.release():
+            if not self._gain_space(frees_space):
                 raise
             result = self._try(function)
         if frees_space:
             self._ballast.allocate()
         return result
+
+    def _gain_space(self, for_change: bool) -> bool:
+        """Gain space on a disk that is full; return whether there may be some now."""
+        released = self._ballast.release()
+        if not for_change:
+            return released
+        try:
+            self._try(preallocate if released else restart_log)
+        except (StorageFull, Unavailable):
+            return released
+        return True
 
     def _try(self, function: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -205,12 +216,24 @@ class SqliteThread:
             reason = _reason(error)
             if reason is None:
                 raise
-            # What comes next begins afresh, perhaps on a file that was mended.
-            self._disconnect()
+            if isinstance(reason, StorageFull):
+                # To close it could give the log's space back.
+                self._roll_back()
+            else:
+                # What comes next begins afresh, perhaps on a file that was mended.
+                self._disconnect()
             raise reason from error
         except OutcomeUnknown:
             self._disconnect()
             raise
+
+    def _roll_back(self) -> None:
+        """End a transaction that could not be committed."""
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._disconnect()
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -139,6 +139,7 @@ async def test_full(database: SqliteDatabase, path: Path) -> None:
     assert await database.fetch(sql("SELECT count(*) FROM users")) == [(0,)]
 
     async def fill_again(transaction: ITransaction) -> int:
+        await transaction.fetch(sql("PRAGMA max_page_count = 1000000"))
         return await transaction.execute(many)
 
     assert await database.transact(fill_again) == 9999

@@ -52,7 +52,8 @@ def fill(path: Path) -> None:
 
 def test_deleting_on_a_full_disk(disk: Path) -> None:
     """On a disk without any room objects can be read and deleted, also after a restart,
-    and garbage be collected; then there is room for uploads again."""
+    and garbage be collected; then there is room for uploads again, and for the next
+    time."""
     options = ("--standalone", str(disk / "data"), "--dummy-auth", "T")
     places = ("--standalone", str(disk / "data"), "--json")
     server = ServerProcess(*options)
@@ -87,3 +88,27 @@ def test_deleting_on_a_full_disk(disk: Path) -> None:
         (disk / "filler").unlink()
         with server:
             assert client.post(url(1), content=bytes(MEBIBYTE)).status_code == 204
+            assert client.delete(url(1)).status_code == 204
+            assert (disk / "data/ledger.sqlite-ballast").stat().st_size > MEBIBYTE
+
+
+SMALL = 100
+
+
+def test_room_that_others_take(disk: Path) -> None:
+    """Whoever fills the disk again after the ballast was given up keeps nobody from
+    deleting all the rest."""
+    server = ServerProcess("--standalone", str(disk / "data"), "--dummy-auth", "T")
+    with httpx.Client(headers=AUTHORIZATION, timeout=60) as client:
+
+        def url(number: int) -> str:
+            return f"{server.url}/api/v0/files/p/blocks/{number}"
+
+        with server:
+            for number in range(SMALL):
+                assert client.post(url(number), content=b"x").status_code == 204
+        with server:  # with a log that is as short as can be
+            for number in range(SMALL):
+                fill(disk / "filler")
+                assert client.delete(url(number)).status_code == 204
+            assert not (disk / "data/ledger.sqlite-ballast").exists()
