@@ -38,7 +38,8 @@ def read_query(expression: str) -> Query:
     selectors: list[Selector] = []
     kept: set[str] = set()
     parts: list[object] = []
-    parsed = promql_parser.parse(expression.replace("$__rate_interval", "5m"))
+    plain = expression.replace("$__rate_interval", "5m").replace("$__range", "6h")
+    parsed = promql_parser.parse(plain)
     promql_parser.walk(parsed, parts.append)
     for part in parts:
         if isinstance(part, promql_parser.VectorSelector):

@@ -188,6 +188,20 @@ def test_all_legacy_names_are_shown() -> None:
         assert name in shown
 
 
+def test_what_alerts_are_about_is_shown() -> None:
+    """For each alert the dashboard has a panel with the same metrics; degraded and lost
+    things have one of their own."""
+    shown = {selector.name for query in _dashboard_queries() for selector in query}
+    asked = {
+        selector.name
+        for text, query in QUERIES.items()
+        if text.partition(":")[0] in {alert["alert"] for alert in _alerts()}
+        for selector in query.selectors
+    }
+    assert asked - shown == {"up", "process_max_fds", "process_start_time_seconds"}
+    assert {"Degraded", "Lost blobs"} < {panel["title"] for panel in _panels()}
+
+
 def _dashboard_queries() -> Iterator[tuple[Any, ...]]:
     titles = {panel["title"] for panel in _panels()}
     for text, query in QUERIES.items():
