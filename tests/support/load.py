@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from attrs import define, field
 
+from tests.support.waiting import TIMEOUT_SECONDS
+
 TIMEOUT = 60.0
 
 
@@ -43,7 +45,8 @@ class Load:
     def __exit__(self, *_exception: object) -> None:
         self._enough.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(TIMEOUT_SECONDS)
+            assert not thread.is_alive(), "a request has no end"
 
     @property
     def sent(self) -> int:

@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.waiting import TIMEOUT_SECONDS
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+"""Where nginx is; ``None`` if it is not installed."""
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 """Where nginx is; ``None`` if it is not installed."""
@@ -93,4 +97,4 @@ def nginx_before(ports: Sequence[int]) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait()
+            process.wait(TIMEOUT_SECONDS)

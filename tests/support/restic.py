@@ -46,7 +46,9 @@ class ResticProcess:
         self._more = threading.Condition()
         self._ended = False
         assert process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(process.stdout,))
+        self._reader = threading.Thread(
+            target=self._read, args=(process.stdout,), daemon=True
+        )
         self._reader.start()
 
     def wait_for(self, text: str) -> None:
@@ -68,14 +70,18 @@ class ResticProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(self.output) from None
-        self._reader.join()
+        self._join_reader()
         return ResticEnded(status, self.output)
 
     def kill(self) -> None:
         """End it at once."""
         self.process.kill()
-        self.process.wait()
-        self._reader.join()
+        self.process.wait(SECONDS)
+        self._join_reader()
+
+    def _join_reader(self) -> None:
+        self._reader.join(SECONDS)
+        assert not self._reader.is_alive(), "somebody else holds its output open"
 
     def _read(self, stream: IO[str]) -> None:
         for line in stream:

@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.support.ports import free_port
+from tests.support.waiting import TIMEOUT_SECONDS
 
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
@@ -54,7 +55,7 @@ class _Server:
         # Nothing of it is needed any more.
         assert self._process is not None
         self._process.kill()
-        self._process.wait()
+        self._process.wait(TIMEOUT_SECONDS)
         self._folder.cleanup()
 
     def start(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 from websockets.typing import Subprotocol
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import TIMEOUT_SECONDS, wait_for
 from tests.support.websocket import Socket, open_over_tcp
 from tests.support.wire import Wire
 
@@ -146,7 +146,7 @@ class ServerProcess:
         """End the process as a power failure would."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        self._process.wait(TIMEOUT_SECONDS)
 
     def stop(self) -> int:
         """End the process as an operator would; return its exit status."""

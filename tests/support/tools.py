@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from tests.support.server import CHECKOUT
+from tests.support.waiting import TIMEOUT_SECONDS
 
 COMMAND = (sys.executable, "-m", "qabel_block.cli")
 SECONDS = 120.0
@@ -72,6 +73,7 @@ def run_tool(
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.communicate()
+        # Not for the end of its output, which others may hold open.
+        process.wait(TIMEOUT_SECONDS)
         raise
     return Ended(process.returncode, out, err)

@@ -19,7 +19,7 @@ import redis
 
 from qabel_block.util.redis.address import RedisAddress
 from tests.support.ports import free_port
-from tests.support.waiting import wait_for
+from tests.support.waiting import TIMEOUT_SECONDS, wait_for
 
 __all__ = ["own_valkey", "redis_address"]
 
@@ -77,6 +77,7 @@ class ValkeyServer:
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         wait_for(self._answers)
 
@@ -84,7 +85,7 @@ class ValkeyServer:
         """End it, also if it is paused."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait()
+        self._process.wait(TIMEOUT_SECONDS)
 
     def pause(self) -> None:
         """Let it be silent until it is stopped."""

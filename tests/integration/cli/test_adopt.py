@@ -197,12 +197,16 @@ def test_beside_the_server(local: Installation) -> None:
             done[number] = b"client's" if kind == 0 else None
 
     with serving(local, ANN) as (ann,):
-        users = [threading.Thread(target=use, args=(ann, first)) for first in range(20)]
+        users = [
+            threading.Thread(target=use, args=(ann, first), daemon=True)
+            for first in range(20)
+        ]
         for user in users:
             user.start()
         ended = local.run("adopt")
         for user in users:
-            user.join()
+            user.join(timeout=120)
+            assert not user.is_alive()
         assert ended.status == 0
         assert len(done) == count // 3
         stored = 0

@@ -86,9 +86,11 @@ def test_kills(installation: Installation, kills: int, tmp_path: Path) -> None:
         ]
         for client in clients:
             client.start()
-        disturbances.happen(chance)
-        time.sleep(0.3 + chance.random() / 2)
-        server.kill()
+        try:
+            disturbances.happen(chance)
+            time.sleep(0.3 + chance.random() / 2)
+        finally:  # or the clients would go on
+            server.kill()
         for client in clients:
             client.join()
         ended = installation.run("verify", "--read")

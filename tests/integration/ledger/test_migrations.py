@@ -92,6 +92,7 @@ def alembic(dsn: str, *command: str) -> str:
         check=True,
         capture_output=True,
         text=True,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": ""},
     )
     return result.stdout
@@ -243,6 +244,7 @@ def test_command_line_without_url() -> None:
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
+        timeout=120,
         check=False,
     )
     assert result.returncode != 0
@@ -288,6 +290,7 @@ def test_paths_with_odd_characters(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", f"{script}; upgrade(sys.argv[1])", dsn],
         check=True,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": str(folder)},
         cwd=folder,
     )

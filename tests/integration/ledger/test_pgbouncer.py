@@ -86,14 +86,17 @@ def pooler(
         shutil.chown(folder, user)
     assert PROGRAM is not None
     process = subprocess.Popen(
-        [PROGRAM, "-q", str(file)], user=user, stderr=subprocess.DEVNULL
+        [PROGRAM, "-q", str(file)],
+        user=user,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         wait_for((folder / f".s.PGSQL.{port}").exists)
         yield str(make_dsn(dsn, host=str(folder), port=str(port)))
     finally:
         process.terminate()
-        process.wait()
+        process.wait(60)
         shutil.rmtree(folder)
 
 

@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
+from tests.support.waiting import TIMEOUT_SECONDS
+
 
 class Daemon:
     """One process, with its log in a file.
@@ -65,7 +67,7 @@ class Daemon:
         """End it and all its children, as a power failure would."""
         self._signal(signal.SIGKILL)
         if self._process is not None:
-            self._process.wait()
+            self._process.wait(TIMEOUT_SECONDS)
 
     def stop(self) -> None:
         """End it in good order."""

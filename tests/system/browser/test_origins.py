@@ -100,7 +100,7 @@ def visit(site: Site, server: ServerProcess, home: Path, file: str) -> dict[str,
         return site.seen.get(timeout=TIMEOUT)
     finally:
         os.killpg(browser.pid, signal.SIGKILL)
-        browser.wait()
+        browser.wait(TIMEOUT)
 
 
 def test_page(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.support.disturbances import Disturbances
 from tests.support.faketime import WallClock
 from tests.support.server import ServerProcess
 
-ROUNDS = int(os.environ.get("QABEL_BLOCK_TEST_KILLS", "8"))
+ROUNDS = int(os.environ.get("QABEL_BLOCK_TEST_KILLS", "5"))
 """How often the server is killed."""
 
 WRITERS = 6
@@ -116,9 +116,11 @@ def test_kill_during_uploads(dsn: str, tmp_path: Path) -> None:
                 )
                 for writer in writers
             ]
-            disturbances.happen(chance)
-            time.sleep(0.3 + chance.random() / 2)
-            server.kill()
+            try:
+                disturbances.happen(chance)
+                time.sleep(0.3 + chance.random() / 2)
+            finally:  # or the writers would go on
+                server.kill()
             for work in working:
                 work.result()
         with server:

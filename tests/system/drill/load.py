@@ -95,7 +95,7 @@ class Load:
 
     def __enter__(self) -> Load:
         for work in (self._upload, self._listen):
-            thread = threading.Thread(target=work)
+            thread = threading.Thread(target=work, daemon=True)
             self._threads.append(thread)
             thread.start()
         return self
@@ -116,7 +116,7 @@ class Load:
         for _ in range(REGISTER_CLIENTS):
             client = DrillClient(cluster, self._history, self._chance.randrange(2**32))
             thread = threading.Thread(
-                target=client.work_until, args=(self._stop_clients,)
+                target=client.work_until, args=(self._stop_clients,), daemon=True
             )
             self._clients.append(thread)
             thread.start()

@@ -62,7 +62,11 @@ def _built(folder: Path, source: Path, variables: dict[str, str]) -> set[str]:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(folder)]
     environment = {**os.environ, **variables}
     subprocess.run(
-        [*command, str(source)], check=True, capture_output=True, env=environment
+        [*command, str(source)],
+        check=True,
+        capture_output=True,
+        timeout=300,
+        env=environment,
     )
     (wheel,) = folder.glob("*.whl")
     return set(zipfile.ZipFile(wheel).namelist())

@@ -41,6 +41,7 @@ def _run(*command: object, **variables: str) -> str:
         check=True,
         capture_output=True,
         text=True,
+        timeout=300,
         cwd="/",
         env={**environment, **variables},
     ).stdout

@@ -49,7 +49,7 @@ def test_stderr_that_nobody_reads() -> None:
         assert process.wait(timeout=60) == 0
     finally:
         process.kill()
-        process.wait()
+        process.wait(60)
         process.stderr.close()
 
 

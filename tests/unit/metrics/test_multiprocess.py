@@ -25,7 +25,8 @@ def test_abandoned_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
     running = MultiprocessMetrics()
     running.start()
-    subprocess.run([sys.executable, "-c", _KILLED], env=environment, check=False)
+    command = [sys.executable, "-c", _KILLED]
+    subprocess.run(command, env=environment, check=False, timeout=60)
     (tmp_path / "qabel-block-metrics-file").touch()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
