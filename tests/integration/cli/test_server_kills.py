@@ -57,6 +57,7 @@ def _client(port: int, seed: int, count: itertools.count[int]) -> None:
         next(count)
 
 
+@pytest.mark.timeout(300 + 60 * KILLS)
 @pytest.mark.parametrize(
     ("empty_installation", "kills"),
     [("postgresql, local", KILLS), (STORED[-2], -(-KILLS // 2))],

@@ -89,6 +89,7 @@ def _left_over(dsn: str, storage: Path) -> set[str]:
     return files - known
 
 
+@pytest.mark.timeout(300 + 60 * ROUNDS)
 def test_kill_during_uploads(dsn: str, tmp_path: Path) -> None:
     """After each kill -9 during uploads and deletes, whose server's clock has jumped
     or whose database was demoted: every answered change is there with its ETag, every
