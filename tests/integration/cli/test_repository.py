@@ -137,8 +137,8 @@ def test_attach(home: Path, server: ServerProcess) -> None:
     for name, where, line in (
         ("taken", prefix, "0 has a repository taken already"),
         ("found", "nothing-there", "storage holds nothing below nothing-there"),
-        ("no/name", prefix, "not a name of a repository: 'no/name'"),
-        ("found", "no.prefix", "not a prefix: 'no.prefix'"),
+        ("no/name", prefix, "not a name of a repository: no/name"),
+        ("found", "no.prefix", "not a prefix: no.prefix"),
     ):
         ended = attach(name, where)
         assert ended.status > 0
