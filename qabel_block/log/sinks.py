@@ -8,8 +8,22 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterable, Iterator
 from logging.handlers import RotatingFileHandler, TimedRotatingFileHandler
+from select import PIPE_BUF
 from typing import Protocol, TextIO
+
+
+def pack(lines: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Join lines to pieces of at most ``size`` bytes, or of one line."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > size:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece
 
 
 class Sink(Protocol):
@@ -40,9 +54,12 @@ class DescriptorSink:
 
     def write(self, lines: list[str]) -> None:
         """See :meth:`Sink.write`."""
-        data = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        encoded = [line.encode("utf-8", "backslashreplace") for line in lines]
+        # Other processes write to the same pipe: no line is to be cut by theirs.
+        for piece in pack(encoded, PIPE_BUF):
+            data = memoryview(piece)
+            while data:
+                data = data[os.write(self._descriptor, data) :]
 
     def reopen(self) -> None:
         """See :meth:`Sink.reopen`. A descriptor has no name."""

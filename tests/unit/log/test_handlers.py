@@ -19,7 +19,7 @@ from qabel_block.log.handlers import (
     reopen_logs,
     write_in_background,
 )
-from qabel_block.log.sinks import DescriptorSink, SizedFileSink, TimedFileSink
+from qabel_block.log.sinks import DescriptorSink, SizedFileSink, TimedFileSink, pack
 from qabel_block.log.writer import MAX_WAITING
 from tests.unit.log.test_formats import access
 
@@ -314,3 +314,13 @@ def test_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert file.read_text() == "after\n"
     (old,) = tmp_path.glob("log.*")
     assert old.read_text() == "before\n"
+
+
+def test_pipe_of_many_processes() -> None:
+    """Lines are written in pieces that a pipe takes at once, none of them cut."""
+    lines = [b"%d" % number * 300 + b"\n" for number in range(9)]
+    lines.insert(3, b"long" * select.PIPE_BUF + b"\n")
+    pieces = list(pack(lines, select.PIPE_BUF))
+    assert b"".join(pieces) == b"".join(lines)
+    assert all(piece.endswith(b"\n") for piece in pieces)
+    assert [len(piece) > select.PIPE_BUF for piece in pieces] == [False, True, False]
