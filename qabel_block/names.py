@@ -35,6 +35,7 @@ _REPOSITORY = re.compile(REPOSITORY_PATTERN)
 _USER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"qb_[A-Za-z0-9_-]{22,256}")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DIGITS = str.maketrans(_CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
 
 
 class Versions:
@@ -130,10 +131,11 @@ def blob_key(name: ObjectName, version: str) -> str:
 
 def time_of(version: str) -> float:
     """Return when a version was made, in seconds since 1970."""
-    value = 0
-    for character in version[:10]:
-        value = value << 5 | _CROCKFORD.index(character)
-    return value / 1000
+    return _milliseconds(version) / 1000
+
+
+def _milliseconds(version: str) -> int:
+    return int(version[:10].translate(_DIGITS), 32)
 
 
 def modified_of(key: str) -> int | None:
@@ -151,7 +153,7 @@ def milliseconds_of(key: str) -> int:
     blob of the legacy server.
     """
     version = key.partition("~")[2]
-    return round(time_of(version) * 1000) if version else 0
+    return _milliseconds(version) if version else 0
 
 
 def parse_blob_key(key: str) -> tuple[ObjectName, str | None]:

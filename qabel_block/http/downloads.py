@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 from twisted.internet.interfaces import IReactorTime
 from werkzeug.http import http_date
@@ -102,6 +103,11 @@ class HTTPRecipient:
         self._producer.unregister()
 
 
+@lru_cache(1024)
+def _format_date(seconds: int) -> bytes:
+    return http_date(seconds).encode("ascii")
+
+
 def set_head(request: StreamingRequest, selection: Selection) -> None:
     """Set the status and the headers of an answer that sends this."""
     stored = selection.stored
@@ -110,8 +116,8 @@ def set_head(request: StreamingRequest, selection: Selection) -> None:
     if modified is not None:
         # Never after Date, whatever the clock of the node that took the upload
         # says (RFC 9110 section 8.8.2.1).
-        date = http_date(min(modified, time.time()))
-        request.setHeader(b"Last-Modified", date.encode("ascii"))
+        date = _format_date(min(modified, int(time.time())))
+        request.setHeader(b"Last-Modified", date)
     if selection.unmodified:
         request.setResponseCode(304)
         return
