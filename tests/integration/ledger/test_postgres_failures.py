@@ -264,7 +264,7 @@ async def test_silent_server(
 ) -> None:
     """A server that stops answering is unavailable when the time is up, in whatever
     a call waits for, and used again as soon as it answers."""
-    database = through(deadline=0.3)
+    database = through(deadline=1.0)
     assert await database.fetch(sql("SELECT 1")) == [(1,)]
     with logged() as events:
         proxy.silent = True
