@@ -127,10 +127,12 @@ class ServerProcess:
     def log(self) -> str:
         """Return what the process has logged since it started.
 
-        A thread of its writes the log a little later: wait until no more comes.
+        A thread of its writes the log a little later: wait until no more comes, or
+        for a second from a server under load, whose log never ends.
         """
         before, now = -1, self._log.stat().st_size
-        while now != before:
+        deadline = time.monotonic() + 1
+        while now != before and time.monotonic() < deadline:
             time.sleep(0.1)
             before, now = now, self._log.stat().st_size
         return self._written()
