@@ -18,6 +18,8 @@ from qabel_block.errors import Unavailable
 from qabel_block.util.redis.address import RedisAddress, parse_redis_url
 from qabel_block.util.redis.link import REPLICA
 from tests.support.clocks import until
+from tests.support.documents import blocks
+from tests.support.server import CHECKOUT
 from tests.support.tls_proxy import TlsProxy
 from tests.support.valkey import Sentinel, ValkeyServer, installation, redis_at
 
@@ -78,12 +80,10 @@ async def test_password(new_cache: NewCache) -> None:
 async def test_user_and_database(new_cache: NewCache) -> None:
     """A user of the access control list with no more rights than are documented logs
     in, and the database is the one that is named."""
-    rights = f"user block on >{SECRET} ~qabel-block:* &qabel-block:* -@all"
-    commands = (
-        "+get +setex +eval +incr +pexpire +pttl +publish +subscribe +unsubscribe +ping"
-        " +select +role"
-    )
-    with ValkeyServer(f"{rights} {commands}") as server:
+    operating = blocks(CHECKOUT / "docs/operating.md")
+    (documented,) = (b.text for b in operating if b.text.startswith("user block on"))
+    rights = documented.strip().replace("PASSWORD", SECRET)
+    with ValkeyServer(rights) as server:
         url = f"redis://block:{QUOTED}@127.0.0.1:{server.port}/3"
         cache = new_cache(url)
         await _works(cache)

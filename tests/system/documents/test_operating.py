@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from qabel_block.cli.runner import FINDINGS
-from tests.support.documents import CommandsOf
+from tests.support.documents import CommandsOf, blocks
 from tests.support.ports import free_port
 from tests.support.server import CHECKOUT
 from tests.support.shell import Shell, without
@@ -55,10 +55,20 @@ def test_operating(
         last = f"{reader.url}/api/v0/files/{prefix}/last"
         assert httpx.put(last, content=b"2", headers=headers).status_code == 204
     _fail_over(reader, operating)
-    with reader.serving("twist qabel-block"):
+    logging = reader.folder / "logging.json"
+    logging.write_text(_logging_configuration())
+    with reader.serving(f"twist qabel-block --logging-config {logging}") as printed:
         assert httpx.get(last).content == b"2"
+    assert "GET /api" not in printed.read_text()
+    assert '"time"' not in printed.read_text()
     _standalone(reader.folder / "other", operating)
     assert operating.left == []
+
+
+def _logging_configuration() -> str:
+    """Return the one that leaves requests out and writes text."""
+    found = (block.text for block in blocks(CHECKOUT / "docs/operating.md"))
+    return next(text for text in found if text.startswith('{"formatters"'))
 
 
 def _install(shell: Shell, clone: Path, operating: CommandsOf) -> None:
