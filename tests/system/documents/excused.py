@@ -19,6 +19,7 @@ BLOCKS = {
         "docs/reliability.md",
         "QABEL_BLOCK_TEST_ERASED",
     ): "takes long; CI runs less of it",
+    ("docs/reliability.md", "QABEL_BLOCK_TEST_KILLS"): "takes long; CI kills fewer",
     ("docs/restic.md", "cut -c1-100"): (
         "wants a ledger that has lost something; test_repository.py has one"
     ),
