@@ -30,9 +30,9 @@ SETTING_UP = 5
 
 def policy() -> dict[str, Any]:
     """Return the README's policy."""
-    match = re.search(r"\n    \{\n.*?\n    \}\n", README.read_text(), re.DOTALL)
+    match = re.search(r"```json\n(.*?)```", README.read_text(), re.DOTALL)
     assert match is not None
-    found: dict[str, Any] = json.loads(match[0])
+    found: dict[str, Any] = json.loads(match[1])
     return found
 
 
