@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ClauseElement,
-    ColumnElement,
     Date,
     FromClause,
     Integer,
@@ -23,7 +22,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    literal_column,
     null,
     select,
     true,
@@ -41,12 +39,8 @@ from qabel_block.ledger.schema import (
     traffic,
     users,
 )
-from qabel_block.ledger.sql import Dialect, Statement
+from qabel_block.ledger.sql import ONE, ZERO, Dialect, Statement
 
-__all__ = ["Statement"]
-
-_ZERO: ColumnElement[int] = literal_column("0")
-_ONE: ColumnElement[int] = literal_column("1")
 _user_id = bindparam("user_id", type_=Integer())
 _granted = (
     accounts.c.user_id,
@@ -98,7 +92,7 @@ def _used_ids() -> FromClause:
 
 def _next_id() -> Select[Any]:
     used = _used_ids()
-    return select(func.coalesce(func.max(used.c.user_id), _ZERO) + _ONE)
+    return select(func.coalesce(func.max(used.c.user_id), ZERO) + ONE)
 
 
 def _add_user(dialect: Dialect) -> ClauseElement:
@@ -123,7 +117,7 @@ def _set_user(dialect: Dialect) -> ClauseElement:
             storage_quota=bindparam("storage_quota", type_=BigInteger()),
             traffic_quota=bindparam("traffic_quota", type_=BigInteger()),
             disabled=case(
-                (bindparam("active", type_=Integer()) == _ONE, null()),
+                (bindparam("active", type_=Integer()) == ONE, null()),
                 else_=func.coalesce(accounts.c.disabled, dialect.now),
             ),
         )
@@ -131,7 +125,7 @@ def _set_user(dialect: Dialect) -> ClauseElement:
 
 
 def _add_token(dialect: Dialect) -> ClauseElement:
-    next_id = select(func.coalesce(func.max(tokens.c.id), _ZERO) + _ONE).where(
+    next_id = select(func.coalesce(func.max(tokens.c.id), ZERO) + ONE).where(
         tokens.c.user_id == _user_id
     )
     row = select(
@@ -176,8 +170,8 @@ def _users() -> Select[Any]:
         accounts.c.name,
         accounts.c.created,
         accounts.c.erased.is_not(None),
-        func.coalesce(users.c.size, _ZERO),
-        func.coalesce(traffic.c.traffic, _ZERO),
+        func.coalesce(users.c.size, ZERO),
+        func.coalesce(traffic.c.traffic, ZERO),
     ).select_from(
         accounts.outerjoin(users, users.c.user_id == accounts.c.user_id).outerjoin(
             traffic,
@@ -193,7 +187,7 @@ version = Statement(select(account_changes.c.version))
 """Rows: (how often accounts have changed)."""
 
 count_change = Statement(
-    update(account_changes).values(version=account_changes.c.version + _ONE)
+    update(account_changes).values(version=account_changes.c.version + ONE)
 )
 """The first of each change: it lets changes happen one after the other."""
 
@@ -210,7 +204,7 @@ token_digests = Statement(
         select(tokens.c.sha256)
         .where(tokens.c.revoked.is_(None))
         .limit(bindparam("limit"))
-        .offset(_ZERO)
+        .offset(ZERO)
     )
 )
 """``limit``. Rows: (count of changes, digest or ``NULL``)."""
@@ -218,8 +212,8 @@ token_digests = Statement(
 any_user = Statement(
     select(accounts.c.user_id)
     .where(accounts.c.name.is_not(None))
-    .limit(_ONE)
-    .offset(_ZERO)
+    .limit(ONE)
+    .offset(ZERO)
 )
 """Rows: (user), if there is one."""
 
@@ -243,7 +237,7 @@ user_page = Statement(
     .where(accounts.c.name > bindparam("after", type_=String(64)))
     .order_by(accounts.c.name)
     .limit(bindparam("limit"))
-    .offset(_ZERO)
+    .offset(ZERO)
 )
 """``after, limit, month``. Rows: (user, whether active, storage quota, traffic quota,
 name, since when, whether being erased, bytes stored, the month's traffic), by name."""
@@ -278,8 +272,8 @@ prefix_of = Statement(
     select(prefixes.c.name)
     .where(prefixes.c.user_id == _user_id)
     .order_by(prefixes.c.created, prefixes.c.name)
-    .limit(_ONE)
-    .offset(_ZERO)
+    .limit(ONE)
+    .offset(ZERO)
 )
 """``user_id``. Rows: (prefix), one of the user's, if there is any."""
 
@@ -287,7 +281,7 @@ garbage_of = Statement(
     select(garbage.c.blob_key)
     .where(garbage.c.owner_id == _user_id)
     .limit(bindparam("limit"))
-    .offset(_ZERO)
+    .offset(ZERO)
 )
 """``user_id, limit``. Rows: (blob key)."""
 
@@ -299,8 +293,8 @@ end_erasure = Statement(
     .where(accounts.c.user_id == _user_id)
     .values(
         name=null(),
-        storage_quota=_ZERO,
-        traffic_quota=_ZERO,
+        storage_quota=ZERO,
+        traffic_quota=ZERO,
         disabled=null(),
     ),
 )

@@ -33,9 +33,8 @@ from sqlalchemy import (
 
 from qabel_block.ledger.owner_locks import is_locked, limit_lock_wait, lock_owners
 from qabel_block.ledger.schema import garbage, objects, prefixes, unfinished, users
-from qabel_block.ledger.sql import Dialect, Statement
+from qabel_block.ledger.sql import ZERO, Dialect, Statement
 
-_ZERO: ColumnElement[int] = literal_column("0")
 _adopting = exists(
     select(unfinished.c.task).where(unfinished.c.task == literal_column("'adopt'"))
 )
@@ -73,7 +72,7 @@ def _add_owners(dialect: Dialect) -> ClauseElement:
     names = _names(dialect)
     # In this order everywhere, so that two nodes can't wait for each other.
     owners = (
-        select(prefixes.c.user_id, _ZERO)
+        select(prefixes.c.user_id, ZERO)
         .select_from(
             names.join(prefixes, prefixes.c.name == names.c.prefix).outerjoin(
                 users, users.c.user_id == prefixes.c.user_id
@@ -108,10 +107,10 @@ def _write_states_of(names: FromClause) -> Select[Any]:
     return select(
         names.c.n,
         prefixes.c.user_id,
-        func.coalesce(users.c.size, _ZERO),
+        func.coalesce(users.c.size, ZERO),
         _adopting,
-        func.coalesce(users.c.garbage, _ZERO),
-        func.coalesce(users.c.latest, _ZERO),
+        func.coalesce(users.c.garbage, ZERO),
+        func.coalesce(users.c.latest, ZERO),
         *STORED,
     ).select_from(
         names.join(prefixes, prefixes.c.name == names.c.prefix)
@@ -122,7 +121,7 @@ def _write_states_of(names: FromClause) -> Select[Any]:
 
 def _locked_write_states(dialect: Dialect) -> ClauseElement:
     names = _noted_names(dialect)
-    noted = select(_ZERO).select_from(garbage).where(_still_noted(names))
+    noted = select(ZERO).select_from(garbage).where(_still_noted(names))
     return _write_states_of(names).add_columns(
         noted.exists().correlate(names), is_locked(dialect, users.c.user_id)
     )
@@ -203,8 +202,8 @@ def grow_owners(dialect: Dialect) -> ClauseElement:
         update(users)
         .where(users.c.user_id == sums.c.owner_id)
         .values(
-            size=func.coalesce(users.c.size, _ZERO) + sums.c.grown,
-            garbage=users.c.garbage + func.coalesce(sums.c.freed, _ZERO),
+            size=func.coalesce(users.c.size, ZERO) + sums.c.grown,
+            garbage=users.c.garbage + func.coalesce(sums.c.freed, ZERO),
             latest=case(
                 (sums.c.latest > users.c.latest, sums.c.latest), else_=users.c.latest
             ),

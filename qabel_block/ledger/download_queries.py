@@ -9,13 +9,11 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     ClauseElement,
-    ColumnElement,
     Date,
     Integer,
     Text,
     and_,
     func,
-    literal_column,
     not_,
     select,
 )
@@ -23,9 +21,7 @@ from sqlalchemy import (
 from qabel_block.ledger.change_queries import STORED, is_named
 from qabel_block.ledger.prefix_queries import is_erased
 from qabel_block.ledger.schema import objects, prefixes, traffic
-from qabel_block.ledger.sql import Dialect, Statement
-
-_ZERO: ColumnElement[int] = literal_column("0")
+from qabel_block.ledger.sql import ZERO, Dialect, Statement
 
 
 def _find(dialect: Dialect) -> ClauseElement:
@@ -33,7 +29,7 @@ def _find(dialect: Dialect) -> ClauseElement:
         "names", n=Integer(), prefix=Text(), path=Text(), month=Date()
     )
     return select(
-        names.c.n, *STORED, prefixes.c.user_id, func.coalesce(traffic.c.traffic, _ZERO)
+        names.c.n, *STORED, prefixes.c.user_id, func.coalesce(traffic.c.traffic, ZERO)
     ).select_from(
         names.join(objects, is_named(names))
         .join(prefixes, prefixes.c.name == objects.c.prefix)
@@ -60,7 +56,7 @@ def _add_traffic(dialect: Dialect) -> ClauseElement:
     insert = dialect.insert(traffic).from_select(
         ["user_id", "traffic_month", "traffic"], rows
     )
-    before = func.coalesce(traffic.c.traffic, _ZERO)
+    before = func.coalesce(traffic.c.traffic, ZERO)
     return insert.on_conflict_do_update(
         index_elements=["user_id", "traffic_month"],
         set_={"traffic": before + insert.excluded.traffic},

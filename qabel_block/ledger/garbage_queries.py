@@ -23,7 +23,6 @@ from sqlalchemy import (
     exists,
     false,
     func,
-    literal_column,
     not_,
     select,
     true,
@@ -32,9 +31,7 @@ from sqlalchemy import (
 
 from qabel_block.ledger.owner_locks import is_locked, lock_owners
 from qabel_block.ledger.schema import garbage, objects, users
-from qabel_block.ledger.sql import Dialect, Statement
-
-_ZERO: ColumnElement[int] = literal_column("0")
+from qabel_block.ledger.sql import ZERO, Dialect, Statement
 
 
 def _lock_free_note_owners(dialect: Dialect) -> ClauseElement | None:
@@ -122,7 +119,7 @@ stale_notes = Statement(
         .where(_is_stale(dialect))
         .order_by(garbage.c.since)
         .limit(bindparam("limit"))
-        .offset(_ZERO)
+        .offset(ZERO)
         .with_for_update(skip_locked=True)
     )
 )
@@ -135,7 +132,7 @@ owner_notes = Statement(
     .where(garbage.c.claimed.is_(false()))
     .order_by(garbage.c.since)
     .limit(bindparam("limit"))
-    .offset(_ZERO)
+    .offset(ZERO)
     .with_for_update(skip_locked=True)
 )
 """``owner_id, limit``. Rows: (blob key, bytes), the oldest first, locked, none that
@@ -146,7 +143,7 @@ count_notes = Statement(
         select(garbage.c.since)
         .where(_is_stale(dialect))
         .limit(bindparam("limit"))
-        .offset(_ZERO)
+        .offset(ZERO)
         .subquery()
     )
 )

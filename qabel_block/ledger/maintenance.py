@@ -20,6 +20,7 @@ from qabel_block.ledger.reconcile import (
     object_records,
     read_states,
 )
+from qabel_block.ledger.sql import Statement
 from qabel_block.model import (
     BlobRecord,
     ImportedBlob,
@@ -221,16 +222,14 @@ class Maintenance:
         """Return the users from whom most was downloaded in a month."""
         return await self._usage(statements.top_by_traffic, month, limit)
 
-    async def _change(
-        self, statement: statements.Statement, **parameters: object
-    ) -> int:
+    async def _change(self, statement: Statement, **parameters: object) -> int:
         async def work(transaction: ITransaction) -> int:
             return await transaction.execute(statement, **parameters)
 
         return await self._database.transact(work)
 
     async def _usage(
-        self, statement: statements.Statement, month: str, limit: int
+        self, statement: Statement, month: str, limit: int
     ) -> list[UserUsage]:
         rows = await self._database.fetch(statement, month=month, limit=limit)
         return [UserUsage(*row) for row in rows]

@@ -20,7 +20,6 @@ from sqlalchemy import (
     cast,
     delete,
     func,
-    literal_column,
     select,
     true,
     tuple_,
@@ -37,14 +36,10 @@ from qabel_block.ledger.schema import (
     unfinished,
     users,
 )
-from qabel_block.ledger.sql import Dialect, Statement
+from qabel_block.ledger.sql import ZERO, Dialect, Statement
 
-__all__ = ["Statement"]
-
-_ZERO: ColumnElement[int] = literal_column("0")
-
-_stored = func.coalesce(users.c.size, _ZERO)
-_downloaded = func.coalesce(traffic.c.traffic, _ZERO)
+_stored = func.coalesce(users.c.size, ZERO)
+_downloaded = func.coalesce(traffic.c.traffic, ZERO)
 _month = bindparam("month", type_=Date())
 
 count_garbage = Statement(
@@ -65,7 +60,7 @@ garbage_ages = Statement(
 
 
 def _limited(rows: Select[tuple[int, int, int]]) -> Select[tuple[int, int, int]]:
-    return rows.limit(bindparam("limit")).offset(_ZERO)
+    return rows.limit(bindparam("limit")).offset(ZERO)
 
 
 top_by_storage = Statement(
@@ -110,7 +105,7 @@ def _user_page(column: ColumnElement[int]) -> Select[tuple[int]]:
         .where(column > bindparam("after"))
         .order_by(column)
         .limit(bindparam("limit"))
-        .offset(_ZERO)
+        .offset(ZERO)
         .subquery()
     )
     return select(page.c.user_id)
@@ -124,7 +119,7 @@ user_page = Statement(
     select(_every_user.c.user_id)
     .order_by(_every_user.c.user_id)
     .limit(bindparam("limit"))
-    .offset(_ZERO)
+    .offset(ZERO)
 )
 """``after, limit``. Rows: (user), in order, whoever stores or owns something."""
 
@@ -139,7 +134,7 @@ prefix_page = Statement(
     )
     .order_by(prefixes.c.user_id, prefixes.c.name)
     .limit(bindparam("limit"))
-    .offset(_ZERO)
+    .offset(ZERO)
 )
 """``last_user, after_user, after_prefix, limit``. Rows: (user, prefix), in order."""
 
@@ -148,21 +143,21 @@ def _sums(dialect: Dialect) -> Select[tuple[int, int, int]]:
     """What users store: as it is kept, and as it is."""
     ids = _user_ids(dialect)
     total = (
-        select(cast(func.coalesce(func.sum(objects.c.size), _ZERO), BigInteger))
+        select(cast(func.coalesce(func.sum(objects.c.size), ZERO), BigInteger))
         .select_from(prefixes.join(objects, objects.c.prefix == prefixes.c.name))
         .where(prefixes.c.user_id == ids.c.user_id)
         .scalar_subquery()
         .label("total")
     )
     return select(
-        ids.c.user_id, func.coalesce(users.c.size, _ZERO).label("kept"), total
+        ids.c.user_id, func.coalesce(users.c.size, ZERO).label("kept"), total
     ).select_from(ids.outerjoin(users, users.c.user_id == ids.c.user_id))
 
 
 def _lock_users(dialect: Dialect) -> ClauseElement:
     ids = _user_ids(dialect)
     # As for every change, in the order in which all locks are taken.
-    rows = select(ids.c.user_id, _ZERO).where(true()).order_by(ids.c.user_id)
+    rows = select(ids.c.user_id, ZERO).where(true()).order_by(ids.c.user_id)
     insert = dialect.insert(users).from_select(["user_id", "size"], rows)
     return insert.on_conflict_do_update(
         index_elements=["user_id"],
@@ -252,7 +247,7 @@ object_page = Statement(
     )
     .order_by(objects.c.prefix, objects.c.path)
     .limit(bindparam("limit"))
-    .offset(_ZERO)
+    .offset(ZERO)
 )
 """``after_prefix, after_path, limit``. Rows: (prefix, path, blob key, size, SHA-256,
 owner or ``NULL``), in order."""

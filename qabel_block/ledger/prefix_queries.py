@@ -16,15 +16,12 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    literal_column,
     not_,
     select,
 )
 
 from qabel_block.ledger.schema import accounts, prefixes, repositories, users
-from qabel_block.ledger.sql import Dialect, Statement
-
-_ZERO: ColumnElement[int] = literal_column("0")
+from qabel_block.ledger.sql import ZERO, Dialect, Statement
 
 _repository_of = select(repositories.c.prefix).where(
     repositories.c.prefix == prefixes.c.name
@@ -59,7 +56,7 @@ def is_erased(user_id: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 storage_used = Statement(
-    select(func.coalesce(users.c.size, _ZERO)).where(
+    select(func.coalesce(users.c.size, ZERO)).where(
         users.c.user_id == bindparam("user_id")
     )
 )

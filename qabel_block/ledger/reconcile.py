@@ -9,7 +9,6 @@ from attrs import asdict
 
 from qabel_block.ledger import change_queries, garbage_queries
 from qabel_block.ledger import maintenance_queries as statements
-from qabel_block.ledger.garbage_queries import note_blobs
 from qabel_block.ledger.interfaces import ITransaction, Row
 from qabel_block.ledger.write_states import lock_write_states
 from qabel_block.model import (
@@ -155,5 +154,5 @@ async def note_unknown(
     ]
     if strange:
         notes = json.dumps([{"blob_key": key} for key in sorted(strange)])
-        await transaction.finish(note_blobs, notes=notes)
+        await transaction.finish(garbage_queries.note_blobs, notes=notes)
     return strange

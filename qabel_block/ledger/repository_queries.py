@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ClauseElement,
-    ColumnElement,
     Select,
     Text,
     and_,
@@ -19,16 +18,11 @@ from sqlalchemy import (
     cast,
     delete,
     func,
-    literal_column,
     select,
 )
 
 from qabel_block.ledger.schema import accounts, objects, prefixes, repositories
-from qabel_block.ledger.sql import Dialect, Statement
-
-__all__ = ["Statement"]
-
-_ZERO: ColumnElement[int] = literal_column("0")
+from qabel_block.ledger.sql import ZERO, Dialect, Statement
 
 
 def _create_repository(dialect: Dialect) -> ClauseElement:
@@ -86,7 +80,7 @@ file_page = Statement(
     )
     .order_by(objects.c.path)
     .limit(bindparam("limit"))
-    .offset(_ZERO)
+    .offset(ZERO)
 )
 """``prefix, after, last, limit``. Rows: (path, size), in order."""
 
@@ -105,7 +99,7 @@ def _usage() -> Select[Any]:
             accounts.c.name.label("user"),
             repositories.c.name,
             func.count(objects.c.path),
-            cast(func.coalesce(func.sum(objects.c.size), _ZERO), BigInteger),
+            cast(func.coalesce(func.sum(objects.c.size), ZERO), BigInteger),
             func.max(objects.c.created).filter(snapshots),
         )
         .select_from(
@@ -131,7 +125,7 @@ erase_page = Statement(
     .where(objects.c.prefix == bindparam("prefix"))
     .order_by(objects.c.path)
     .limit(bindparam("limit"))
-    .offset(_ZERO)
+    .offset(ZERO)
 )
 """``prefix, limit``. Rows: (path, blob key, size)."""
 

@@ -33,6 +33,10 @@ from sqlalchemy.types import NullType, TypeEngine
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
+ZERO: ColumnElement[int] = literal_column("0")
+ONE: ColumnElement[int] = literal_column("1")
+
+
 @frozen
 class Prepared:
     """A statement that PostgreSQL parses once for each connection, and plans at
@@ -132,11 +136,10 @@ def _sqlite_records(parameter: str, columns: dict[str, TypeEngine[Any]]) -> From
 
 
 def _postgres_ago(seconds: ColumnElement[float]) -> ColumnElement[Any]:
-    zero: ColumnElement[int] = literal_column("0")
-    return func.now() - func.make_interval(*[zero] * 6, seconds)
+    return func.now() - func.make_interval(*[ZERO] * 6, seconds)
 
 
-def _sqlite_ago(seconds: ColumnElement[float]) -> ColumnElement[Any]:
+def _sqlite_ago(seconds: ColumnElement[Any]) -> ColumnElement[Any]:
     return Function(SQLITE_AGO, seconds)
 
 
@@ -153,7 +156,7 @@ _POSTGRES = Dialect(
 )
 _SQLITE = Dialect(
     sqlite.insert,
-    _sqlite_ago(literal_column("0")),
+    _sqlite_ago(ZERO),
     _sqlite_ago,
     False,
     pysqlite.dialect(paramstyle="named"),

@@ -12,26 +12,24 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
-    literal_column,
     select,
 )
 
 from qabel_block.ledger.interfaces import IDatabase, Row
 from qabel_block.ledger.schema import accounts, users
-from qabel_block.ledger.sql import Statement
+from qabel_block.ledger.sql import ZERO, Statement
 
 USERS = 2000
 """Users of a page."""
 
-_ZERO: ColumnElement[int] = literal_column("0")
 _after = bindparam("after", type_=Integer())
 
 
 def _page(found: Select[tuple[object, ...]], by: ColumnElement[int]) -> ClauseElement:
-    return found.where(by > _after).order_by(by).limit(bindparam("limit")).offset(_ZERO)
+    return found.where(by > _after).order_by(by).limit(bindparam("limit")).offset(ZERO)
 
 
-_stored = (func.coalesce(users.c.size, _ZERO), func.coalesce(users.c.latest, _ZERO))
+_stored = (func.coalesce(users.c.size, ZERO), func.coalesce(users.c.latest, ZERO))
 _with_account = users.outerjoin(accounts, accounts.c.user_id == users.c.user_id)
 
 stored_page = Statement(
