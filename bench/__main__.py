@@ -15,7 +15,14 @@ from bench import record, report
 from bench.accounts import accounts_rows
 from bench.balancing import balancing_rows
 from bench.buffering import buffering_rows
-from bench.contest import AUTHORIZATION, GIB, LARGE, MIB, SMALL, Contest
+from bench.contest import (
+    AUTHORIZATION,
+    GIB,
+    LARGE,
+    MIB,
+    Contest,
+    store_small_objects,
+)
 from bench.growth import Growth
 from bench.processes import peak
 from bench.rivals import bare_klein, nginx
@@ -67,9 +74,7 @@ def _prepare(contest: Contest) -> None:
     with httpx.Client(
         base_url=contest.us.url, headers=AUTHORIZATION, timeout=300
     ) as client:
-        for number in range(SMALL):
-            body = number.to_bytes(4, "big") * 256
-            answer = client.post(f"/small/{number}", content=body).raise_for_status()
+        store_small_objects(client)
         contest.etag = client.head("/small/0").headers["ETag"]
         for number in range(LARGE):
             body = bytes([number]) * (4 * MIB)

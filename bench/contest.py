@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 from attrs import define, field
 
 from bench import transfers, wrk
@@ -229,6 +230,16 @@ def _processor(sample: Sample) -> Sample:
     """Return a sample whose score is the processor time of a request."""
     assert sample.cpu is not None
     return Sample(sample.cpu, sample.p50, sample.p99, sample.cpu)
+
+
+def store_small_objects(client: httpx.Client, prefix: str = "small") -> None:
+    """Store what :func:`small_objects` asks for.
+
+    :param client: of a user; its URLs begin where those of files do.
+    """
+    for number in range(SMALL):
+        body = number.to_bytes(4, "big") * 256
+        client.post(f"/{prefix}/{number}", content=body).raise_for_status()
 
 
 def small_objects(connections: int, prefix: str = "small") -> Load:

@@ -15,7 +15,7 @@ from statistics import median
 import httpx
 
 from bench import wrk
-from bench.contest import AUTHORIZATION, SMALL, small_objects
+from bench.contest import AUTHORIZATION, small_objects, store_small_objects
 from bench.services import services
 from bench.wrk import Load, Measured
 
@@ -51,11 +51,9 @@ def _measure(folder: Path) -> dict[str, list[tuple[Measured, Measured]]]:
         for server in (careful, credulous):
             stack.enter_context(server)
         with httpx.Client(
-            base_url=f"{careful.url}/api/v0/files/small", headers=AUTHORIZATION
+            base_url=f"{careful.url}/api/v0/files", headers=AUTHORIZATION
         ) as client:
-            for number in range(SMALL):
-                body = number.to_bytes(4, "big") * 256
-                client.post(f"/{number}", content=body).raise_for_status()
+            store_small_objects(client)
         for turn in range(ROUNDS):
             for kind, load in KINDS.items():
                 pair = (careful, credulous)[:: 1 if turn % 2 else -1]

@@ -16,7 +16,7 @@ from statistics import median
 import httpx
 
 from bench import wrk
-from bench.contest import AUTHORIZATION, SMALL, small_objects
+from bench.contest import AUTHORIZATION, small_objects, store_small_objects
 from bench.services import services
 from bench.wrk import Measured
 
@@ -52,11 +52,9 @@ def _measure(folder: Path) -> dict[str, list[Measured]]:
         }
         first = servers["log"]
         with httpx.Client(
-            base_url=f"{first.url}/api/v0/files/small", headers=AUTHORIZATION
+            base_url=f"{first.url}/api/v0/files", headers=AUTHORIZATION
         ) as client:
-            for number in range(SMALL):
-                body = number.to_bytes(4, "big") * 256
-                client.post(f"/{number}", content=body).raise_for_status()
+            store_small_objects(client)
         turns = list(servers.items())
         for number in range(ROUNDS):
             for kind, server in turns[number % 4 :] + turns[: number % 4]:

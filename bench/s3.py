@@ -9,9 +9,15 @@ import sys
 import httpx
 
 from bench import transfers, wrk
-from bench.contest import AUTHORIZATION, GIB, SMALL, Contest, small_objects
+from bench.contest import (
+    AUTHORIZATION,
+    GIB,
+    Contest,
+    small_objects,
+    store_small_objects,
+)
 from bench.rows import Row, Sample
-from bench.services import TOKEN
+from bench.services import TOKEN, services
 from bench.wrk import Load
 from tests.support.s3 import Bucket, Store, credentials
 from tests.support.s3_servers import SeaweedServer
@@ -24,11 +30,11 @@ _HUGE = "s3-huge"
 
 def s3_rows(contest: Contest) -> list[Row]:
     """Small objects in and out, and one of 1 GiB."""
-    with SeaweedServer() as seaweed:
+    # A ledger of its own: no server takes a bucket for one that has files elsewhere.
+    with SeaweedServer() as seaweed, services(contest.services.directory) as around:
         bucket = Store(seaweed.url, credentials()).new_bucket()
-        services = contest.services
-        services.add_prefixes({_SMALL: 1, _HUGE: 1})
-        with services.server(
+        around.add_prefixes({_SMALL: 1, _HUGE: 1})
+        with around.server(
             *bucket.options(), storage=False, environment=bucket.store.environment
         ) as server:
             return [
@@ -55,11 +61,9 @@ def _bare(bucket: Bucket, work: str, argument: str) -> Sample:
 
 def _get(contest: Contest, server: ServerProcess, bucket: Bucket) -> Row:
     with httpx.Client(
-        base_url=f"{server.url}/api/v0/files/{_SMALL}", headers=AUTHORIZATION
+        base_url=f"{server.url}/api/v0/files", headers=AUTHORIZATION, timeout=60
     ) as client:
-        for number in range(SMALL):
-            body = number.to_bytes(4, "big") * 256
-            client.post(f"/{number}", content=body, timeout=60).raise_for_status()
+        store_small_objects(client, _SMALL)
     load = small_objects(CONNECTIONS, _SMALL)
     return contest.alternate(
         Row("S3: GET 1 KiB, 32 connections", "bare boto3", "requests/s", 0.8),
