@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request
+from twisted.web.resource import Resource
+
+from qabel_block.http.routing import RouteResource
 
 
 class FrontEnds(Resource):
@@ -17,14 +19,14 @@ class FrontEnds(Resource):
 
     isLeaf = True
 
-    def __init__(self, default: IResource, others: Mapping[bytes, IResource]) -> None:
+    def __init__(
+        self, default: RouteResource, others: Mapping[str, RouteResource]
+    ) -> None:
         super().__init__()
         self._default = default
         self._others = others
 
-    def render(self, request: Request) -> int | bytes:
-        """Let the front end render the request."""
-        first = request.postpath[0] if request.postpath else b""
-        chosen = self._others.get(first, self._default)
-        result: int | bytes = chosen.render(request)
-        return result
+    def render(self, request: Any) -> int:
+        """Let the front end answer. Called by Twisted."""
+        first = request.route_path[1:].partition("/")[0]
+        return self._others.get(first, self._default).render(request)

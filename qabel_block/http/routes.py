@@ -6,8 +6,6 @@ answer.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.python.failure import Failure
 from werkzeug.routing import BaseConverter
 
@@ -19,11 +17,11 @@ from qabel_block.errors import (
     UnsupportedEncoding,
 )
 from qabel_block.http.downloads import DownloadAnswers
-from qabel_block.http.handlers import login_origin, uncancellable
 from qabel_block.http.headers import conditions, field, json_answer, json_body
+from qabel_block.http.login import log_in
 from qabel_block.http.openapi import DOCUMENT
 from qabel_block.http.problems import answer_failure, answer_preflight
-from qabel_block.http.route_map import make_routes
+from qabel_block.http.routing import RouteResource, make_routes
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.websocket.handshake import check_handshake, offered_authorization
 from qabel_block.http.websocket.sockets import WebSockets
@@ -73,20 +71,16 @@ class BlockAPI:
         self._uploads = uploads
         self._downloads = downloads
 
-    @app.handle_errors(Exception)  # type: ignore[arg-type]
-    def problem(self, request: StreamingRequest, failure: Failure) -> bytes:
-        """Answer with the problem that a handler ended in."""
-        if answer_preflight(request, failure.value):
-            return b""
-        return answer_failure(request, failure)
+    def resource(self) -> RouteResource:
+        """Return what answers requests."""
+        return RouteResource(self.app, _answer_failure)
 
     @app.route("/healthz", methods=["GET"])
-    def healthz(self, request: StreamingRequest) -> bytes:
+    async def healthz(self, request: StreamingRequest) -> bytes:
         """Tell that the process lives."""
         return json_answer(request, 200, {"alive": True})
 
     @app.route("/readyz", methods=["GET"])
-    @uncancellable
     async def readyz(self, request: StreamingRequest) -> bytes:
         """Tell whether uploads and downloads work, and what does not."""
         report = await self._readiness.report()
@@ -96,12 +90,11 @@ class BlockAPI:
         return json_answer(request, 200, {"ready": True, **degraded})
 
     @app.route("/api/v0/openapi.json", methods=["GET"])
-    def describe(self, request: StreamingRequest) -> bytes:
+    async def describe(self, request: StreamingRequest) -> bytes:
         """Tell in OpenAPI what can be asked here."""
         return json_body(request, 200, DOCUMENT)
 
     @app.route("/api/v0/prefix", methods=["GET"])
-    @uncancellable
     async def list_prefixes(self, request: StreamingRequest) -> bytes:
         """List the user's prefixes."""
         account = await self._authenticate(request)
@@ -109,7 +102,6 @@ class BlockAPI:
         return json_answer(request, 200, {"prefixes": prefixes})
 
     @app.route("/api/v0/prefix", methods=["POST"])
-    @uncancellable
     async def create_prefix(self, request: StreamingRequest) -> bytes:
         """Give the user a new prefix."""
         account = await self._authenticate(request)
@@ -117,7 +109,6 @@ class BlockAPI:
         return json_answer(request, 201, {"prefix": prefix})
 
     @app.route("/api/v0/quota", methods=["GET"])
-    @uncancellable
     async def quota(self, request: StreamingRequest) -> bytes:
         """Tell how much the user may store, and does."""
         account = await self._authenticate(request)
@@ -125,7 +116,6 @@ class BlockAPI:
         return json_answer(request, 200, {"quota": account.storage_quota, "size": size})
 
     @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["GET"])
-    @uncancellable
     async def download(
         self, request: StreamingRequest, prefix: str, path: str
     ) -> bytes:
@@ -134,7 +124,6 @@ class BlockAPI:
         return b""
 
     @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["POST", "PUT"])
-    @uncancellable
     async def upload(self, request: StreamingRequest, prefix: str, path: str) -> bytes:
         """Store the body as the next version of an object."""
         account = await self._authenticate(request)
@@ -160,7 +149,6 @@ class BlockAPI:
         return b""
 
     @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["DELETE"])
-    @uncancellable
     async def delete(self, request: StreamingRequest, prefix: str, path: str) -> bytes:
         """Delete an object; that it was not there is no error."""
         account = await self._authenticate(request)
@@ -170,8 +158,7 @@ class BlockAPI:
         return b""
 
     @app.route("/api/v0/websocket/<prefix:prefix>", methods=["GET"])
-    @uncancellable
-    async def listen_to_prefix(self, request: StreamingRequest, prefix: str) -> Any:
+    async def listen_to_prefix(self, request: StreamingRequest, prefix: str) -> None:
         """Tell of changes below a prefix of the user's own."""
         check_handshake(request)
         account = await self._authenticate_as(
@@ -179,18 +166,17 @@ class BlockAPI:
             _authorization(request) or offered_authorization(request),
         )
         await self._operations.check_prefix(account, prefix)
-        return await self._sockets.open(request, prefix, None)
+        await self._sockets.open(request, prefix, None)
 
     @app.route("/api/v0/websocket/<prefix:prefix>/<path:path>", methods=["GET"])
-    @uncancellable
     async def listen_to_object(
         self, request: StreamingRequest, prefix: str, path: str
-    ) -> Any:
+    ) -> None:
         """Tell of changes of one object, whoever asks."""
         if is_quiet(path):
             raise MethodRefused
         check_handshake(request)
-        return await self._sockets.open(request, prefix, path)
+        await self._sockets.open(request, prefix, path)
 
     async def _authenticate(self, request: StreamingRequest) -> Account:
         return await self._authenticate_as(request, _authorization(request))
@@ -200,11 +186,14 @@ class BlockAPI:
     ) -> Account:
         if not authorization:
             raise NoAuthorization
-        account = await self._logins.authenticate(
-            authorization, request.request_id, login_origin(request)
-        )
-        request.user_id = account.user_id
-        return account
+        return await log_in(request, self._logins, authorization)
+
+
+def _answer_failure(request: StreamingRequest, failure: Failure) -> bytes:
+    """Answer with the problem that a handler ended in."""
+    if answer_preflight(request, failure.value):
+        return b""
+    return answer_failure(request, failure)
 
 
 def _authorization(request: StreamingRequest) -> str | None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from urllib.parse import parse_qs
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 from werkzeug.routing import BaseConverter
 
 from qabel_block.accounts.failed_logins import LoginGuard
 from qabel_block.errors import BadRequest
 from qabel_block.http.downloads import DownloadAnswers
-from qabel_block.http.handlers import login_origin, uncancellable
 from qabel_block.http.headers import field
-from qabel_block.http.route_map import make_routes
+from qabel_block.http.login import log_in
+from qabel_block.http.routing import RouteResource, make_routes
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.model import Account
 from qabel_block.names import REPOSITORY_PATTERN
@@ -77,13 +76,11 @@ class ResticAPI:
         self._downloads = downloads
         self._clock = clock
 
-    @app.handle_errors(Exception)  # type: ignore[arg-type]
-    def problem(self, request: StreamingRequest, failure: Failure) -> bytes:
-        """Answer with the problem that a handler ended in."""
-        return answer_restic_failure(request, failure)
+    def resource(self) -> RouteResource:
+        """Return what answers requests."""
+        return RouteResource(self.app, answer_restic_failure)
 
     @app.route("/restic/<repository:name>", methods=["POST"])
-    @uncancellable
     async def create(self, request: StreamingRequest, name: str) -> bytes:
         """Make a repository, unless it is there."""
         account = await self._authenticate(request)
@@ -94,25 +91,21 @@ class ResticAPI:
         return _done(request)
 
     @app.route("/restic/<repository:name>/config", methods=["GET"])
-    @uncancellable
     async def config(self, request: StreamingRequest, name: str) -> bytes:
         """Send the configuration, or only its head."""
         return await self._send(request, name, CONFIG)
 
     @app.route("/restic/<repository:name>/config", methods=["POST"])
-    @uncancellable
     async def store_config(self, request: StreamingRequest, name: str) -> bytes:
         """Store the configuration, unless there is another one."""
         return await self._store(request, name, CONFIG, frozenset())
 
     @app.route("/restic/<repository:name>/config", methods=["DELETE"])
-    @uncancellable
     async def delete_config(self, request: StreamingRequest, name: str) -> bytes:
         """Delete the configuration."""
         return await self._delete(request, name, CONFIG)
 
     @app.route("/restic/<repository:name>/<type:kind>", methods=["GET"])
-    @uncancellable
     async def list_files(
         self, request: StreamingRequest, name: str, kind: str
     ) -> bytes:
@@ -124,7 +117,6 @@ class ResticAPI:
         return b""
 
     @app.route("/restic/<repository:name>/<type:kind>/<id:file>", methods=["GET"])
-    @uncancellable
     async def download(
         self, request: StreamingRequest, name: str, kind: str, file: str
     ) -> bytes:
@@ -132,7 +124,6 @@ class ResticAPI:
         return await self._send(request, name, f"{kind}/{file}")
 
     @app.route("/restic/<repository:name>/<type:kind>/<id:file>", methods=["POST"])
-    @uncancellable
     async def upload(
         self, request: StreamingRequest, name: str, kind: str, file: str
     ) -> bytes:
@@ -140,7 +131,6 @@ class ResticAPI:
         return await self._store(request, name, f"{kind}/{file}", frozenset({file}))
 
     @app.route("/restic/<repository:name>/<type:kind>/<id:file>", methods=["DELETE"])
-    @uncancellable
     async def delete(
         self, request: StreamingRequest, name: str, kind: str, file: str
     ) -> bytes:
@@ -176,10 +166,7 @@ class ResticAPI:
         :raises UserDisabled: if it is not.
         """
         authorization = token_authorization(field(request, "Authorization"))
-        account = await self._logins.authenticate(
-            authorization, request.request_id, login_origin(request)
-        )
-        request.user_id = account.user_id
+        account = await log_in(request, self._logins, authorization)
         account.require_active()
         return account
 

@@ -226,7 +226,7 @@ def compose(
             user_sampler = UserSampler(metrics, usage, authenticator, reactor)
     proxies = TrustedProxies(config.trusted_proxies)
     site = BlockSite(
-        FrontEnds(api.app.resource(), {b"restic": restic.app.resource()}),
+        FrontEnds(api.resource(), {"restic": restic.resource()}),
         reactor,
         write_access,
         counted,

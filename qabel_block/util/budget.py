@@ -51,21 +51,23 @@ class Budget:
             now = self._transferring_since
         return max(0.0, self._until - now)
 
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Let no time go by: a body takes as long as it takes."""
-        if self._transferring_since is not None:
-            yield
-            return
-        self._transferring_since = began = self.clock.seconds()
-        try:
-            yield
-        finally:
-            self._transferring_since = None
-            self._until += self.clock.seconds() - began
+    def stop(self) -> None:
+        """Let no time go by from now on: a body takes as long as it takes."""
+        self._transferring_since = self.clock.seconds()
+
+    def resume(self) -> None:
+        """Let time go by again."""
+        assert self._transferring_since is not None
+        self._until += self.clock.seconds() - self._transferring_since
+        self._transferring_since = None
 
 
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
+
+
+def begin_budget(clock: IReactorTime) -> None:
+    """Give the running coroutine, and all that it calls, a budget of its own."""
+    _current.set(Budget(clock))
 
 
 @contextmanager
@@ -82,11 +84,14 @@ def spending(budget: Budget | None) -> Iterator[None]:
 def transferring() -> Iterator[None]:
     """Transfer a body in the block: the budget, if there is one, stays as it is."""
     budget = _current.get()
-    if budget is None:
+    if budget is None or budget.transferring:
         yield
         return
-    with budget.stopped():
+    budget.stop()
+    try:
         yield
+    finally:
+        budget.resume()
 
 
 def time_left(limit: float) -> float:

@@ -18,9 +18,8 @@ T = TypeVar("T")
 def shield(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
     """Run ``work`` to its end, whatever becomes of the Deferred returned.
 
-    Klein cancels a handler when its client disconnects. Cancelling only stops
-    the waiting: an upload that is being committed is committed, and what must
-    stop for a client that left finds out by itself, from the connection.
+    Cancelling only stops the waiting: what is being committed is committed, though
+    nobody may want to know any more.
     """
     outcome: Deferred[T] = Deferred()
 

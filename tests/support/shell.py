@@ -119,7 +119,12 @@ class Shell:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
             process.wait(LIMIT)
-            wait_for(lambda: not _alive(process.pid))
+            try:
+                wait_for(lambda: not _members(process.pid))
+            except AssertionError:
+                left = _members(process.pid)
+                os.killpg(process.pid, signal.SIGKILL)
+                raise AssertionError(f"{left}\n{printed.read_text()}") from None
 
     def _script(self, text: str) -> str:
         for word, replacement in self.instead.items():
@@ -135,14 +140,18 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _alive(group: int) -> bool:
-    """Whether a process of a group runs; one that nobody has waited for does not."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+def _members(group: int) -> list[str]:
+    """Return what runs in a group of processes; one that nobody has waited for does
+    not."""
+    members = []
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            state, _parent, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            stat = (process / "stat").read_text()
+            state, parent, its_group = stat.rpartition(")")[2].split()[:3]
             if int(its_group) == group and state != "Z":
-                return True
-    return False
+                command = (process / "cmdline").read_text().replace("\0", " ")
+                members.append(f"{process.name} of {parent}: {state} {command}")
+    return members
 
 
 def without(text: str, excused: Mapping[str, str]) -> str:

@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from klein import Klein
 from prometheus_client import CollectorRegistry, Histogram, Summary, values
 from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
@@ -174,11 +173,6 @@ def test_prometheus_client(kind: type[Histogram] | type[Summary], name: str) -> 
     """Several observations can be handed over at once."""
     metric = kind("name", "what it is", registry=CollectorRegistry())
     assert hasattr(metric, name)
-
-
-def test_klein() -> None:
-    """A URL map can be put in the place of Klein's."""
-    assert "_url_map" in vars(Klein())
 
 
 def test_prometheus_client_names_the_files_of_a_process() -> None:

@@ -101,6 +101,12 @@ class StreamingRequest(Request):
         return hasattr(self, "body")
 
     @property
+    def route_path(self) -> str:
+        """The path as it was sent: ``%2F`` is not ``/`` and matches nothing. One slash
+        at its end makes no difference (PROTOCOL section 2)."""
+        return "/" + self.path[1:].decode("latin-1").removesuffix("/")
+
+    @property
     def status(self) -> int:
         """What was answered, or :data:`CLIENT_GONE`."""
         if self.refused is not None:
@@ -108,16 +114,9 @@ class StreamingRequest(Request):
         return CLIENT_GONE if self.cut and not self.startedWriting else self.code
 
     def process(self) -> None:
-        """Give the request to the site's resource.
-
-        The path is routed as it was sent: ``%2F`` is not ``/`` and matches
-        nothing. One slash at its end makes no difference (PROTOCOL section 2).
-        """
+        """Give the request to the site's resource."""
         for name, value in self.site.cross_origin.headers(self.getHeader(b"Origin")):
             self.setHeader(name, value)
-        self.prepath: list[bytes] = []
-        path = self.path[1:].decode("latin-1").encode("ascii", "replace")
-        self.postpath = path.removesuffix(b"/").split(b"/")
         self.render(self.site.resource)
 
     def common_headers(self) -> bytes:

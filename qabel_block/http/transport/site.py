@@ -33,7 +33,7 @@ log = Logger()
 class BlockSite(Site):
     """Serves one resource over :class:`BlockChannel` connections.
 
-    :param resource: a leaf; it finds its way from ``request.postpath``.
+    :param resource: a leaf; it finds its way from ``request.route_path``.
     :param reactor: for time and timeouts.
     :param write_access: takes note of each request.
     :param counted: told how many connections there are whenever that changes.

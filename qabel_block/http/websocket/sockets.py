@@ -6,8 +6,6 @@ from typing import Any
 
 from twisted.internet.defer import DeferredList
 from twisted.internet.task import LoopingCall
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from qabel_block.errors import Unavailable
 from qabel_block.http.transport.request import StreamingRequest
@@ -48,8 +46,8 @@ class WebSockets:
 
     async def open(
         self, request: StreamingRequest, prefix: str, path: str | None
-    ) -> Resource:
-        """Subscribe a client whose handshake is right; return what answers it.
+    ) -> None:
+        """Subscribe a client whose handshake is right, and answer it.
 
         :param path: of the one object to tell of, ``None`` for all of them.
         :raises Unavailable: if events can't be had at the moment.
@@ -60,7 +58,9 @@ class WebSockets:
         await self._hub.add(socket)
         if request.channel is None:
             socket.connectionLost()
-        return _Upgrade(socket)
+        else:
+            accept(request)
+            request.channel.upgrade(socket)
 
     def socket(self, prefix: str, path: str | None) -> WebSocket:
         """Return a socket that is not open yet."""
@@ -69,19 +69,3 @@ class WebSockets:
     def _ping(self) -> None:
         for socket in self._hub.subscribers():
             socket.ping()  # type: ignore[attr-defined]
-
-
-class _Upgrade(Resource):
-    """Gives a request's connection to a socket."""
-
-    isLeaf = True
-
-    def __init__(self, socket: WebSocket) -> None:
-        super().__init__()
-        self._socket = socket
-
-    def render(self, request: Any) -> Any:
-        if request.channel is not None:
-            accept(request)
-            request.channel.upgrade(self._socket)
-        return NOT_DONE_YET
