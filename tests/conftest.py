@@ -1,5 +1,7 @@
 """The real servers that tests run against, each started when first needed."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -35,6 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = str(parameters.get("setting", item.location[0]))
         item.add_marker(pytest.mark.xdist_group(group))
 
+
+# Servers and commands are started a thousand times; nothing is gained if each of them
+# compiles all modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says more of the machine's load than of the code.
 settings.register_profile("without deadlines", deadline=None)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 
 from qabel_block.http.transport.request import StreamingRequest
-from qabel_block.rules.conditions import Conditions
+from qabel_block.rules.conditions import UNCONDITIONAL, Conditions
+
+_CONDITIONS = (
+    b"If-Match",
+    b"If-None-Match",
+    b"If-Modified-Since",
+    b"If-Unmodified-Since",
+)
 
 
 def field(request: StreamingRequest, name: str) -> str | None:
@@ -18,6 +25,8 @@ def field(request: StreamingRequest, name: str) -> str | None:
 
 def conditions(request: StreamingRequest) -> Conditions:
     """Return what the request asks of the object's ETag and date."""
+    if not any(map(request.requestHeaders.hasHeader, _CONDITIONS)):
+        return UNCONDITIONAL
     return Conditions.parse(
         field(request, "If-Match"),
         field(request, "If-None-Match"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +33,7 @@ class Uwsgi:
 
     :param pyargv: the server's options, without spaces: uWSGI knows no quotes.
     :param environment: those that may have spaces.
+    :param starter: what starts it; the command is appended.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Uwsgi:
         *pyargv: str,
         workers: int = 2,
         environment: Mapping[str, str] = MappingProxyType({}),
+        starter: Sequence[str] = (),
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -47,6 +50,7 @@ class Uwsgi:
         self.fifo = folder / "fifo"
         self._log = folder / "log"
         command = [
+            *starter,
             *(str(Path(sysconfig.get_path("scripts")) / "uwsgi"), "--master"),
             *("--processes", str(workers), "--http-socket", f"127.0.0.1:{self.port}"),
             *("--lazy-apps", "--master-fifo", str(self.fifo), "--die-on-term"),
@@ -74,6 +78,13 @@ class Uwsgi:
         wait_for(lambda: self.log().count("listening on") >= workers)
         return self
 
+    def workers(self) -> list[int]:
+        """Return the processes that were started as workers."""
+        return [
+            int(process)
+            for process in re.findall(r"spawned uWSGI worker.*pid: (\d+)", self.log())
+        ]
+
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.terminate()
@@ -85,11 +96,16 @@ class Uwsgi:
 
 
 @pytest.fixture
-def uwsgi(shared_options: tuple[str, ...], tmp_path: Path) -> Iterator[Uwsgi]:
+def start(shared_options: tuple[str, ...], tmp_path: Path) -> Callable[..., Uwsgi]:
     given = dict(zip(shared_options[::2], shared_options[1::2], strict=True))
     environment = {"QABEL_BLOCK_PSQL_DSN": given.pop("--psql-dsn")}
     pyargv = chain.from_iterable(given.items())
-    server = Uwsgi(tmp_path, *pyargv, environment=environment)
+    return lambda **more: Uwsgi(tmp_path, *pyargv, environment=environment, **more)
+
+
+@pytest.fixture
+def uwsgi(start: Callable[..., Uwsgi]) -> Iterator[Uwsgi]:
+    server = start()
     try:
         yield server.listening()
     finally:
@@ -201,3 +217,21 @@ def test_one_worker(tmp_path: Path) -> None:
         assert server.stop() == 0
     finally:
         server.stop()
+
+
+def test_stopped_while_it_starts(start: Callable[..., Uwsgi]) -> None:
+    """Workers that are still being loaded end as well, also if what started uWSGI
+    ignores SIGINT, as scripts do for what they start in the background."""
+    server = start(starter=("sh", "-c", """trap '' INT; exec "$@\"""", "sh"))
+    wait_for(
+        lambda: len(workers := server.workers()) == 2 and all(map(_begun, workers))
+    )
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()
+
+
+def _begun(process: int) -> bool:
+    """Whether a process handles SIGINT."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (handled,) = re.findall(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+    return bool(int(handled, 16) & 1 << signal.SIGINT - 1)
