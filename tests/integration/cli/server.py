@@ -9,16 +9,20 @@ import httpx
 
 from tests.integration.cli.conftest import Installation
 from tests.support.accounting import AccountingDouble
-from tests.support.server import PLUGIN, ServerProcess
+from tests.support.faketime import WallClock
+from tests.support.server import ServerProcess
 
 LARGE = 2**40
 
 
 @contextmanager
 def serving(
-    installation: Installation, *users: int, command: tuple[str, ...] = PLUGIN
+    installation: Installation, *users: int, clock: WallClock | None = None
 ) -> Iterator[list[httpx.Client]]:
-    """Run a server; give a client for each of the users."""
+    """Run a server; give a client for each of the users.
+
+    :param clock: of the server, if not the machine's.
+    """
     with AccountingDouble() as accounting:
         for user_id in users:
             accounting.add_user(f"token-{user_id}", user_id)
@@ -26,8 +30,10 @@ def serving(
             *installation.places,
             *("--accounting-host", accounting.url, "--apisecret", accounting.secret),
             "--dummy-cache",
-            environment=installation.storage.environment,
-            command=command,
+            environment={
+                **installation.storage.environment,
+                **(clock.environment if clock else {}),
+            },
         )
         with server:
             yield [

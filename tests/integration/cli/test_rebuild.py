@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from qabel_block.ledger.migrate import upgrade
 from tests.integration.cli.conftest import Installation, on_sqlite, on_two
 from tests.integration.cli.server import serving, size, url
 from tests.integration.ledger.support import change
 from tests.support.database import query
+from tests.support.faketime import WallClock
 from tests.support.legacy import LegacyDirectory
-from tests.support.server import PLUGIN
 
 ANN, BOB = 7, 8
 P, Q = "p", "q"
@@ -154,17 +153,17 @@ def test_wrong_storage(local: Installation) -> None:
 
 
 @on_sqlite
-@pytest.mark.skipif(not shutil.which("faketime"), reason="faketime is not installed")
-def test_clock_that_was_put_back(local: Installation) -> None:
+def test_clock_that_was_put_back(local: Installation, tmp_path: Path) -> None:
     """What was stored after the clock had been put back is what rebuild finds, also in
     place of something that was deleted before."""
+    behind = WallClock.required(tmp_path / "clock")
     _own(local.dsn)
     with serving(local, ANN) as (ann,):
         for path in ("replaced", "deleted"):
             _post(ann, P, path, b"old")
         assert ann.delete(url(P, "deleted")).status_code == 204
-    behind = ("faketime", "-f", "-10m", *PLUGIN)
-    with serving(local, ANN, command=behind) as (ann,):
+    behind.set_off(-600)
+    with serving(local, ANN, clock=behind) as (ann,):
         for path in ("replaced", "deleted"):
             _post(ann, P, path, b"new")
     change(local.dsn, "DELETE FROM objects", "DELETE FROM garbage")
