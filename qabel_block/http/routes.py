@@ -73,7 +73,7 @@ class BlockAPI:
 
     def resource(self) -> RouteResource:
         """Return what answers requests."""
-        return RouteResource(self.app, _answer_failure)
+        return RouteResource(self.app, self, _answer_failure)
 
     @app.route("/healthz", methods=["GET"])
     async def healthz(self, request: StreamingRequest) -> bytes:

@@ -9,7 +9,7 @@ handler goes on to its end, within the time that a request may wait, and returns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,8 @@ log = Logger()
 
 RECENT_MATCHES = 2048
 """How many are kept. A path that matches has less than a thousand characters."""
+
+Handler = Callable[..., Awaitable[bytes | None]]
 
 AnswerFailure = Callable[[StreamingRequest, Failure], bytes]
 """Prepares the answer to a request that failed and returns its body."""
@@ -74,15 +76,22 @@ class RouteResource(Resource):
     path. It returns the body of the answer, or what is left of it; ``None`` once it has
     given the connection to another protocol.
 
-    :param app: bound to the object of which the handlers are methods.
+    :param app: has the routes.
+    :param owner: the object of which the handlers are methods, each named as its
+        endpoint.
     :param answer_failure: for requests without a route, and handlers that raise.
     """
 
     isLeaf = True
 
-    def __init__(self, app: Klein, answer_failure: AnswerFailure) -> None:
+    def __init__(
+        self, app: Klein, owner: object, answer_failure: AnswerFailure
+    ) -> None:
         super().__init__()
-        self._app = app
+        # Not by way of Klein, which would make a Deferred of each coroutine.
+        self._handlers: dict[str, Handler] = {
+            endpoint: getattr(owner, endpoint) for endpoint in app.endpoints
+        }
         self._match = RouteMatcher(app).match
         self._answer_failure = answer_failure
 
@@ -96,8 +105,7 @@ class RouteResource(Resource):
         begin_budget(request.site.reactor)
         try:
             endpoint, values = self._match(request.route_path, request.method)
-            handling: Any = self._app.execute_endpoint(endpoint, request, **values)
-            body: bytes | None = await handling
+            body = await self._handlers[endpoint](request, **values)
         except Exception:
             body = self._answer_failure(request, Failure())
         if body is None:

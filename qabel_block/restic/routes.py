@@ -78,7 +78,7 @@ class ResticAPI:
 
     def resource(self) -> RouteResource:
         """Return what answers requests."""
-        return RouteResource(self.app, answer_restic_failure)
+        return RouteResource(self.app, self, answer_restic_failure)
 
     @app.route("/restic/<repository:name>", methods=["POST"])
     async def create(self, request: StreamingRequest, name: str) -> bytes:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import signal
 
-STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """How uWSGI tells a worker to end. It starts another one if it is to go on."""
 
 
@@ -30,11 +30,11 @@ def main() -> None:
     and SIGINT too if whatever started it has, as a script has for what it starts in the
     background; but it tells a worker once, and waits for it to end.
     """
-    for number in STOPPING:
+    for number in _STOPPING:
         signal.signal(number, lambda *_: os._exit(0))
     from qabel_block.server.uwsgi_worker import run_worker
 
-    run_worker()
+    run_worker(_STOPPING)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from qabel_block.log.setup import access_log, set_up_logging
 from qabel_block.processes.worker_spec import config_of_worker
 from qabel_block.server.lifecycle import LifecycleCommands
 from qabel_block.server.signals import stop_on
-from qabel_block.server.uwsgi import STOPPING
 
 _UWSGIS_OWN = ("listen", "processes")
 
@@ -31,15 +30,19 @@ class UwsgiLifecycle:
     """Control of a worker by uWSGI.
 
     :param uwsgi: uWSGI's module, which only its processes have.
+    :param stopping: the signals that tell a worker to end.
     """
 
-    def __init__(self, uwsgi: Any, reactor: Any) -> None:
+    def __init__(
+        self, uwsgi: Any, reactor: Any, stopping: Sequence[signal.Signals]
+    ) -> None:
         self._uwsgi = uwsgi
         self._reactor = reactor
+        self._stopping = stopping
 
     def start(self, commands: LifecycleCommands) -> None:
         """See :meth:`~qabel_block.server.lifecycle.Lifecycle.start`."""
-        stop_on(STOPPING, self._reactor, commands.abort_inflight)
+        stop_on(self._stopping, self._reactor, commands.abort_inflight)
 
     def ready(self) -> None:
         """See :meth:`~qabel_block.server.lifecycle.Lifecycle.ready`."""
@@ -76,9 +79,10 @@ def read_config(
     return evolve(config, endpoints=("tcp:0",) * len(uwsgi.sockets))
 
 
-def serve(uwsgi: Any) -> None:
+def serve(uwsgi: Any, stopping: Sequence[signal.Signals]) -> None:
     """Serve until uWSGI wants this worker to end.
 
+    :param stopping: the signals by which it says so.
     :raises SystemExit: with one line on stderr, if it can't.
     """
     try:
@@ -100,7 +104,7 @@ def serve(uwsgi: Any) -> None:
     for descriptor in uwsgi.sockets:
         socket.socket(fileno=os.dup(descriptor)).setblocking(False)
     use_monotonic_clock(reactor)
-    control = UwsgiLifecycle(uwsgi, reactor)
+    control = UwsgiLifecycle(uwsgi, reactor, stopping)
     try:
         service = make_adopted_service(
             config, uwsgi.sockets, control, reactor, access_log(ours, reactor)
@@ -118,8 +122,8 @@ def _stop(service: Any) -> Deferred[None]:
     return stopped
 
 
-def run_worker() -> None:
-    """Serve, and end the process.
+def run_worker(stopping: Sequence[signal.Signals]) -> None:
+    """Serve until one of these signals comes, and end the process.
 
     A worker that can't serve at the start ends uWSGI, which would start it over and
     over.
@@ -128,7 +132,7 @@ def run_worker() -> None:
 
     status = 0
     try:
-        serve(uwsgi)
+        serve(uwsgi, stopping)
     except SystemExit as error:
         sys.stderr.write(f"{error.code}\n" if isinstance(error.code, str) else "")
         status = 1

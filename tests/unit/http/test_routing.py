@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from qabel_block.http.routing import RECENT_MATCHES, RouteMatcher, make_routes
+from qabel_block.http.routing import (
+    RECENT_MATCHES,
+    RouteMatcher,
+    RouteResource,
+    make_routes,
+)
 
 
 @pytest.fixture
@@ -58,3 +69,31 @@ def test_bound(routes: RouteMatcher) -> None:
     for number in range(RECENT_MATCHES + 10):
         routes.match(f"/a/{number}", b"GET")
     assert routes.match.cache_info().currsize == RECENT_MATCHES
+
+
+def test_no_answer() -> None:
+    """A client is not kept waiting where even the answer to a failure fails."""
+    events: list[LogEvent] = []
+    observer = cast(ILogObserver, events.append)
+    aborted: list[bool] = []
+
+    def answer_failure(request: object, failure: Failure) -> bytes:
+        failure.trap(NotFound)
+        raise ValueError
+
+    request = SimpleNamespace(
+        method=b"GET",
+        route_path="/nothing",
+        request_id="the-id",
+        site=SimpleNamespace(reactor=Clock()),
+        abort=lambda: aborted.append(True),
+    )
+    globalLogPublisher.addObserver(observer)
+    try:
+        RouteResource(make_routes(), None, answer_failure).render(request)
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert aborted == [True]
+    (event,) = (event for event in events if "log_failure" in event)
+    assert event["id"] == "the-id"
+    assert event["log_failure"].type is ValueError
