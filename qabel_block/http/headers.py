@@ -8,10 +8,10 @@ from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.rules.conditions import UNCONDITIONAL, Conditions
 
 _CONDITIONS = (
-    b"If-Match",
-    b"If-None-Match",
-    b"If-Modified-Since",
-    b"If-Unmodified-Since",
+    "If-Match",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Unmodified-Since",
 )
 
 
@@ -27,12 +27,7 @@ def conditions(request: StreamingRequest) -> Conditions:
     """Return what the request asks of the object's ETag and date."""
     if not any(map(request.requestHeaders.hasHeader, _CONDITIONS)):
         return UNCONDITIONAL
-    return Conditions.parse(
-        field(request, "If-Match"),
-        field(request, "If-None-Match"),
-        field(request, "If-Modified-Since"),
-        field(request, "If-Unmodified-Since"),
-    )
+    return Conditions.parse(*(field(request, name) for name in _CONDITIONS))
 
 
 def json_answer(request: StreamingRequest, status: int, value: object) -> bytes:

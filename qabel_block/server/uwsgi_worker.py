@@ -30,19 +30,19 @@ class UwsgiLifecycle:
     """Control of a worker by uWSGI.
 
     :param uwsgi: uWSGI's module, which only its processes have.
-    :param stopping: the signals that tell a worker to end.
+    :param signals: those that tell a worker to end.
     """
 
     def __init__(
-        self, uwsgi: Any, reactor: Any, stopping: Sequence[signal.Signals]
+        self, uwsgi: Any, reactor: Any, signals: Sequence[signal.Signals]
     ) -> None:
         self._uwsgi = uwsgi
         self._reactor = reactor
-        self._stopping = stopping
+        self._signals = signals
 
     def start(self, commands: LifecycleCommands) -> None:
         """See :meth:`~qabel_block.server.lifecycle.Lifecycle.start`."""
-        stop_on(self._stopping, self._reactor, commands.abort_inflight)
+        stop_on(self._signals, self._reactor, commands.abort_inflight)
 
     def ready(self) -> None:
         """See :meth:`~qabel_block.server.lifecycle.Lifecycle.ready`."""
@@ -79,10 +79,10 @@ def read_config(
     return evolve(config, endpoints=("tcp:0",) * len(uwsgi.sockets))
 
 
-def serve(uwsgi: Any, stopping: Sequence[signal.Signals]) -> None:
+def serve(uwsgi: Any, signals: Sequence[signal.Signals]) -> None:
     """Serve until uWSGI wants this worker to end.
 
-    :param stopping: the signals by which it says so.
+    :param signals: those by which it says so.
     :raises SystemExit: with one line on stderr, if it can't.
     """
     try:
@@ -104,7 +104,7 @@ def serve(uwsgi: Any, stopping: Sequence[signal.Signals]) -> None:
     for descriptor in uwsgi.sockets:
         socket.socket(fileno=os.dup(descriptor)).setblocking(False)
     use_monotonic_clock(reactor)
-    control = UwsgiLifecycle(uwsgi, reactor, stopping)
+    control = UwsgiLifecycle(uwsgi, reactor, signals)
     try:
         service = make_adopted_service(
             config, uwsgi.sockets, control, reactor, access_log(ours, reactor)
@@ -122,7 +122,7 @@ def _stop(service: Any) -> Deferred[None]:
     return stopped
 
 
-def run_worker(stopping: Sequence[signal.Signals]) -> None:
+def run_worker(signals: Sequence[signal.Signals]) -> None:
     """Serve until one of these signals comes, and end the process.
 
     A worker that can't serve at the start ends uWSGI, which would start it over and
@@ -132,7 +132,7 @@ def run_worker(stopping: Sequence[signal.Signals]) -> None:
 
     status = 0
     try:
-        serve(uwsgi, stopping)
+        serve(uwsgi, signals)
     except SystemExit as error:
         sys.stderr.write(f"{error.code}\n" if isinstance(error.code, str) else "")
         status = 1

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import httpx
 import pytest
@@ -96,20 +98,26 @@ class Uwsgi:
 
 
 @pytest.fixture
-def start(shared_options: tuple[str, ...], tmp_path: Path) -> Callable[..., Uwsgi]:
+def start(
+    shared_options: tuple[str, ...], tmp_path: Path
+) -> Iterator[Callable[..., Uwsgi]]:
+    """Starts uWSGI, which ends with the test."""
     given = dict(zip(shared_options[::2], shared_options[1::2], strict=True))
     environment = {"QABEL_BLOCK_PSQL_DSN": given.pop("--psql-dsn")}
-    pyargv = chain.from_iterable(given.items())
-    return lambda **more: Uwsgi(tmp_path, *pyargv, environment=environment, **more)
+    pyargv = tuple(chain.from_iterable(given.items()))
+    with ExitStack() as started:
+
+        def begin(**more: Any) -> Uwsgi:
+            server = Uwsgi(tmp_path, *pyargv, environment=environment, **more)
+            started.callback(server.stop)
+            return server
+
+        yield begin
 
 
 @pytest.fixture
-def uwsgi(start: Callable[..., Uwsgi]) -> Iterator[Uwsgi]:
-    server = start()
-    try:
-        yield server.listening()
-    finally:
-        server.stop()
+def uwsgi(start: Callable[..., Uwsgi]) -> Uwsgi:
+    return start().listening()
 
 
 def _put(server: Uwsgi) -> None:

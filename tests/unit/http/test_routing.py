@@ -1,13 +1,11 @@
-"""Routes of URLs, remembered."""
+"""Routes of URLs, remembered, and requests without an answer."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
@@ -17,6 +15,7 @@ from qabel_block.http.routing import (
     RouteResource,
     make_routes,
 )
+from tests.integration.ledger.support import logged, tracebacks
 
 
 @pytest.fixture
@@ -73,8 +72,6 @@ def test_bound(routes: RouteMatcher) -> None:
 
 def test_no_answer() -> None:
     """A client is not kept waiting where even the answer to a failure fails."""
-    events: list[LogEvent] = []
-    observer = cast(ILogObserver, events.append)
     aborted: list[bool] = []
 
     def answer_failure(request: object, failure: Failure) -> bytes:
@@ -88,12 +85,9 @@ def test_no_answer() -> None:
         site=SimpleNamespace(reactor=Clock()),
         abort=lambda: aborted.append(True),
     )
-    globalLogPublisher.addObserver(observer)
-    try:
+    with logged() as events:
         RouteResource(make_routes(), None, answer_failure).render(request)
-    finally:
-        globalLogPublisher.removeObserver(observer)
     assert aborted == [True]
-    (event,) = (event for event in events if "log_failure" in event)
+    (event,) = tracebacks(events)
     assert event["id"] == "the-id"
     assert event["log_failure"].type is ValueError
