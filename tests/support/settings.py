@@ -40,6 +40,18 @@ class Stored(Protocol):
         """Return what is left of uploads that have not ended."""
 
 
+CHECK_BYTES = 1
+"""Bytes of the file by which a server finds out, at any moment, whether its storage
+can be written; no upload."""
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 @frozen
 class StoredFiles:
     """The directory of local storage."""
@@ -51,7 +63,8 @@ class StoredFiles:
         return [str(path) for path in files if path.is_file()]
 
     def unfinished(self) -> list[str]:
-        return [str(path) for path in (self.directory / ".incoming").iterdir()]
+        incoming = (self.directory / ".incoming").iterdir()
+        return [str(path) for path in incoming if _bytes(path) > CHECK_BYTES]
 
 
 @frozen

@@ -26,6 +26,7 @@ _OTHERS = {
     *("--quota", "--append-only", "--read-only", "--into", "--force", "--yes"),
     *("--copy-chunker-params", "--keep-within", "--max-repack-size", "--no-lock"),
     *("--delete", "--help", "--read-data", "--no-read", "--failed"),
+    *("--asyncio", "--only"),
 }
 """Options of commands and of other programs."""
 
