@@ -19,9 +19,10 @@ from bench.contest import (
 from bench.rows import Row, Sample
 from bench.services import TOKEN, services
 from bench.wrk import Load
+from tests.support.forkserver import CHECKOUT
 from tests.support.s3 import Bucket, Store, credentials
 from tests.support.s3_servers import SeaweedServer
-from tests.support.server import CHECKOUT, ServerProcess
+from tests.support.server import ServerProcess
 
 CONNECTIONS = 32
 _SMALL = "s3-small"

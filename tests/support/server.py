@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 from websockets.typing import Subprotocol
 
+from tests.support.forkserver import CHECKOUT, Process, start
 from tests.support.waiting import TIMEOUT_SECONDS, wait_for
 from tests.support.websocket import Socket, open_over_tcp
 from tests.support.wire import Wire
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 PLUGIN = (sys.executable, "-m", "twisted", "qabel-block")
 _LISTENING = re.compile(r"listening on [^\n]*?127\.0\.0\.1[^\n]*?(\d+)")
@@ -57,9 +57,10 @@ class ServerProcess:
         }
         self.descriptors: tuple[int, ...] = ()
         self.port = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="qabel-block-")
         self._log = Path(self._folder.name) / "log"
+        self._output = Path(self._folder.name) / "output"
 
     def __enter__(self) -> ServerProcess:
         self.start()
@@ -79,20 +80,21 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start the process and wait until it listens."""
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    *self.command,
-                    *("--address", "127.0.0.1", "--port", "0"),
-                    *self.options,
-                ],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                pass_fds=self.descriptors,
-                cwd=tempfile.gettempdir(),
-            )
+        options = ("--address", "127.0.0.1", "--port", "0", *self.options)
+        with self._log.open("wb") as log, self._output.open("wb") as output:
+            if self.command == PLUGIN and not self.descriptors:
+                words = ("twisted", "qabel-block", *options)
+                self._process = start(words, self.environment, output, log)
+            else:
+                self._process = subprocess.Popen(
+                    [*self.command, *options],
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=log,
+                    pass_fds=self.descriptors,
+                    cwd=tempfile.gettempdir(),
+                )
         deadline = time.monotonic() + START_SECONDS
         while (match := _LISTENING.search(self._written())) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -168,9 +170,7 @@ class ServerProcess:
 
     def output(self) -> str:
         """Return what the ended process has written to its standard output."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        return self._process.stdout.read().decode()
+        return self._output.read_text()
 
     def memory(self) -> int:
         """Return the resident set in bytes, as it is now."""

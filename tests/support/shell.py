@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.forkserver import CHECKOUT
 from tests.support.ports import free_port
-from tests.support.server import CHECKOUT
 from tests.support.waiting import wait_for
 
 LIMIT = 240

@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from tests.support.server import CHECKOUT
+from tests.support.forkserver import CHECKOUT, start
 from tests.support.waiting import TIMEOUT_SECONDS
 
-COMMAND = (sys.executable, "-m", "qabel_block.cli")
+MODULE = "qabel_block.cli"
+COMMAND = (sys.executable, "-m", MODULE)
 SECONDS = 120.0
 
 
@@ -47,19 +49,31 @@ def tool_environment(environment: dict[str, str] | None = None) -> dict[str, str
     return {**os.environ, "PYTHONPATH": str(CHECKOUT), **(environment or {})}
 
 
-def start_tool(
-    *words: str, environment: dict[str, str] | None = None
-) -> subprocess.Popen[str]:
-    """Start a command."""
-    return subprocess.Popen(
-        [*COMMAND, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=tool_environment(environment),
-        cwd=tempfile.gettempdir(),
-    )
+class RunningTool:
+    """A command under way.
+
+    :ivar process: which may be sent signals.
+    """
+
+    def __init__(self, *words: str, environment: dict[str, str] | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="qabel-block-")
+        self._out = Path(self._folder.name, "out")
+        self._err = Path(self._folder.name, "err")
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = start(
+                (MODULE, *words), tool_environment(environment), out, err
+            )
+
+    def end(self, seconds: float = SECONDS) -> Ended:
+        """Wait for the end, which it reaches within some seconds."""
+        with self._folder:
+            try:
+                status = self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(TIMEOUT_SECONDS)
+                raise
+            return Ended(status, self._out.read_text(), self._err.read_text())
 
 
 def run_tool(
@@ -68,12 +82,4 @@ def run_tool(
     seconds: float = SECONDS,
 ) -> Ended:
     """Run a command to its end, which it reaches within some seconds."""
-    process = start_tool(*words, environment=environment)
-    try:
-        out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        # Not for the end of its output, which others may hold open.
-        process.wait(TIMEOUT_SECONDS)
-        raise
-    return Ended(process.returncode, out, err)
+    return RunningTool(*words, environment=environment).end(seconds)

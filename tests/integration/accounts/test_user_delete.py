@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from tests.integration.accounts.installation import (
 from tests.integration.ledger.support import change
 from tests.support.database import query
 from tests.support.legacy import LegacyBucket, LegacyDirectory
-from tests.support.tools import run_tool, start_tool
+from tests.support.tools import RunningTool, run_tool
 
 IN_FULL = os.environ.get("QABEL_BLOCK_TEST_ERASED")
 """How many objects the user has who is deleted; 100,000 in full."""
@@ -118,12 +119,12 @@ def _kill_on_its_way(
 ) -> None:
     """Run a command until there is less left than before, and kill it."""
     before = left()
-    tool = start_tool(*words, environment=installation.storage.environment)
+    tool = RunningTool(*words, environment=installation.storage.environment)
     while left() >= before:
-        assert tool.poll() is None, tool.communicate()
-    tool.send_signal(signal.SIGKILL)
-    tool.communicate(timeout=LIMIT_SECONDS)
-    assert tool.returncode == -signal.SIGKILL
+        assert tool.process.poll() is None, tool.end()
+        time.sleep(0.005)
+    tool.process.kill()
+    assert tool.end(LIMIT_SECONDS).status == -signal.SIGKILL
 
 
 def test_killed(installation: Installation) -> None:

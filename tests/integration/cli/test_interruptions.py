@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ from tests.integration.cli.conftest import Installation, on_sqlite
 from tests.integration.ledger.support import change
 from tests.support.database import query
 from tests.support.legacy import LegacyDirectory
-from tests.support.tools import start_tool
+from tests.support.tools import RunningTool
 
 COUNT = 8000
 """Several batches of whatever is done."""
@@ -93,20 +92,16 @@ def half(request: pytest.FixtureRequest, local: Installation) -> Half:
 def _stop_half_way(half: Half, local: Installation, number: int) -> tuple[int, str]:
     """Run a command until it has done something, but not all; return its status
     and what it said."""
-    process = start_tool(*half.words, *local.places, "--quiet")
+    tool = RunningTool(*half.words, *local.places, "--quiet")
     deadline = time.monotonic() + 60
     while half.done(local) == 0:
-        assert process.poll() is None, process.communicate()
+        assert tool.process.poll() is None, tool.end()
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.send_signal(number)
-    try:
-        _, err = process.communicate(timeout=60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
+    tool.process.send_signal(number)
+    ended = tool.end()
     assert 0 < half.done(local) < COUNT
-    return process.returncode, err
+    return ended.status, ended.err
 
 
 def _check_sizes(local: Installation) -> None:

@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from qabel_block.ledger.migrate import upgrade
-from tests.support.server import CHECKOUT, ServerProcess, log_records
+from tests.support.forkserver import CHECKOUT
+from tests.support.server import ServerProcess, log_records
 from tests.support.waiting import wait_for
 
 TWIST = (sys.executable, "-m", "twisted", "qabel-block")

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from qabel_block.metrics.definitions import LEDGER_OPERATIONS
+from tests.support.forkserver import CHECKOUT
 from tests.support.metrics import scrape
 from tests.support.promql import read_query
-from tests.support.server import CHECKOUT, ServerProcess
+from tests.support.server import ServerProcess
 from tests.support.world import World
 
 RULES = CHECKOUT / "deploy/prometheus/alerts.yml"

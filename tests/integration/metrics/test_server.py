@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.forkserver import CHECKOUT
 from tests.support.metrics import metrics_url, scrape
 from tests.support.s3 import store_named
-from tests.support.server import CHECKOUT, ServerProcess
+from tests.support.server import ServerProcess
 from tests.support.wire import Wire
 from tests.support.world import World
 

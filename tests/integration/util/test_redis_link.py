@@ -19,7 +19,7 @@ from qabel_block.util.redis.address import RedisAddress, parse_redis_url
 from qabel_block.util.redis.link import REPLICA
 from tests.support.clocks import until
 from tests.support.documents import blocks
-from tests.support.server import CHECKOUT
+from tests.support.forkserver import CHECKOUT
 from tests.support.tls_proxy import TlsProxy
 from tests.support.valkey import Sentinel, ValkeyServer, installation, redis_at
 

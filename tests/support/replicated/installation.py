@@ -11,6 +11,7 @@ from typing import Self
 import httpx
 
 from qabel_block.ledger.migrate import upgrade
+from tests.support.forkserver import CHECKOUT
 from tests.support.nginx import NGINX, nginx_command, nginx_configuration
 from tests.support.ports import free_port
 from tests.support.replicated import postgres
@@ -18,7 +19,6 @@ from tests.support.replicated.daemon import Daemon
 from tests.support.replicated.postgres import ReplicatedPostgres
 from tests.support.replicated.seaweed import ReplicatedSeaweed
 from tests.support.replicated.valkey import ReplicatedValkey
-from tests.support.server import CHECKOUT
 from tests.support.waiting import wait_for
 
 TOKEN = "T"

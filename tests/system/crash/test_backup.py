@@ -15,9 +15,10 @@ import httpx
 
 from qabel_block.ledger.migrate import upgrade
 from tests.support.database import query
+from tests.support.forkserver import CHECKOUT
 from tests.support.load import Load
 from tests.support.postgres import PostgresServer, databases_on
-from tests.support.server import CHECKOUT, ServerProcess
+from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
 
 TOKEN = {"Authorization": "Token T"}

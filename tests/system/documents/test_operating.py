@@ -13,8 +13,8 @@ import pytest
 
 from qabel_block.cli.runner import FINDINGS
 from tests.support.documents import CommandsOf, blocks
+from tests.support.forkserver import CHECKOUT
 from tests.support.ports import free_port
-from tests.support.server import CHECKOUT
 from tests.support.shell import Shell, without
 from tests.system.documents.excused import BLOCKS, LINES
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.support.documents import CommandsOf
-from tests.support.server import CHECKOUT
+from tests.support.forkserver import CHECKOUT
 from tests.support.shell import Shell
 
 FAILED_REQUEST = 22

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.documents import CommandsOf
-from tests.support.server import CHECKOUT
+from tests.support.forkserver import CHECKOUT
 from tests.support.shell import Shell
 from tests.system.documents.excused import BLOCKS
 

@@ -17,7 +17,7 @@ from tests.support.documents import (
     blocks,
     prose,
 )
-from tests.support.server import CHECKOUT
+from tests.support.forkserver import CHECKOUT
 from tests.system.documents.excused import BLOCKS
 
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")

@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from tests.support.base_image import copy_python
-from tests.support.server import CHECKOUT, ServerProcess, log_records
+from tests.support.forkserver import CHECKOUT
+from tests.support.server import ServerProcess, log_records
 from tests.support.waiting import wait_for
 
 CONTAINERFILE = CHECKOUT / "deploy/container/Containerfile"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.forkserver import CHECKOUT
 from tests.support.ports import free_port
-from tests.support.server import CHECKOUT, ServerProcess
+from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
 
 _REQUESTS = 1500
