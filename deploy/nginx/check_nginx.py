@@ -2,7 +2,7 @@
 
 Not among the tests, which need no package but Python's. Run it with
 
-    python -m pytest deploy/nginx/check_nginx.py
+    python -m pytest -n 0 deploy/nginx/check_nginx.py
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Not among the tests, which need no package but Python's. Run it with
 
-    python -m pytest deploy/systemd/check_units.py
+    python -m pytest -n 0 deploy/systemd/check_units.py
 """
 
 from __future__ import annotations

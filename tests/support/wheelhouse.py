@@ -54,5 +54,10 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pip_environment(wheelhouse: Path) -> dict[str, str]:
-    """Variables with which pip installs from there."""
-    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheelhouse)}
+    """Variables with which pip installs from there, and compiles no more than is
+    imported later."""
+    return {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(wheelhouse),
+        "PIP_NO_COMPILE": "1",
+    }

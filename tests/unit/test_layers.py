@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -54,22 +55,23 @@ ALLOWED: dict[str, set[str]] = {
 DRIVERS = {"psycopg2", "txpostgres"}
 
 
-def _modules() -> dict[str, ast.Module]:
-    return {
-        ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(
-            ".__init__"
-        ): ast.parse(path.read_text(encoding="utf-8"))
-        for path in ROOT.rglob("*.py")
-    }
+MODULES = {
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(
+        ".__init__"
+    ): path
+    for path in ROOT.rglob("*.py")
+}
 
 
-MODULES = _modules()
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
 def _imported(module: str) -> Iterator[str]:
     """Return the dotted names that a module imports, wherever in it, including what
     only a type checker would."""
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -132,7 +134,7 @@ def test_no_class_name_twice() -> None:
     """A class can be found by its name."""
     names = Counter(
         node.name
-        for tree in MODULES.values()
+        for tree in map(_tree, MODULES)
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
     )

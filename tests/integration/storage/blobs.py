@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from hashlib import shake_128
 from uuid import uuid4
 
 from qabel_block.interfaces import IStorageBackend
@@ -22,9 +23,8 @@ def new_key(path: str = "blocks/a", prefix: str | None = None) -> str:
 
 
 def pattern(size: int, seed: int = 0) -> bytes:
-    """Return bytes of which no two pieces nearby are equal."""
-    words = (b"%015x\n" % (number + seed) for number in range(size // 16 + 1))
-    return b"".join(words)[:size]
+    """Return bytes of which no two pieces are equal."""
+    return shake_128(str(seed).encode()).digest(size)
 
 
 async def write(storage: IStorageBackend, key: str, *pieces: bytes) -> None:

@@ -160,6 +160,6 @@ def _standalone(folder: Path, operating: CommandsOf) -> None:
     shutil.rmtree(folder / "data")
     shell.run(operating.take("cp -a"))
     for program, check in CHECKS.items():
-        command = operating.take(f"python -m pytest deploy/{check}")
+        command = operating.take(f"python -m pytest -n 0 deploy/{check}")
         if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
             shell.run(command, folder=CHECKOUT)
