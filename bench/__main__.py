@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -94,7 +95,7 @@ def _large_file(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Measure, print, and keep the result if it is a whole one."""
+    """Measure, print, and keep the result if all was to be measured."""
     arguments = _arguments()
     before = record.read(RECORD)
     with ExitStack() as stack:
@@ -113,20 +114,29 @@ def main() -> None:
             _large_file(folder),
         )
         _prepare(contest)
-        rows = []
+        rows: list[Row] = []
+        failed: list[str] = []
         for name in arguments.only:
-            made = WORK[name](contest)
+            try:
+                made = WORK[name](contest)
+            except Exception:
+                # An hour of other rows is not lost for one.
+                traceback.print_exc()
+                failed.append(name)
+                continue
             rows += made
             sys.stderr.write(report.text(Result(made, []), before))
         memory = peak(contest.server.pid) / MIB
         figures = [Figure("memory, whole run", memory, 128, "MiB"), *contest.figures]
-        result = Result(rows, figures)
+        result = Result(rows, figures, failed)
     sys.stdout.write(report.text(result, before))
     for warning in record.warnings(result, before):
         sys.stdout.write(f"{warning}\n")
     if set(arguments.only) == set(WORK):
         report.write(result, arguments.rounds, CHECKOUT / "docs")
         record.write(result, RECORD)
+    if failed:
+        sys.exit(f"failed: {' '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def _small(client: Any, bucket: str, get: bool, seconds: float) -> float:
 
 
 def _large(client: Any, bucket: str, file: Path, upload: bool) -> float:
-    if not upload:
+    if not upload and not _is_there(client, bucket):
         client.upload_file(str(file), bucket, "huge", Config=_PARTS)
     began = time.monotonic()
     if upload:
@@ -78,6 +78,11 @@ def _large(client: Any, bucket: str, file: Path, upload: bool) -> float:
             for piece in body.iter_chunks(256 * 1024):
                 nowhere.write(piece)
     return file.stat().st_size / (time.monotonic() - began)
+
+
+def _is_there(client: Any, bucket: str) -> bool:
+    found = client.list_objects_v2(Bucket=bucket, Prefix="huge")
+    return bool(found["KeyCount"])
 
 
 def main() -> None:

@@ -144,7 +144,7 @@ WebDAV module (`apt-get install wrk curl nginx-light`).
 
 ![The ratios](performance.svg)
 
-{table}
+{table}{failed}
 *CPU* is the server's own processor time for each request (for each transfer, where it
 is one of 1 GiB); *p50* and *p99* are times until the answer was whole.
 
@@ -174,5 +174,10 @@ is the processor time of a request that tells what more cores would bring.
 def write(result: Result, rounds: int, folder: Path) -> None:
     """Write the page and its picture."""
     (folder / "performance.svg").write_text(picture(result))
-    page = _PAGE.format(rounds=rounds, table=markdown(result))
+    failed = f"\nFailed in this run: {', '.join(result.failed)}.\n"
+    page = _PAGE.format(
+        rounds=rounds,
+        table=markdown(result),
+        failed=failed if result.failed else "",
+    )
     (folder / "performance.md").write_text(page)

@@ -79,7 +79,11 @@ class Figure:
 
 @frozen
 class Result:
-    """All that was measured in one run."""
+    """All that was measured in one run.
+
+    :ivar failed: parts of the work, as ``--only`` has them, that could not be.
+    """
 
     rows: list[Row]
     figures: list[Figure]
+    failed: list[str] = field(factory=list)

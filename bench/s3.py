@@ -54,7 +54,7 @@ def _bare(bucket: Bucket, work: str, argument: str) -> Sample:
         ],
         env={**os.environ, **bucket.store.environment, "PYTHONPATH": str(CHECKOUT)},
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     ).stdout
     return Sample(float(output))

@@ -13,7 +13,7 @@ from psycopg2.extras import execute_values
 from qabel_block.ledger.migrate import upgrade
 from tests.support.accounting import AccountingDouble
 from tests.support.postgres import PostgresServer, databases_on
-from tests.support.server import ServerProcess
+from tests.support.server import PLUGIN, ServerProcess
 from tests.support.valkey import ValkeyServer
 
 TOKEN = "the-token-of-user-1"
@@ -58,6 +58,7 @@ class Services:
                 ),
                 **(environment or {}),
             },
+            command=PLUGIN,
         )
 
     def blob_files(self, prefix: str) -> list[str]:

@@ -123,7 +123,7 @@ class SeaweedServer(_Server):
             "server",
             *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-dir=data"),
             *("-master.telemetry=false", "-master.volumeSizeLimitMB=64"),
-            *("-volume.max=200", "-metricsPort=0"),
+            *("-volume.max=1000", "-metricsPort=0"),
             *("-s3", "-s3.config=s3.json", "-s3.autoCreateBucket=false"),
             *("-s3.cert.file=cert.pem", "-s3.key.file=key.pem"),
             *("-s3.port.iceberg=0", "-s3.port.lance=0"),

@@ -24,6 +24,7 @@ from tests.support.wire import Wire
 
 START_SECONDS = 60.0
 PLUGIN = (sys.executable, "-m", "twisted", "qabel-block")
+"""How users run it, but for the name of the program."""
 _LISTENING = re.compile(r"listening on [^\n]*?127\.0\.0\.1[^\n]*?(\d+)")
 
 
@@ -38,7 +39,8 @@ class ServerProcess:
 
     :param options: command line options besides address and port.
     :param environment: variables to add to the test's own.
-    :param command: how to run the plugin; from the checkout by default.
+    :param command: how to run the plugin, such as :data:`PLUGIN`; by default it is
+        forked from a process that has imported it.
     :ivar descriptors: files that the process inherits.
     """
 
@@ -46,7 +48,7 @@ class ServerProcess:
         self,
         *options: str,
         environment: dict[str, str] | None = None,
-        command: tuple[str, ...] = PLUGIN,
+        command: tuple[str, ...] | None = None,
     ) -> None:
         self.options = options
         self.command = command
@@ -82,12 +84,12 @@ class ServerProcess:
         """Start the process and wait until it listens."""
         options = ("--address", "127.0.0.1", "--port", "0", *self.options)
         with self._log.open("wb") as log, self._output.open("wb") as output:
-            if self.command == PLUGIN and not self.descriptors:
+            if self.command is None and not self.descriptors:
                 words = ("twisted", "qabel-block", *options)
                 self._process = start(words, self.environment, output, log)
             else:
                 self._process = subprocess.Popen(
-                    [*self.command, *options],
+                    [*(self.command or PLUGIN), *options],
                     env=self.environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
