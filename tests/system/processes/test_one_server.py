@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.server import ServerProcess
+from tests.support.server import PLUGIN, ServerProcess
 
 HEADERS = {"Authorization": "Token T"}
 
@@ -19,7 +19,7 @@ def test_second_server(tmp_path: Path) -> None:
     options = ("--standalone", str(tmp_path / "data"), "--dummy-auth", "T")
     with ServerProcess(*options) as first:
         second = subprocess.run(
-            [*first.command, "--port", "0", *options],
+            [*PLUGIN, "--port", "0", *options],
             env=first.environment,
             capture_output=True,
             timeout=60,
