@@ -16,7 +16,7 @@ from qabel_block.storage.s3.client import S3Client
 
 log = Logger()
 
-PIECE = 256 * 1024
+PIECE = 512 * 1024
 """Bytes read at a time: enough that handing them over costs little, and little
 enough that many downloads fit into memory."""
 
@@ -49,19 +49,22 @@ class S3Reader:
         self._run = run
         self._client = client
         self._body: Any = None
+        self._first = b""
 
     async def open(self) -> None:
-        """Begin to read.
+        """Begin to read: the first piece, so that a small blob takes one turn of a
+        thread, and its connection no longer than that.
 
         :raises BlobNotFound: if there is no such blob.
         :raises Unavailable: if S3 fails.
         """
-        await self._run(self._open)
+        self._first = await self._run(self._open_and_read)
 
     async def read(self) -> bytes:
         """See :meth:`IBlobReader.read`."""
-        if self._next >= self._end:
-            return b""
+        if self._first or self._next >= self._end:
+            first, self._first = self._first, b""
+            return first
         piece: bytes = await self._run(self._read)
         return piece
 
@@ -73,6 +76,10 @@ class S3Reader:
 
     def _open(self) -> None:
         self._body = self._client().open(self._key, self._next, self._end - self._next)
+
+    def _open_and_read(self) -> bytes:
+        self._open()
+        return self._read()
 
     def _read(self) -> bytes:
         for attempt in range(1, ATTEMPTS + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any
@@ -20,6 +21,9 @@ SMALLEST_PART = 5 * 2**20
 MOST_PARTS = 10_000
 """S3's own limits; the last part may be smaller."""
 
+UNDER_WAY = 2
+"""Parts of one upload that are on their way at a time."""
+
 Run = Callable[..., Awaitable[Any]]
 
 
@@ -30,9 +34,9 @@ def part_size(largest: int) -> int:
 
 @implementer(IBlobWriter)
 class S3Writer:
-    """Collects parts; while one is on its way, the next is collected.
+    """Collects parts; while some are on their way, the next is collected.
 
-    So an upload holds two parts in memory, and a store that is slower than the
+    So an upload holds three parts in memory, and a store that is slower than the
     client makes ``write`` wait.
 
     :param run: calls a function in a thread.
@@ -52,7 +56,7 @@ class S3Writer:
         self._stored = 0
         self._upload: str | None = None
         self._etags: list[str] = []
-        self._sending: Deferred[None] | None = None
+        self._under_way: deque[Deferred[None]] = deque()
 
     async def write(self, data: bytes) -> None:
         """See :meth:`IBlobWriter.write`."""
@@ -69,19 +73,17 @@ class S3Writer:
             self._filled += len(piece)
             view = view[len(piece) :]
             if self._filled == self._part_size:
-                await self._sent()
-                self._send()
+                await self._send()
 
     async def finish(self) -> None:
         """See :meth:`IBlobWriter.finish`."""
-        await self._sent()
         if self._upload is None:
             part = self._take()
             await self._run(lambda: self._client().put(self._key, part))
             return
         if self._filled:
-            self._send()
-            await self._sent()
+            await self._send()
+        await self._arrived(0)
         upload = self._upload
         await self._run(
             lambda: self._client().complete(
@@ -92,10 +94,11 @@ class S3Writer:
     async def abort(self) -> None:
         """See :meth:`IBlobWriter.abort`."""
         self._part = None
-        try:
-            await self._sent()
-        except Exception as error:
-            log.debug("aborting after {error}", error=str(error))
+        while self._under_way:
+            try:
+                await self._arrived(0)
+            except Exception as error:
+                log.debug("aborting after {error}", error=str(error))
         upload, self._upload = self._upload, None
         if upload is None:
             return
@@ -106,26 +109,24 @@ class S3Writer:
         except Exception:
             log.failure("left to the sweep: {key}", key=self._key)
 
-    def _send(self) -> None:
+    async def _send(self) -> None:
         """Begin to send the part that was collected."""
-        part = self._take()
-        self._sending = Deferred.fromCoroutine(self._send_part(part))
-
-    async def _send_part(self, part: memoryview) -> None:
         if self._upload is None:
             self._upload = await self._run(lambda: self._client().begin(self._key))
-        upload, number = self._upload, len(self._etags) + 1
-        self._etags.append(
-            await self._run(
-                lambda: self._client().put_part(self._key, upload, number, part)
-            )
+        await self._arrived(UNDER_WAY - 1)
+        self._etags.append("")
+        sending = self._send_part(self._upload, len(self._etags), self._take())
+        self._under_way.append(Deferred.fromCoroutine(sending))
+
+    async def _send_part(self, upload: str, number: int, part: memoryview) -> None:
+        self._etags[number - 1] = await self._run(
+            lambda: self._client().put_part(self._key, upload, number, part)
         )
 
-    async def _sent(self) -> None:
-        """Wait until the part that is on its way has arrived."""
-        sending, self._sending = self._sending, None
-        if sending is not None:
-            await sending
+    async def _arrived(self, most: int) -> None:
+        """Wait until no more than so many parts are on their way."""
+        while len(self._under_way) > most:
+            await self._under_way.popleft()
 
     def _take(self) -> memoryview:
         part = memoryview(b"") if self._part is None else self._part[: self._filled]

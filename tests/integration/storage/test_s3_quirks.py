@@ -13,14 +13,15 @@ from hashlib import md5
 import pytest
 import pytest_twisted
 import trustme
+from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock
 
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.storage.s3.storage import LEFT_OVER_SECONDS, S3Storage
 from qabel_block.util.threads import ThreadPool
 from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
-from tests.integration.storage.conftest import s3_storage
-from tests.support.clocks import until
+from tests.integration.storage.conftest import TRANSFERS, s3_storage
+from tests.support.clocks import running, until
 from tests.support.s3 import Bucket, Store
 from tests.support.s3_faults import head, ignore_range, instead, refuse
 from tests.support.s3_proxy import Behaviour, Exchange, S3Proxy
@@ -65,6 +66,21 @@ async def storage(
 
 
 @pytest_twisted.ensureDeferred
+async def test_connections_are_shared(double: S3Proxy, storage: S3Storage) -> None:
+    """Many readers of small blobs need no more connections than there are threads."""
+    key = new_key()
+    await write(storage, key, SMALL)
+
+    async def read_all() -> None:
+        assert await read(storage, key, 0, len(SMALL)) == SMALL
+
+    await gatherResults([running(read_all()) for _ in range(50)])
+    asked = [seen for seen in double.seen if seen.operation == "get_object"]
+    assert len(asked) == 50
+    assert len({id(seen.handler) for seen in asked}) <= TRANSFERS
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_on_the_wire(double: S3Proxy, storage: S3Storage) -> None:
     """Bodies have a length and a Content-MD5, and nothing that only some stores
     understand: no checksums of other kinds, no trailers, no conditions."""
@@ -96,7 +112,9 @@ async def test_what_is_on_the_wire(double: S3Proxy, storage: S3Storage) -> None:
         if seen.operation != "complete_multipart_upload":
             digest = b64encode(md5(seen.body).digest()).decode()
             assert seen.headers["Content-MD5"] == digest
-    assert b"".join(seen.body for seen in with_body[1:3]) == LARGE
+    # They are on their way at the same time.
+    parts = sorted(with_body[1:3], key=lambda seen: "partNumber=2" in seen.target)
+    assert b"".join(seen.body for seen in parts) == LARGE
 
 
 @pytest_twisted.ensureDeferred
