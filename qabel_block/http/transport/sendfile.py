@@ -19,7 +19,7 @@ from twisted.internet import tcp
 from qabel_block.interfaces import IFileBlobReader
 from qabel_block.util.proxy_protocol import ProxyHeaderWrapper
 
-SLICE_BYTES = 1024 * 1024
+SLICE_BYTES = 2 * 1024 * 1024
 """What is sent at the most before others have their turn."""
 
 

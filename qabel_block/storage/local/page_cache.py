@@ -43,6 +43,8 @@ _syscall.restype = ctypes.c_long
 _PROT_READ, _MAP_SHARED = 1, 1
 _MAP_FAILED = ctypes.c_void_p(-1).value
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_MOST_PAGES = 1024
+"""Of which ``mincore`` is asked at a time."""
 _IN_MEMORY = bytes(range(1, 256, 2))
 """What ``mincore`` may say of a page that is in memory: only the last bit means
 anything."""
@@ -66,6 +68,7 @@ class PageCache:
     def __init__(self, size: int) -> None:
         # Used again and again: a new one would have to be filled with zeros.
         self._buffer = memoryview(bytearray(size))
+        self._pages = ctypes.create_string_buffer(_MOST_PAGES)
 
     def open(self, path: bytes) -> int | None:
         """Open a regular file for reading, if the way there is in memory.
@@ -102,6 +105,7 @@ class PageCache:
         :return: how many were sent; 0 if not all are in memory or they can't be sent
             in this way; ``None`` if the socket takes none now.
         """
+        size = min(size, (_MOST_PAGES - 1) * _PAGE)
         if not self._is_resident(descriptor, size, offset):
             return 0
         try:
@@ -122,13 +126,12 @@ class PageCache:
         size += offset % _PAGE
         offset -= offset % _PAGE
         pages = -(-size // _PAGE)
-        states = ctypes.create_string_buffer(pages)
         address = _mmap(None, size, _PROT_READ, _MAP_SHARED, descriptor, offset)
         if address == _MAP_FAILED:
             return False
         try:
-            if _mincore(address, size, states) != 0:
+            if _mincore(address, size, self._pages) != 0:
                 return False
         finally:
             _munmap(address, size)
-        return not states.raw.translate(None, _IN_MEMORY)
+        return not self._pages.raw[:pages].translate(None, _IN_MEMORY)

@@ -44,6 +44,10 @@ PIECE = 256 * 1024
 """Bytes read at a time: enough that handing them over costs little, and little
 enough that many downloads fit into memory."""
 
+FIRST_PIECE = 64 * 1024
+"""Bytes of the first piece, if it is in memory: it is on its way with the head of the
+answer before the kernel can send what follows, without a copy."""
+
 NO_SPACE = "there is no space left beside the reserve"
 
 
@@ -290,7 +294,7 @@ class LocalReader:
         self._descriptor = self._page_cache.open(path)
         if self._descriptor is None:
             return False
-        self._first = self._read_in_memory()
+        self._first = self._read_in_memory(FIRST_PIECE)
         if not self._first:
             self._close()
         return bool(self._first)
@@ -326,7 +330,7 @@ class LocalReader:
         first, self._first = self._first, b""
         if first or self._next == self._end:
             return first
-        return self._read_in_memory() or await self._threads.run(self._read)
+        return self._read_in_memory(PIECE) or await self._threads.run(self._read)
 
     def send(self, socket: int, size: int) -> int | None:
         """See :meth:`IFileBlobReader.send`."""
@@ -347,9 +351,9 @@ class LocalReader:
             # The file was deleted meanwhile: this is what frees its space.
             await self._threads.run(self._close)
 
-    def _read_in_memory(self) -> bytes:
+    def _read_in_memory(self, most: int) -> bytes:
         assert self._descriptor is not None
-        size = min(PIECE, self._end - self._next)
+        size = min(most, self._end - self._next)
         piece = self._page_cache.read(self._descriptor, size, self._next)
         self._next += len(piece)
         return piece

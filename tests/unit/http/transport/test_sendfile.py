@@ -31,7 +31,7 @@ from qabel_block.http.transport.site import BlockSite
 from qabel_block.log.access import AccessRecord
 from qabel_block.operations.download import transfer
 from qabel_block.storage.local.page_cache import PageCache
-from qabel_block.storage.local.storage import PIECE, LocalStorage
+from qabel_block.storage.local.storage import FIRST_PIECE, PIECE, LocalStorage
 from qabel_block.util.event import Event
 from qabel_block.util.proxy_protocol import detect_missing_headers
 from qabel_block.util.threads import ThreadPool
@@ -105,7 +105,7 @@ class Served:
 
         def count(size: int) -> None:
             counted.append(size)
-            if sum(counted) > PIECE:
+            if sum(counted) > FIRST_PIECE:
                 self.sending.set()
 
         recipient = HTTPRecipient(request, self.clock)
@@ -197,8 +197,8 @@ async def test_kernel_sends_all_but_the_first_piece(served: Served) -> None:
     for (start, length), body in zip(parts, bodies, strict=True):
         assert body == BLOB[start : start + length]
     assert [sum(one) for one in served.counted] == [length for _, length in parts]
-    large = [length for _, length in parts if length > PIECE]
-    assert served.kernel.sent == sum(large) - PIECE * len(large)
+    large = [length for _, length in parts if length > FIRST_PIECE]
+    assert served.kernel.sent == sum(large) - FIRST_PIECE * len(large)
     assert served.failures == [None] * len(parts)
     assert [one.sent for one in served.log] == [length for _, length in parts]
 
@@ -227,7 +227,7 @@ async def test_behind_the_proxy_protocol(served: Served) -> None:
     port = served.listen(_proxied)
     (body,) = await deferToThread(_fetch, port, (0, SIZE), before=header)
     assert body == BLOB
-    assert served.kernel.sent == SIZE - PIECE
+    assert served.kernel.sent == SIZE - FIRST_PIECE
 
 
 @pytest_twisted.ensureDeferred
