@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,29 @@ def test_json_is_all_there_is(dsn: str, tmp_path: Path) -> None:
     assert (ended.status, ended.err) == (0, "")
     said = json.loads(ended.out)
     assert (said["kind"], said["blobs"], said["waiting"]) == ("collected", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--version",),
+        ("nonsense",),
+        ("collect", "--psql-dsn", "sqlite:////nowhere/ledger"),
+        ("usage", "--psql-dsn", "sqlite:////nowhere/ledger", "--json"),
+    ],
+)
+def test_forked_as_started(words: tuple[str, ...]) -> None:
+    """A command that tests fork ends and writes as one does that is started."""
+    forked = run_tool(*words)
+    ended = subprocess.run(
+        [*COMMAND, *words],
+        env=tool_environment(),
+        cwd=tempfile.gettempdir(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert forked == Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 def test_nothing_is_imported_in_vain(tmp_path: Path) -> None:
