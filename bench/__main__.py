@@ -31,7 +31,7 @@ from bench.rows import Figure, Result, Row
 from bench.s3 import s3_rows
 from bench.scaling import two_processes
 from bench.services import services
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 WORK: dict[str, Callable[[Contest], list[Row]]] = {
     "get": lambda contest: [contest.get_small()],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench import wrk
 from bench.contest import Contest, small_objects
 from bench.rows import Row, Sample
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 _WITHOUT = CHECKOUT / "bench" / "unbalanced"
 

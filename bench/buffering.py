@@ -9,7 +9,7 @@ import tempfile
 
 from bench.contest import Contest
 from bench.rows import Row, Sample
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 REQUESTS = 20_000
 _COUNTERS, _HISTOGRAMS = 6, 4

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from attrs import frozen
 
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 _NGINX = """
 daemon off;

@@ -19,7 +19,7 @@ from bench.contest import (
 from bench.rows import Row, Sample
 from bench.services import TOKEN, services
 from bench.wrk import Load
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.s3 import Bucket, Store, credentials
 from tests.support.s3_servers import SeaweedServer
 from tests.support.server import ServerProcess

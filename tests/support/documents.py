@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import define, frozen
 
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 DOCUMENTS = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md")])
 

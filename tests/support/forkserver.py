@@ -31,10 +31,10 @@ import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any, NoReturn, Protocol
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.support.checkout import CHECKOUT
+
 _NUMBER = struct.Struct("!i")
 _MOST = 1024 * 1024
 """Bytes of a request, which has a command line and an environment."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 _STATEMENTS = re.compile(r"```sql\n(BEGIN;\n.*?)```", re.DOTALL)
 

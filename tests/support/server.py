@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 from websockets.typing import Subprotocol
 
-from tests.support.forkserver import CHECKOUT, Process, start
+from tests.support.checkout import CHECKOUT
+from tests.support.forkserver import Process, start
 from tests.support.waiting import TIMEOUT_SECONDS, wait_for
 from tests.support.websocket import Socket, open_over_tcp
 from tests.support.wire import Wire

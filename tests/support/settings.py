@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -41,8 +42,9 @@ class Stored(Protocol):
 
 
 CHECK_BYTES = 1
-"""Bytes of the file by which a server finds out, at any moment, whether its storage
-can be written; no upload."""
+CHECK_SECONDS = 2.0
+"""The most that the file has, and how long it is there, by which a server finds out
+whether its storage can be written; it does so at any moment."""
 
 
 def _bytes(path: Path) -> int:
@@ -63,8 +65,13 @@ class StoredFiles:
         return [str(path) for path in files if path.is_file()]
 
     def unfinished(self) -> list[str]:
-        incoming = (self.directory / ".incoming").iterdir()
-        return [str(path) for path in incoming if _bytes(path) > CHECK_BYTES]
+        deadline = time.monotonic() + CHECK_SECONDS
+        while True:
+            files = list((self.directory / ".incoming").iterdir())
+            settled = all(_bytes(path) > CHECK_BYTES for path in files)
+            if settled or time.monotonic() > deadline:
+                return [str(path) for path in files]
+            time.sleep(0.02)
 
 
 @frozen

@@ -12,7 +12,8 @@ from typing import Any
 
 from attrs import frozen
 
-from tests.support.forkserver import CHECKOUT, start
+from tests.support.checkout import CHECKOUT
+from tests.support.forkserver import start
 from tests.support.waiting import TIMEOUT_SECONDS
 
 MODULE = "qabel_block.cli"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 FOLDER = CHECKOUT / "deploy/systemd"
 SERVICE = FOLDER / "qabel-block.service"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 BUILD_REQUIREMENTS = ("setuptools>=77",)
 _LEFTOVERS = shutil.ignore_patterns("build", "*.egg-info", ".[!c]*", "__pycache__")

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from qabel_block.ledger.migrate import upgrade
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.server import ServerProcess, log_records
 from tests.support.waiting import wait_for
 

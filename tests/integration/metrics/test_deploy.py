@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from qabel_block.metrics.definitions import LEDGER_OPERATIONS
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.metrics import scrape
 from tests.support.promql import read_query
 from tests.support.server import ServerProcess

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.metrics import metrics_url, scrape
 from tests.support.s3 import store_named
 from tests.support.server import ServerProcess

@@ -16,7 +16,7 @@ from twisted.internet.task import react
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import ThreadPool
 from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 ROUNDS = 150
 

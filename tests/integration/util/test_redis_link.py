@@ -17,9 +17,9 @@ from qabel_block.caches.redis import RedisCache
 from qabel_block.errors import Unavailable
 from qabel_block.util.redis.address import RedisAddress, parse_redis_url
 from qabel_block.util.redis.link import REPLICA
+from tests.support.checkout import CHECKOUT
 from tests.support.clocks import until
 from tests.support.documents import blocks
-from tests.support.forkserver import CHECKOUT
 from tests.support.tls_proxy import TlsProxy
 from tests.support.valkey import Sentinel, ValkeyServer, installation, redis_at
 

@@ -11,7 +11,7 @@ from typing import Self
 import httpx
 
 from qabel_block.ledger.migrate import upgrade
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.nginx import NGINX, nginx_command, nginx_configuration
 from tests.support.ports import free_port
 from tests.support.replicated import postgres

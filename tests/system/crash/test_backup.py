@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 
 from qabel_block.ledger.migrate import upgrade
+from tests.support.checkout import CHECKOUT
 from tests.support.database import query
-from tests.support.forkserver import CHECKOUT
 from tests.support.load import Load
 from tests.support.postgres import PostgresServer, databases_on
 from tests.support.server import ServerProcess

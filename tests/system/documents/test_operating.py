@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from qabel_block.cli.runner import FINDINGS
+from tests.support.checkout import CHECKOUT
 from tests.support.documents import CommandsOf, blocks
-from tests.support.forkserver import CHECKOUT
 from tests.support.ports import free_port
 from tests.support.shell import Shell, without
 from tests.system.documents.excused import BLOCKS, LINES

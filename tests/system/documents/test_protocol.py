@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from tests.support.checkout import CHECKOUT
 from tests.support.documents import CommandsOf
-from tests.support.forkserver import CHECKOUT
 from tests.support.shell import Shell
 
 FAILED_REQUEST = 22

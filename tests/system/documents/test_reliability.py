@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.support.checkout import CHECKOUT
 from tests.support.documents import CommandsOf
-from tests.support.forkserver import CHECKOUT
 from tests.support.shell import Shell
 from tests.system.documents.excused import BLOCKS
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qabel_block import __version__
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 judge = runpy.run_path(str(CHECKOUT / ".ci/audit.py"))["judge"]
 

@@ -20,7 +20,7 @@ import yaml
 from qabel_block.config.environment import given_in_environment
 from qabel_block.config.option import PREFIX
 from qabel_block.config.options import BY_NAME
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.s3 import Store
 from tests.support.server import ServerProcess
 from tests.support.wheelhouse import copy_checkout

@@ -9,6 +9,7 @@ import pytest
 
 from qabel_block.config.options import OPTIONS
 from qabel_block.http.problems import STATUS_LINES
+from tests.support.checkout import CHECKOUT
 from tests.support.documents import (
     COMMANDS,
     DOCUMENTS,
@@ -17,7 +18,6 @@ from tests.support.documents import (
     blocks,
     prose,
 )
-from tests.support.forkserver import CHECKOUT
 from tests.system.documents.excused import BLOCKS
 
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")

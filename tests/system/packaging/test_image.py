@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.support.base_image import copy_python
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.server import ServerProcess, log_records
 from tests.support.waiting import wait_for
 

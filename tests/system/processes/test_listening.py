@@ -17,7 +17,7 @@ from websockets.sync.client import unix_connect
 
 from tests.support.activation import activated
 from tests.support.certificates import make_certificate
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.load import Load, get_and_put
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.ports import free_port
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 
 TWIST = ("-m", "twisted")
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")

@@ -21,7 +21,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.support.forkserver import CHECKOUT
+from tests.support.checkout import CHECKOUT
 from tests.support.load import Load, get_and_put
 from tests.support.server import log_records
 from tests.support.waiting import wait_for
