@@ -114,6 +114,10 @@ class ObjectName:
     def __str__(self) -> str:
         return f"{self.prefix}/{self.path}"
 
+    def record(self) -> dict[str, str]:
+        """Return it as a part of a record of JSON."""
+        return {"prefix": self.prefix, "path": self.path}
+
 
 @frozen
 class ChangeEvent:
@@ -224,6 +228,15 @@ class PendingBlob:
     size: int
     etag: str
     sha256: str
+
+    def record(self) -> dict[str, str | int]:
+        """Return it as a part of a record of JSON."""
+        return {
+            "blob_key": self.blob_key,
+            "size": self.size,
+            "etag": self.etag,
+            "sha256": self.sha256,
+        }
 
 
 @frozen

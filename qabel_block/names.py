@@ -11,6 +11,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 
 from qabel_block.model import ObjectName
 
@@ -138,6 +139,7 @@ def _milliseconds(version: str) -> int:
     return int(version[:10].translate(_DIGITS), 32)
 
 
+@lru_cache(1024)
 def modified_of(key: str) -> int | None:
     """Return when the version that a blob holds was made, in whole seconds since
     1970.

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from attrs import asdict, define
+from attrs import define
 
 from qabel_block.cli.batching import BYTES, BlobBatcher
 from qabel_block.cli.collect import add_grace, chosen_grace
@@ -220,7 +220,7 @@ class _Verification:
             kind, text = "unknown-blob", "unknown blob"
             if _is_not_adopted(blob, known):
                 kind, text = "not-adopted", "blob of the legacy server; run adopt"
-            facts = {**asdict(blob.name), "key": blob.key, "size": blob.size}
+            facts = {**blob.name.record(), "key": blob.key, "size": blob.size}
             self._find(kind, text, blob.key, facts, blob.key in deleted)
 
     def _is_deletable(self, blob: ListedBlob, known: BlobRecord) -> bool:
@@ -241,7 +241,7 @@ class _Verification:
     def _find_object(
         self, kind: str, text: str, one: LedgerObject, **facts: object
     ) -> None:
-        self._find(kind, text, str(one.name), {**asdict(one.name), **facts})
+        self._find(kind, text, str(one.name), {**one.name.record(), **facts})
 
     def _find(
         self,

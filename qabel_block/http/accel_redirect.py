@@ -15,7 +15,7 @@ from qabel_block.http.headers import field
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.operations.download import Selection
 
-_JUDGED_OTHERWISE = ("If-Match", "If-Modified-Since", "If-Unmodified-Since")
+_JUDGED_OTHERWISE = (b"If-Match", b"If-Modified-Since", b"If-Unmodified-Since")
 """nginx holds these against a date of the file, or an ETag that it does not know."""
 
 _PLAIN_RANGE = re.compile(r"bytes=(\d{1,18}-\d{0,18}|-\d{1,18})", re.ASCII)
@@ -35,7 +35,7 @@ class AccelRedirect:
         part."""
         if any(field(request, name) is not None for name in _JUDGED_OTHERWISE):
             return False
-        asked, on_condition = field(request, "Range"), field(request, "If-Range")
+        asked, on_condition = field(request, b"Range"), field(request, b"If-Range")
         if asked is None:
             return True
         return (

@@ -48,8 +48,8 @@ class DownloadAnswers:
             name,
             conditions(request),
             request.method == b"HEAD",
-            field(request, "Range"),
-            field(request, "If-Range"),
+            field(request, b"Range"),
+            field(request, b"If-Range"),
             request.request_id,
         )
         recipient = HTTPRecipient(request, self._clock, self._accel_redirect)

@@ -8,16 +8,16 @@ from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.rules.conditions import UNCONDITIONAL, Conditions
 
 _CONDITIONS = (
-    "If-Match",
-    "If-None-Match",
-    "If-Modified-Since",
-    "If-Unmodified-Since",
+    b"If-Match",
+    b"If-None-Match",
+    b"If-Modified-Since",
+    b"If-Unmodified-Since",
 )
 
 
-def field(request: StreamingRequest, name: str) -> str | None:
+def field(request: StreamingRequest, name: bytes) -> str | None:
     """Return a header's value, its lines joined (RFC 9110 section 5.3)."""
-    lines = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+    lines = request.requestHeaders.getRawHeaders(name)
     if lines is None:
         return None
     return b", ".join(lines).decode("latin-1")

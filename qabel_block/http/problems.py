@@ -197,7 +197,7 @@ def _methods(error: MethodNotAllowed) -> list[str]:
 def _wants_body(request: StreamingRequest) -> bool:
     # Real clients leave a body they didn't ask for unread, which costs them
     # the connection, and after DELETE for good (PROTOCOL section 9).
-    accept = field(request, "Accept")
+    accept = field(request, b"Accept")
     if accept is None or request.method in (b"DELETE", b"HEAD"):
         return False
     return parse_accept_header(accept, MIMEAccept)[PROBLEM_JSON] > 0

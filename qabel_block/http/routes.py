@@ -130,7 +130,7 @@ class BlockAPI:
         if request.requestHeaders.hasHeader(b"Content-Range"):
             # RFC 9110 section 14.4: a part must not replace the whole.
             raise BadRequest("partial uploads are not supported")
-        if (field(request, "Content-Encoding") or "identity").lower() != "identity":
+        if (field(request, b"Content-Encoding") or "identity").lower() != "identity":
             raise UnsupportedEncoding(
                 "Content-Encoding would be lost: send the bytes that shall come back"
             )
@@ -140,7 +140,7 @@ class BlockAPI:
             conditions(request),
             request.content_length,
             expected_digests(
-                field(request, "Content-Digest"), field(request, "Repr-Digest")
+                field(request, b"Content-Digest"), field(request, b"Repr-Digest")
             ),
         )
         etag = await self._uploads.store(upload, request.body)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from attrs import asdict, define, evolve, frozen
+from attrs import define, evolve, frozen
 
 from qabel_block.errors import BlobCollected, ControlSizeNeeded, NotOwner
 from qabel_block.ledger import change_queries, garbage_queries, prefix_queries
@@ -190,7 +190,7 @@ async def _lock(
     transaction: ITransaction, changes: Sequence[Commit | Deletion], wait: bool
 ) -> LockedStates:
     records = [
-        {"n": n, **asdict(change.name), **_note(change)}
+        {"n": n, **change.name.record(), **_note(change)}
         for n, change in enumerate(changes)
     ]
     statement = (
@@ -286,8 +286,8 @@ def _records(writes: dict[ObjectName, ObjectWrite]) -> str:
     return json.dumps(
         [
             {
-                **asdict(name),
-                **(asdict(write.blob) if write.blob else {}),
+                **name.record(),
+                **(write.blob.record() if write.blob else {}),
                 "owner_id": write.before.owner_id,
                 "grown": write.grown,
                 "freed": write.before.size or 0,

@@ -14,8 +14,6 @@ from functools import wraps
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from attrs import asdict
-
 from qabel_block.errors import NotOwner, StorageFull, fresh
 from qabel_block.ledger import (
     change_queries,
@@ -308,7 +306,7 @@ class Ledger:
         self, questions: Sequence[tuple[ObjectName, str]]
     ) -> list[ReadState | None]:
         records = [
-            {"n": n, **asdict(name), "month": month}
+            {"n": n, **name.record(), "month": month}
             for n, (name, month) in enumerate(questions)
         ]
         found: list[ReadState | None] = [None] * len(questions)
@@ -383,7 +381,7 @@ async def _not_garbage(transaction: ITransaction, keys: set[str]) -> set[str]:
         except ValueError:
             wrong.add(key)
         else:
-            notes.append({**asdict(name), "blob_key": key})
+            notes.append({**name.record(), "blob_key": key})
     rows = await transaction.fetch(garbage_queries.referenced, notes=json.dumps(notes))
     return wrong.union(key for (key,) in rows)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from attrs import asdict
-
 from qabel_block.ledger import change_queries, garbage_queries
 from qabel_block.ledger import maintenance_queries as statements
 from qabel_block.ledger.interfaces import ITransaction, Row
@@ -27,7 +25,7 @@ def blob_records(blobs: Sequence[ListedBlob]) -> str:
     """Return blobs as the records that statements take."""
     return json.dumps(
         [
-            {"n": n, **asdict(blob.name), "blob_key": blob.key}
+            {"n": n, **blob.name.record(), "blob_key": blob.key}
             for n, blob in enumerate(blobs)
         ]
     )
@@ -85,7 +83,7 @@ async def import_blobs(
 def _record(entry: ImportedBlob, state: WriteState | None) -> dict[str, object]:
     assert state is not None
     return {
-        **asdict(entry.name),
+        **entry.name.record(),
         "blob_key": entry.blob_key,
         "size": entry.size,
         "etag": entry.etag,
@@ -102,7 +100,7 @@ _STRANGE = (BlobState.UNKNOWN, BlobState.OTHER)
 def object_records(objects: Sequence[LedgerObject]) -> str:
     """Return which blobs objects are, as the records that statements take."""
     return json.dumps(
-        [{**asdict(one.name), "blob_key": one.blob_key} for one in objects]
+        [{**one.name.record(), "blob_key": one.blob_key} for one in objects]
     )
 
 
@@ -124,7 +122,7 @@ async def drop(
     if dropped:
         records = [
             {
-                **asdict(one.name),
+                **one.name.record(),
                 "owner_id": state.owner_id,
                 "grown": -(state.size or 0),
             }

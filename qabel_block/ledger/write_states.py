@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from attrs import asdict
-
 from qabel_block.ledger import change_queries
 from qabel_block.ledger.interfaces import ITransaction, Row
 from qabel_block.model import ObjectName, StoredObject, WriteState
@@ -29,7 +27,7 @@ async def lock_write_states(
 
 def numbered(names: Sequence[ObjectName]) -> str:
     """Return names as the records that statements take."""
-    return json.dumps([{"n": n, **asdict(name)} for n, name in enumerate(names)])
+    return json.dumps([{"n": n, **name.record()} for n, name in enumerate(names)])
 
 
 def read_write_states(count: int, rows: Sequence[Row]) -> list[WriteState | None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from qabel_block.errors import (
     BlobCollected,
@@ -47,7 +47,7 @@ def measured_usage(
 _FAILURES = (Unavailable, StorageFull, BlobCollected, BlobNotFound)
 
 
-class MeasuredTransfers:
+class MeasuredTransfers(AbstractContextManager[None]):
     """Counts the transfers of one direction: those under way, and how they ended."""
 
     def __init__(self, metrics: Metrics, direction: str) -> None:
@@ -57,23 +57,24 @@ class MeasuredTransfers:
             for outcome in (DONE, REFUSED, ABORTED, FAILED)
         }
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Record one transfer."""
-        outcome = FAILED
+    def __call__(self) -> AbstractContextManager[None]:
+        """Record one transfer; any number may be under way at a time."""
+        return self
+
+    def __enter__(self) -> None:
         self._in_progress.inc()
-        try:
-            yield
-            outcome = DONE
-        except BlockError as error:
-            outcome = _outcome(error)
-            raise
-        finally:
-            self._in_progress.dec()
-            self._ended[outcome].inc()
+
+    def __exit__(
+        self, _type: object, error: BaseException | None, _traceback: object
+    ) -> None:
+        self._in_progress.dec()
+        self._ended[_outcome(error)].inc()
 
 
-def _outcome(error: BlockError) -> str:
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return DONE
     if isinstance(error, ClientGone):
         return ABORTED
-    return FAILED if isinstance(error, _FAILURES) else REFUSED
+    refused = isinstance(error, BlockError) and not isinstance(error, _FAILURES)
+    return REFUSED if refused else FAILED

@@ -30,7 +30,7 @@ def choose_version(request: StreamingRequest) -> tuple[str, Callable[[str, int],
 
     Only who names version 2 gets it.
     """
-    accepted = parse_accept_header(field(request, "Accept"))
+    accepted = parse_accept_header(field(request, b"Accept"))
     if any(kind.lower() == V2 and quality > 0 for kind, quality in accepted):
         return V2, _name_and_size
     return V1, _id

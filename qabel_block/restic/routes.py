@@ -148,7 +148,7 @@ class ResticAPI:
     ) -> bytes:
         account = await self._authenticate(request)
         stated = expected_digests(
-            field(request, "Content-Digest"), field(request, "Repr-Digest")
+            field(request, b"Content-Digest"), field(request, b"Repr-Digest")
         )
         await self._repositories.store(
             account, name, path, request.content_length, digests | stated, request.body
@@ -165,7 +165,7 @@ class ResticAPI:
 
         :raises UserDisabled: if it is not.
         """
-        authorization = token_authorization(field(request, "Authorization"))
+        authorization = token_authorization(field(request, b"Authorization"))
         account = await log_in(request, self._logins, authorization)
         account.require_active()
         return account

@@ -10,7 +10,7 @@ none, and neither has work that goes on by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
@@ -51,11 +51,11 @@ class Budget:
             now = self._transferring_since
         return max(0.0, self._until - now)
 
-    def stop(self) -> None:
+    def __enter__(self) -> None:
         """Let no time go by from now on: a body takes as long as it takes."""
         self._transferring_since = self.clock.seconds()
 
-    def resume(self) -> None:
+    def __exit__(self, *_exception: object) -> None:
         """Let time go by again."""
         assert self._transferring_since is not None
         self._until += self.clock.seconds() - self._transferring_since
@@ -80,18 +80,12 @@ def spending(budget: Budget | None) -> Iterator[None]:
         _current.reset(token)
 
 
-@contextmanager
-def transferring() -> Iterator[None]:
+def transferring() -> AbstractContextManager[None]:
     """Transfer a body in the block: the budget, if there is one, stays as it is."""
     budget = _current.get()
     if budget is None or budget.transferring:
-        yield
-        return
-    budget.stop()
-    try:
-        yield
-    finally:
-        budget.resume()
+        return nullcontext()
+    return budget
 
 
 def time_left(limit: float) -> float:

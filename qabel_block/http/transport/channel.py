@@ -14,9 +14,10 @@ This module leans on the insides of :mod:`twisted.web.http`:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import (
@@ -71,18 +72,28 @@ class BlockChannel(HTTPChannel):
     _head = b""
     _refused = False
     _silent = True
-    _peer: Peer | None = None
     _upgraded: UpgradedProtocol | None = None
     _admission: Admission
     _watch: SlowClientWatch
 
-    @property
+    # Ask when there is something to read: before, the PROXY protocol may not have said.
+
+    @cached_property
     def peer(self) -> Peer:
-        """Who is at the other end. Ask when there is something to read: before,
-        the PROXY protocol may not have said."""
-        if self._peer is None:
-            self._peer = self.site.proxies.peer(self.transport.getPeer())
-        return self._peer
+        """Who is at the other end."""
+        return self.site.proxies.peer(self.getPeer())
+
+    @cached_property
+    def _ends(self) -> tuple[IAddress, IAddress]:
+        return self.transport.getPeer(), self.transport.getHost()
+
+    def getPeer(self) -> IAddress:
+        """Return the address of the other end. Called by Twisted for each request."""
+        return self._ends[0]
+
+    def getHost(self) -> IAddress:
+        """Return the address of this end. Called by Twisted for each request."""
+        return self._ends[1]
 
     # The connection's beginning and end.
 

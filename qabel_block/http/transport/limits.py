@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from twisted.logger import Logger
@@ -22,6 +23,7 @@ FULL = "Too many connections"
 FULL_OF_ONE = "Too many connections from your address"
 
 
+@lru_cache(1024)
 def origin(address: str) -> str | None:
     """Return the client to which an address belongs: an IPv4 address, or an IPv6
     network.

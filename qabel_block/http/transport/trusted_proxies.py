@@ -79,6 +79,8 @@ class TrustedProxies:
 
     def trusts(self, address: str) -> bool:
         """Say whether a normalised address is a proxy's that is believed."""
+        if not self._networks:
+            return False
         parsed = ip_address(address)
         return any(parsed in network for network in self._networks)
 

@@ -26,17 +26,17 @@ def check_handshake(request: StreamingRequest) -> None:
     :raises OriginNotAllowed: if it comes from a page that is neither the server's own
         nor of an origin that the operator has named.
     """
-    asked = "websocket" in _tokens(field(request, "Upgrade"))
-    version = field(request, "Sec-WebSocket-Version")
+    asked = "websocket" in _tokens(field(request, b"Upgrade"))
+    version = field(request, b"Sec-WebSocket-Version")
     if request.method != b"GET" or not asked or version != "13":
         raise UpgradeRequired
-    if "upgrade" not in _tokens(field(request, "Connection")):
+    if "upgrade" not in _tokens(field(request, b"Connection")):
         raise BadRequest("the handshake lacks Connection: Upgrade")
-    if len(field(request, "Sec-WebSocket-Key") or "") != 24:
+    if len(field(request, b"Sec-WebSocket-Key") or "") != 24:
         raise BadRequest("the handshake lacks a Sec-WebSocket-Key")
     if request.content_length != 0:
         raise BadRequest("a handshake has no body")
-    offered = field(request, "Sec-WebSocket-Protocol")
+    offered = field(request, b"Sec-WebSocket-Protocol")
     if offered is not None and SUBPROTOCOL not in _tokens(offered):
         raise BadRequest(f"the only subprotocol here is {SUBPROTOCOL}")
     if not request.site.cross_origin.admits_handshake(
@@ -53,7 +53,7 @@ def offered_authorization(request: StreamingRequest) -> str | None:
     """
     if not request.site.cross_origin.enabled:
         return None
-    for offered in (field(request, "Sec-WebSocket-Protocol") or "").split(","):
+    for offered in (field(request, b"Sec-WebSocket-Protocol") or "").split(","):
         token = offered.strip().removeprefix(_BEARER)
         if token not in ("", offered.strip()):
             return f"Token {token}"
@@ -62,13 +62,13 @@ def offered_authorization(request: StreamingRequest) -> str | None:
 
 def accept(request: StreamingRequest) -> None:
     """Set the headers of the answer to a handshake that succeeds."""
-    key = field(request, "Sec-WebSocket-Key") or ""
+    key = field(request, b"Sec-WebSocket-Key") or ""
     request.setHeader(b"Upgrade", b"websocket")
     request.setHeader(b"Connection", b"Upgrade")
     request.setHeader(
         b"Sec-WebSocket-Accept", generate_accept_token(key.encode("latin-1"))
     )
-    if field(request, "Sec-WebSocket-Protocol") is not None:
+    if field(request, b"Sec-WebSocket-Protocol") is not None:
         request.setHeader(b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode("ascii"))
 
 
