@@ -13,6 +13,7 @@ This module leans on ``queued`` of :class:`twisted.web.http.Request`, which keep
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -71,7 +72,9 @@ class StreamingRequest(Request):
     ) -> None:
         """Start the work. Called by the channel when the head is complete."""
         self.method, self.uri, self.clientproto = method, target, version
-        self.path = _ABSOLUTE_FORM.sub(b"", target, 1).partition(b"?")[0] or b"/"
+        if not target.startswith(b"/"):
+            target = _ABSOLUTE_FORM.sub(b"", target, 1)
+        self.path = target.partition(b"?")[0] or b"/"
         self.args = {}
         self.queued = True
         self.content_length = length
@@ -100,7 +103,7 @@ class StreamingRequest(Request):
         """Whether its head was complete."""
         return hasattr(self, "body")
 
-    @property
+    @cached_property
     def route_path(self) -> str:
         """The path as it was sent: ``%2F`` is not ``/`` and matches nothing. One slash
         at its end makes no difference (PROTOCOL section 2)."""

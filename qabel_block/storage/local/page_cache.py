@@ -35,10 +35,16 @@ _OPEN_HOW = _OpenHow(
     _CACHED | _NO_SYMBOLIC_LINKS | _NO_MAGIC_LINKS,
 )
 
+_HOW = ctypes.byref(_OPEN_HOW), ctypes.sizeof(_OPEN_HOW)
+
 # With the interpreter's lock held: giving it away would take longer.
 _libc = ctypes.PyDLL(None)
-_syscall = _libc.syscall
-_syscall.restype = ctypes.c_long
+_openat2 = _libc.syscall
+_openat2.restype = ctypes.c_long
+_openat2.argtypes = (
+    *(ctypes.c_long, ctypes.c_int, ctypes.c_char_p),
+    *(ctypes.POINTER(_OpenHow), ctypes.c_size_t),
+)
 
 _PROT_READ, _MAP_SHARED = 1, 1
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -78,14 +84,13 @@ class PageCache:
         """
         if sys.platform != "linux" or not _RWF_NOWAIT:
             return None
-        how, size = ctypes.byref(_OPEN_HOW), ctypes.sizeof(_OPEN_HOW)
-        descriptor = _syscall(_OPENAT2, _AT_FDCWD, path, how, size)
+        descriptor: int = _openat2(_OPENAT2, _AT_FDCWD, path, *_HOW)
         if descriptor < 0:
             return None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             return None
-        return int(descriptor)
+        return descriptor
 
     def read(self, descriptor: int, size: int, offset: int) -> bytes:
         """Return up to ``size`` bytes from ``offset`` on, as far as they are in

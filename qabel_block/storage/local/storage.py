@@ -287,7 +287,8 @@ class LocalReader:
         self._first = b""
 
     def begin_in_memory(self, path: bytes) -> bool:
-        """Open the file and read the first piece, if that takes no waiting.
+        """Open the file and read the first piece, if that takes no waiting; close it
+        again if that is all.
 
         :return: whether it is done; if not, nothing is.
         """
@@ -295,7 +296,7 @@ class LocalReader:
         if self._descriptor is None:
             return False
         self._first = self._read_in_memory(FIRST_PIECE)
-        if not self._first:
+        if not self._first or self._next == self._end:
             self._close()
         return bool(self._first)
 
