@@ -6,17 +6,20 @@ import pytest
 from hypothesis import settings
 
 from tests.support.postgres import new_postgres_database, own_postgres, postgres_dsn
+from tests.support.read_once import read_once
 from tests.support.s3 import moto, seaweedfs, store
 from tests.support.valkey import own_valkey, redis_address
-from tests.support.wheelhouse import pip_environment, wheelhouse
+from tests.support.wheelhouse import own_wheel, pip_environment, wheelhouse
 
 pytest.register_assert_rewrite("tests.scenarios")
+read_once()
 
 __all__ = [
     "moto",
     "new_postgres_database",
     "own_postgres",
     "own_valkey",
+    "own_wheel",
     "pip_environment",
     "postgres_dsn",
     "redis_address",

@@ -148,7 +148,7 @@ def test_against_the_model(world: World) -> None:
     run_state_machine_as_test(
         ModelOfThisWorld,
         settings=settings(
-            max_examples=25,
+            max_examples=10,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 
-from tests.support.server import ServerProcess
+from tests.support.server import PLUGIN, ServerProcess
 
 _LAUNCH = """
 import os, sys
@@ -16,11 +16,8 @@ os.execv(command[0], command)
 """
 
 
-TWIST = (sys.executable, "-m", "twisted", "qabel-block")
-
-
 def activated(
-    listener: socket.socket, *options: str, runner: tuple[str, ...] = TWIST
+    listener: socket.socket, *options: str, runner: tuple[str, ...] = PLUGIN
 ) -> ServerProcess:
     """Return a server that takes its connections from ``listener``, which stays
     open when the server stops.

@@ -33,7 +33,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any, NoReturn, Protocol
 
+import boto3
+
 from tests.support.checkout import CHECKOUT
+from tests.support.read_once import read_once
 
 _NUMBER = struct.Struct("!i")
 _MOST = 1024 * 1024
@@ -280,6 +283,8 @@ def _run(module: str) -> NoReturn:
 
 if __name__ == "__main__":
     _import_all()
+    read_once()
+    boto3.session.Session().client("s3", region_name="us-east-1")
     gc.collect()
     gc.freeze()  # which a fork's collections would look at, and so copy
     _module, *sys.argv[1:] = _serve(socket.socket(fileno=int(sys.argv[1])))

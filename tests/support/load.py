@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,13 @@ from attrs import define, field
 from tests.support.waiting import TIMEOUT_SECONDS
 
 TIMEOUT = 60.0
+
+REQUESTS = int(os.environ.get("QABEL_BLOCK_TEST_LOAD", "2000"))
+"""How many requests a server is restarted under; 10,000 in full."""
+
+PAUSE_SECONDS = 0.005
+"""For how long a client does nothing after each answer: what is tested would start in
+a fifth of its time if clients took all of the machine."""
 
 
 @define
@@ -55,7 +63,7 @@ class Load:
 
     def _run(self) -> None:
         connection = self.make()
-        while not self._enough.is_set():
+        while not self._enough.wait(PAUSE_SECONDS):
             try:
                 status = self.request(connection, next(self._numbers))
             except (OSError, http.client.HTTPException) as error:

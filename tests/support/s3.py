@@ -9,35 +9,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from uuid import uuid4
 
 import boto3
 import pytest
 from attrs import field, frozen
 from botocore.config import Config
-from botocore.loaders import JSONFileLoader
 
 from qabel_block.names import IDENTITY
 from tests.support.s3_servers import ACCESS_KEY, SECRET_KEY, MotoServer, SeaweedServer
 
 __all__ = ["moto", "seaweedfs", "store"]
 
-_load_file = JSONFileLoader.load_file
-_loaded: dict[str, object] = {}
-
-
-def _load_file_once(loader: JSONFileLoader, path: str) -> object:
-    """Load a description of boto3's, megabytes of JSON, once a process: each test has
-    clients of its own, and half a second went into reading it for each."""
-    if path not in _loaded:
-        _loaded[path] = _load_file(loader, path)
-    return _loaded[path]
-
-
-JSONFileLoader.load_file = _load_file_once
-
 NAMED = os.environ.get("QABEL_BLOCK_TEST_S3")
 STORES = ("named",) if NAMED else ("moto", "seaweedfs-http", "seaweedfs-https")
+
+
+@lru_cache
+def _session() -> boto3.session.Session:
+    """Return the one of this process; what it knows of S3 takes long to read."""
+    return boto3.session.Session()
 
 
 @frozen
@@ -52,7 +44,7 @@ class Store:
 
     def client(self) -> boto3.client:
         """Return a client that asks each thing once."""
-        return boto3.session.Session().client(
+        return _session().client(
             "s3",
             endpoint_url=self.endpoint_url,
             region_name="us-east-1",

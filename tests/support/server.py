@@ -19,6 +19,7 @@ from websockets.typing import Subprotocol
 
 from tests.support.checkout import CHECKOUT
 from tests.support.forkserver import Process, start
+from tests.support.runners import TWIST, Runner
 from tests.support.waiting import TIMEOUT_SECONDS, wait_for
 from tests.support.websocket import Socket, open_over_tcp
 from tests.support.wire import Wire
@@ -42,6 +43,7 @@ class ServerProcess:
     :param environment: variables to add to the test's own.
     :param command: how to run the plugin, such as :data:`PLUGIN`; by default it is
         forked from a process that has imported it.
+    :param runner: the module that runs it then, and its arguments.
     :ivar descriptors: files that the process inherits.
     """
 
@@ -50,9 +52,11 @@ class ServerProcess:
         *options: str,
         environment: dict[str, str] | None = None,
         command: tuple[str, ...] | None = None,
+        runner: Runner = TWIST,
     ) -> None:
         self.options = options
         self.command = command
+        self.runner = runner
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(CHECKOUT),
@@ -86,7 +90,7 @@ class ServerProcess:
         options = ("--address", "127.0.0.1", "--port", "0", *self.options)
         with self._log.open("wb") as log, self._output.open("wb") as output:
             if self.command is None and not self.descriptors:
-                words = ("twisted", "qabel-block", *options)
+                words = (*self.runner, *options)
                 self._process = start(words, self.environment, output, log)
             else:
                 self._process = subprocess.Popen(

@@ -53,16 +53,22 @@ def tool_environment(environment: dict[str, str] | None = None) -> dict[str, str
 class RunningTool:
     """A command under way.
 
+    :param module: which is run, as by ``python -m``.
     :ivar process: which may be sent signals.
     """
 
-    def __init__(self, *words: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *words: str,
+        environment: dict[str, str] | None = None,
+        module: str = MODULE,
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="qabel-block-")
         self._out = Path(self._folder.name, "out")
         self._err = Path(self._folder.name, "err")
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = start(
-                (MODULE, *words), tool_environment(environment), out, err
+                (module, *words), tool_environment(environment), out, err
             )
 
     def end(self, seconds: float = SECONDS) -> Ended:

@@ -1,4 +1,4 @@
-"""What installing needs: the packages that are required, fetched once."""
+"""What installing needs: the package's wheel, made once, and those it requires."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def copy_checkout(target: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the wheels of all that the package requires, itself excluded.
+    """A directory with the wheels of all that the package requires, and below ``own``
+    that of the package itself.
 
     All test processes share one: asking a package index takes longest.
     """
@@ -46,10 +47,18 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 check=True,
                 capture_output=True,
             )
-            for own in fetched.glob("qabel_block-*"):
-                own.unlink()
+            (own,) = fetched.glob("qabel_block-*")
+            (fetched / "own").mkdir()
+            own.rename(fetched / "own" / own.name)
             fetched.rename(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def own_wheel(wheelhouse: Path) -> Path:
+    """The wheel of the checkout."""
+    (wheel,) = (wheelhouse / "own").iterdir()
+    return wheel
 
 
 @pytest.fixture(scope="session")

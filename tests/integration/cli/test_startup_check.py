@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -15,37 +13,25 @@ from qabel_block.ledger.revisions import HEAD
 from tests.integration.ledger.support import change
 from tests.support.legacy import LEGACY
 from tests.support.postgres import NewDatabase, PostgresServer, databases_on
+from tests.support.runners import RUNNERS, TWIST, Runner, run_to_the_end
 from tests.support.server import ServerProcess
-from tests.support.tools import run_tool, tool_environment
+from tests.support.tools import run_tool
 from tests.support.waiting import wait_for
 
-TWIST = (sys.executable, "-m", "twisted", "qabel-block")
-TWISTD = (
-    *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
-    *("--nodaemon", "--pidfile=", "qabel-block"),
-)
 
-
-def _refused(runner: tuple[str, ...], dsn: str, tmp_path: Path, *options: str) -> str:
+def _refused(runner: Runner, dsn: str, tmp_path: Path, *options: str) -> str:
     storage = ("--local-storage", str(tmp_path / "objects"), "--port", "0")
-    ended = subprocess.run(
-        [*runner, "--psql-dsn", dsn, *storage, *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=tool_environment(),
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout) == (78, "")
-    (line,) = ended.stderr.splitlines()
+    ended = run_to_the_end(runner, "--psql-dsn", dsn, *storage, *options)
+    assert (ended.status, ended.out) == (78, "")
+    (line,) = ended.err.splitlines()
     assert line.startswith("qabel-block: database: ")
     return line
 
 
-@pytest.mark.parametrize("runner", [TWIST, TWISTD], ids=["twist", "twistd"])
+@RUNNERS
 @pytest.mark.parametrize("revision", [None, LEGACY])
 def test_not_migrated(
-    runner: tuple[str, ...], revision: str | None, empty_dsn: str, tmp_path: Path
+    runner: Runner, revision: str | None, empty_dsn: str, tmp_path: Path
 ) -> None:
     """On an empty database, or a legacy one, the server ends with one line that
     names the command. An empty file is one that is made."""
@@ -86,23 +72,16 @@ def test_sqlite_is_made(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def _standalone(runner: tuple[str, ...], home: str) -> str:
-    ended = subprocess.run(
-        [*runner, "--port", "0", "--standalone", home],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=tool_environment(),
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout) == (78, "")
-    (line,) = ended.stderr.splitlines()
+def _standalone(runner: Runner, home: str) -> str:
+    ended = run_to_the_end(runner, "--port", "0", "--standalone", home)
+    assert (ended.status, ended.out) == (78, "")
+    (line,) = ended.err.splitlines()
     assert home in line
     return line
 
 
-@pytest.mark.parametrize("runner", [TWIST, TWISTD], ids=["twist", "twistd"])
-def test_standalone_that_can_not_be(runner: tuple[str, ...], tmp_path: Path) -> None:
+@RUNNERS
+def test_standalone_that_can_not_be(runner: Runner, tmp_path: Path) -> None:
     """A standalone directory that can't be made, holds another file or belongs to a
     newer version is one line that names it, never a traceback."""
     assert "can't be made" in _standalone(runner, "/proc/qabel-block")

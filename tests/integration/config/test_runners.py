@@ -6,24 +6,21 @@ import json
 import os
 import pty
 import re
-import subprocess
-import sys
+import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import httpx
 import pytest
 
 from qabel_block.ledger.migrate import upgrade
-from tests.support.checkout import CHECKOUT
+from tests.support.forkserver import Process, start
+from tests.support.runners import RUNNERS, TWIST, TWISTD, Runner, run_to_the_end
 from tests.support.server import ServerProcess, log_records
+from tests.support.tools import tool_environment
 from tests.support.waiting import wait_for
 
-TWIST = (sys.executable, "-m", "twisted", "qabel-block")
-_TWISTD = "from twisted.scripts.twistd import run; run()"
-TWISTD = (sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile=", "qabel-block")
-RUNNERS = pytest.mark.parametrize("runner", [TWIST, TWISTD], ids=["twist", "twistd"])
 PROCESSES = pytest.mark.parametrize(
     ("runner", "processes"), [(TWIST, 1), (TWISTD, 2)], ids=["twist", "twistd, workers"]
 )
@@ -31,11 +28,11 @@ TOKEN = "token-of-the-runner"
 
 
 def _server(
-    runner: tuple[str, ...], home: Path, *options: str, **environment: str
+    runner: Runner, home: Path, *options: str, **environment: str
 ) -> ServerProcess:
     return ServerProcess(
         *("--standalone", str(home), "--dummy-auth", TOKEN, *options),
-        command=runner,
+        runner=runner,
         environment=environment,
     )
 
@@ -43,9 +40,7 @@ def _server(
 class Shared(Protocol):
     """Makes servers that may have workers."""
 
-    def __call__(
-        self, runner: tuple[str, ...], processes: int, *options: str
-    ) -> ServerProcess:
+    def __call__(self, runner: Runner, processes: int, *options: str) -> ServerProcess:
         """Return one that is not started."""
 
 
@@ -69,12 +64,12 @@ def shared(
     """What several processes need."""
     host, port = redis_address
 
-    def make(runner: tuple[str, ...], processes: int, *options: str) -> ServerProcess:
+    def make(runner: Runner, processes: int, *options: str) -> ServerProcess:
         return ServerProcess(
             *("--psql-dsn", migrated_dsn, "--local-storage", str(directory)),
             *("--redis-host", host, "--redis-port", str(port), "--dummy-auth", TOKEN),
             *("--processes", str(processes), *options),
-            command=runner,
+            runner=runner,
         )
 
     return make
@@ -88,38 +83,28 @@ def _use(server: ServerProcess) -> None:
     assert httpx.get(url, timeout=60).content == b"four"
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=environment
-    )
-
-
 @RUNNERS
-def test_usage_error(runner: tuple[str, ...]) -> None:
+def test_usage_error(runner: Runner) -> None:
     """A wrong option is one line on stderr and an exit status of its own."""
-    done = _run(*runner, "--port", "x")
-    assert done.returncode == 64
-    assert done.stdout == ""
-    assert done.stderr == "qabel-block: --port: 'x' is not a whole number\n"
+    ended = run_to_the_end(runner, "--port", "x")
+    assert (ended.status, ended.out) == (64, "")
+    assert ended.err == "qabel-block: --port: 'x' is not a whole number\n"
 
 
 @RUNNERS
-def test_help_and_version(runner: tuple[str, ...]) -> None:
+def test_help_and_version(runner: Runner) -> None:
     """``--help`` names every option with its default; ``--version`` the version."""
-    done = _run(*runner, "--help")
-    assert done.returncode == 0
-    unwrapped = " ".join(done.stdout.split())
+    ended = run_to_the_end(runner, "--help")
+    assert ended.status == 0
+    unwrapped = " ".join(ended.out.split())
     for text in ("--standalone", "--psql-dsn", "[default: 2G]", "--listen"):
         assert text in unwrapped
-    assert _run(*runner, "--version").stdout.startswith("qabel-block ")
+    assert run_to_the_end(runner, "--version").out.startswith("qabel-block ")
 
 
 @RUNNERS
 @pytest.mark.parametrize("options", [(), ("--asyncio",)], ids=["default", "asyncio"])
-def test_reactor(
-    runner: tuple[str, ...], options: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_reactor(runner: Runner, options: tuple[str, ...], tmp_path: Path) -> None:
     """It runs on Twisted's default reactor, or with ``--asyncio`` on asyncio's."""
     with _server(runner, tmp_path / "home", *options) as server:
         _use(server)
@@ -130,7 +115,7 @@ def test_reactor(
 
 
 @RUNNERS
-def test_log_on_stderr(runner: tuple[str, ...], tmp_path: Path) -> None:
+def test_log_on_stderr(runner: Runner, tmp_path: Path) -> None:
     """By default the log goes to stderr: a line for each request, with nothing
     in it that is secret, and no noise of libraries."""
     with _server(runner, tmp_path / "home") as server:
@@ -147,17 +132,17 @@ def test_log_on_stderr(runner: tuple[str, ...], tmp_path: Path) -> None:
 
 
 @RUNNERS
-def test_terminal(runner: tuple[str, ...], tmp_path: Path) -> None:
+def test_terminal(runner: Runner, tmp_path: Path) -> None:
     """On a terminal it is text, the level in colour."""
     ours, theirs = pty.openpty()
-    process = _start(tmp_path, runner=runner, stderr=theirs)
-    os.close(theirs)
+    with open(theirs, "wb", buffering=0) as stderr:
+        process = _start(tmp_path, runner=runner, stderr=stderr)
     shown = b""
     try:
         while b"listening on" not in shown:
             shown += os.read(ours, 4096)
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         os.close(ours)
     assert b"Starting reactor" not in shown
@@ -168,7 +153,7 @@ def test_terminal(runner: tuple[str, ...], tmp_path: Path) -> None:
 
 @PROCESSES
 def test_log_file(
-    runner: tuple[str, ...], processes: int, tmp_path: Path, shared: Shared
+    runner: Runner, processes: int, tmp_path: Path, shared: Shared
 ) -> None:
     """With a log file the log goes there, and to stderr only if asked to; each
     worker has a file of its own."""
@@ -192,7 +177,7 @@ def test_log_file(
 
 @PROCESSES
 def test_log_rotation(
-    runner: tuple[str, ...], processes: int, tmp_path: Path, shared: Shared
+    runner: Runner, processes: int, tmp_path: Path, shared: Shared
 ) -> None:
     """A log file rotates at its size, and so many old ones are kept."""
     options = (
@@ -211,7 +196,7 @@ def test_log_rotation(
 
 
 @RUNNERS
-def test_log_rotation_by_time(runner: tuple[str, ...], tmp_path: Path) -> None:
+def test_log_rotation_by_time(runner: Runner, tmp_path: Path) -> None:
     """In mode ``time`` it rotates after an interval."""
     options = (
         *("--log-file-prefix", str(tmp_path / "log"), "--log-to-stderr"),
@@ -237,7 +222,7 @@ def test_log_rotation_by_time(runner: tuple[str, ...], tmp_path: Path) -> None:
     ],
 )
 def test_log_levels(
-    runner: tuple[str, ...],
+    runner: Runner,
     options: tuple[str, ...],
     expected: list[str],
     tmp_path: Path,
@@ -248,7 +233,7 @@ def test_log_levels(
     try:
         wait_for((tmp_path / "home/objects/.incoming").exists)
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     levels = {record["level"] for record in log_records(file.read_text())}
     assert levels.issuperset(expected)
@@ -257,7 +242,7 @@ def test_log_levels(
 
 @PROCESSES
 def test_logging_config(
-    runner: tuple[str, ...], processes: int, tmp_path: Path, shared: Shared
+    runner: Runner, processes: int, tmp_path: Path, shared: Shared
 ) -> None:
     """``--logging-config`` is what dictConfig makes of it: handlers, formatters and
     levels for single loggers. Our own formatters can be named in it."""
@@ -301,7 +286,7 @@ def _file_handler(path: Path, formatter: str) -> dict[str, str]:
 
 
 @RUNNERS
-def test_only_the_logging_config(runner: tuple[str, ...], tmp_path: Path) -> None:
+def test_only_the_logging_config(runner: Runner, tmp_path: Path) -> None:
     """With ``--logging-config`` alone, nothing else is written to."""
     config, custom = tmp_path / "logging.json", tmp_path / "custom"
     config.write_text(
@@ -319,30 +304,30 @@ def test_only_the_logging_config(runner: tuple[str, ...], tmp_path: Path) -> Non
             tmp_path,
             *("--logging-config", str(config)),
             runner=runner,
-            stderr=stderr.fileno(),
+            stderr=stderr,
         )
         try:
             wait_for(custom.exists)
             wait_for(lambda: "custom listening" in custom.read_text())
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
     assert (tmp_path / "stderr").read_text() == ""
 
 
 @RUNNERS
-def test_wrong_logging_config(runner: tuple[str, ...], tmp_path: Path) -> None:
+def test_wrong_logging_config(runner: Runner, tmp_path: Path) -> None:
     """One that dictConfig refuses is one line."""
     config = tmp_path / "logging.json"
     config.write_text('{"version": 1, "handlers": {"x": {"class": "no.such"}}}')
-    done = _run(*runner, "--dummy", "--logging-config", str(config))
-    assert done.returncode == 64
-    (line,) = done.stderr.splitlines()
+    ended = run_to_the_end(runner, "--dummy", "--logging-config", str(config))
+    assert ended.status == 64
+    (line,) = ended.err.splitlines()
     assert line.startswith("qabel-block: can't log as configured")
 
 
 @RUNNERS
-def test_logging_none(runner: tuple[str, ...], tmp_path: Path) -> None:
+def test_logging_none(runner: Runner, tmp_path: Path) -> None:
     """With ``--logging none`` the runner's own log is left in charge; requests are
     in it."""
     output = tmp_path / "output"
@@ -351,7 +336,7 @@ def test_logging_none(runner: tuple[str, ...], tmp_path: Path) -> None:
             tmp_path,
             *("--logging", "none", "--listen", f"unix:{tmp_path / 'socket'}"),
             runner=runner,
-            stdout=stdout.fileno(),
+            stdout=stdout,
         )
         try:
             wait_for((tmp_path / "socket").exists)
@@ -360,7 +345,7 @@ def test_logging_none(runner: tuple[str, ...], tmp_path: Path) -> None:
                 client.get("http://x/healthz", timeout=60)
             wait_for(lambda: "GET /healthz 200" in output.read_text())
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
     assert "qabel_block.access" in output.read_text()
     assert "client=unix" in output.read_text()
@@ -369,21 +354,17 @@ def test_logging_none(runner: tuple[str, ...], tmp_path: Path) -> None:
 def _start(
     folder: Path,
     *options: str,
-    runner: tuple[str, ...] = TWIST,
-    stdout: int = subprocess.DEVNULL,
-    stderr: int = subprocess.DEVNULL,
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [
-            *runner,
-            *("--listen", "tcp:0:interface=127.0.0.1", "--dummy-auth", TOKEN),
-            *("--standalone", str(folder / "home")),
-            *options,
-        ],
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-        stdout=stdout,
-        stderr=stderr,
+    runner: Runner = TWIST,
+    stdout: IO[Any] | None = None,
+    stderr: IO[Any] | None = None,
+) -> Process:
+    words = (
+        *runner,
+        *("--listen", "tcp:0:interface=127.0.0.1", "--dummy-auth", TOKEN),
+        *("--standalone", str(folder / "home")),
+        *options,
     )
+    return start(words, tool_environment(), stdout, stderr)
 
 
 def _accesses(log: str) -> list[dict[str, Any]]:

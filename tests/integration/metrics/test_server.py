@@ -6,15 +6,13 @@ import gzip
 import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.checkout import CHECKOUT
 from tests.support.metrics import metrics_url, scrape
+from tests.support.runners import TWIST, run_to_the_end
 from tests.support.s3 import store_named
 from tests.support.server import ServerProcess
 from tests.support.wire import Wire
@@ -83,21 +81,14 @@ def _is_of(pid: int, inode: str) -> bool:
 def test_port_in_use(tmp_path: Path) -> None:
     """A port that somebody else has is one line and a failure."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "twisted", "qabel-block", "--port", "0"),
-                *("--standalone", str(tmp_path / "home"), "--dummy-auth", "T"),
-                *("--logging", "error"),
-                *("--prometheus-port", str(other.getsockname()[1])),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-            check=False,
+        ended = run_to_the_end(
+            TWIST,
+            *("--port", "0", "--standalone", str(tmp_path / "home")),
+            *("--dummy-auth", "T", "--logging", "error"),
+            *("--prometheus-port", str(other.getsockname()[1])),
         )
-    assert done.returncode != 0
-    (line,) = done.stderr.splitlines()
+    assert ended.status != 0
+    (line,) = ended.err.splitlines()
     assert line.startswith("qabel-block: can't listen on tcp:")
     assert "in use" in line
 

@@ -48,6 +48,7 @@ SHARED = tuple(
 
 TRANSFERS = 4
 LARGEST = 2 * 2**30
+Made = Callable[[Any], None]
 _buckets: dict[str, Bucket] = {}
 _connecting = threading.Lock()
 
@@ -76,6 +77,10 @@ class StorageCase:
     make: Callable[[], IStorageBackend] = field(repr=False)
 
 
+def _nothing(_client: Any) -> None:
+    pass
+
+
 @contextmanager
 def environment(variables: dict[str, str]) -> Iterator[None]:
     """Set variables of this process for a while."""
@@ -83,24 +88,32 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def connecting(bucket: Bucket) -> Connect:
-    """Return what makes a client, with boto3's own look for credentials."""
+def connecting(bucket: Bucket, made: Made = _nothing) -> Connect:
+    """Return what makes a client, with boto3's own look for credentials.
+
+    :param made: told of each of boto3's clients.
+    """
 
     def connect() -> S3Client:
         # All threads have one environment, and a storage and its listing connect
         # in two of them.
         with _connecting, environment(bucket.store.environment):
-            return S3Client(bucket.name, bucket.store.endpoint_url, None, TRANSFERS)
+            url = bucket.store.endpoint_url
+            return S3Client(bucket.name, url, None, TRANSFERS, made)
 
     return connect
 
 
 def s3_storage(
-    bucket: Bucket, threads: ThreadPool, largest: int = LARGEST, clock: Any = reactor
+    bucket: Bucket,
+    threads: ThreadPool,
+    largest: int = LARGEST,
+    clock: Any = reactor,
+    made: Made = _nothing,
 ) -> S3Storage:
     """Return a storage in a bucket."""
     now = time.time if clock is reactor else clock.seconds
-    return S3Storage(connecting(bucket), threads, clock, now, largest)
+    return S3Storage(connecting(bucket, made), threads, clock, now, largest)
 
 
 @pytest.fixture

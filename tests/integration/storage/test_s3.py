@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -124,13 +125,20 @@ async def test_sweep(bucket: Bucket, threads: ThreadPool) -> None:
 @pytest_twisted.ensureDeferred
 async def test_sweep_of_many(seaweedfs: dict[str, Store], threads: ThreadPool) -> None:
     """Left-over uploads are found on however many pages the store lists them."""
+
+    def small_pages(client: Any) -> None:
+        client.meta.events.register(
+            "provide-client-params.s3.ListMultipartUploads",
+            lambda params, **_: {**params, "MaxUploads": 10},
+        )
+
     bucket = seaweedfs["seaweedfs-http"].new_bucket()
     clock = Clock()
     clock.advance(time.time() + 2 * LEFT_OVER_SECONDS)
-    keys = [new_key() for _ in range(1005)]
+    keys = [new_key() for _ in range(25)]
     for key in keys:
         bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key)
-    later = s3_storage(bucket, threads, clock=clock)
+    later = s3_storage(bucket, threads, clock=clock, made=small_pages)
     await later.bind(INSTALLATION)
     await until(lambda: not {key for key, _ in bucket.uploads()} & {*keys})
     await later.close()

@@ -14,12 +14,6 @@ BLOCKS = {
         "takes minutes, and wants a machine for itself"
     ),
     ("docs/reliability.md", "pip install '.[fuzz]'"): "CI runs it, for shorter",
-    ("docs/reliability.md", "python -m bench.drill"): "takes long",
-    (
-        "docs/reliability.md",
-        "QABEL_BLOCK_TEST_ERASED",
-    ): "takes long; CI runs less of it",
-    ("docs/reliability.md", "QABEL_BLOCK_TEST_KILLS"): "takes long; CI kills fewer",
     ("docs/restic.md", "cut -c1-100"): (
         "wants a ledger that has lost something; test_repository.py has one"
     ),

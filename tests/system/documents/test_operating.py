@@ -80,7 +80,9 @@ def _install(shell: Shell, clone: Path, operating: CommandsOf) -> None:
     edit = shell.folder / "edit.sh"
     edit.write_text('echo "QABEL_BLOCK_PSQL_DSN=\\"$DSN\\"" >> "$1"\n')
     shell.environment["EDITOR"] = f"sh {edit}"
-    first = without(operating.take("python3 -m venv /opt"), LINES)
+    # Except for the first line, which is that of the README's first command.
+    install = operating.take("python3 -m venv /opt").partition("\n")[2]
+    first = without(install, LINES)
     assert "is at revision" in shell.run(first, folder=clone)
     assert {path.name for path in (etc / "systemd/system").iterdir()} == {
         "qabel-block.service",

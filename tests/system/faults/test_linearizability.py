@@ -16,12 +16,11 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_linearizable(cluster: Cluster, seed: int) -> None:
+def test_linearizable(cluster: Cluster) -> None:
     """Reads, uploads, deletions and conditional changes by twenty clients through
     three servers make sense in some order, though servers are killed, the database
     is restarted and answers to commits are lost meanwhile."""
-    history = record(cluster, seed)
+    history = record(cluster, seed=1)
     assert history.explain() is None
     outcomes = history.outcomes()
     assert outcomes.total() > CLIENTS * REQUESTS / 2

@@ -24,6 +24,14 @@ CONTAINERFILE = CHECKOUT / "deploy/container/Containerfile"
 LIMIT = 240
 """Seconds for each command of buildah's."""
 
+PIP = """\
+[global]
+no-index = yes
+find-links = /wheels
+no-compile = yes
+"""
+"""pip's configuration in the container."""
+
 Buildah = Callable[..., str]
 
 
@@ -91,7 +99,7 @@ def image(buildah: Buildah, wheelhouse: Path, tmp_path: Path) -> str:
     root.mkdir()
     path = f"{copy_python(root)}:/usr/bin:/bin"
     (root / "etc").mkdir(exist_ok=True)
-    (root / "etc/pip.conf").write_text("[global]\nno-index = 1\nfind-links = /wheels\n")
+    (root / "etc/pip.conf").write_text(PIP)
     lines = CONTAINERFILE.read_text().splitlines()
     (base,) = {line.split()[1] for line in lines if line.startswith("FROM ")}
     with _container(buildah, "scratch") as container:

@@ -13,24 +13,20 @@ import httpx
 import pytest
 
 from tests.support.server import ServerProcess
-from tests.support.wheelhouse import copy_checkout
 
 
 @pytest.fixture(scope="module")
 def environment(
-    tmp_path_factory: pytest.TempPathFactory, pip_environment: dict[str, str]
+    tmp_path_factory: pytest.TempPathFactory,
+    own_wheel: Path,
+    pip_environment: dict[str, str],
 ) -> Path:
     """A virtual environment with nothing but the wheel and what it requires."""
     home = tmp_path_factory.mktemp("wheel")
-    source = copy_checkout(home / "source")
-    _run(
-        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", home, source),
-        **pip_environment,
-    )
-    (wheel,) = home.glob("qabel_block-*.whl")
-    venv.create(home / "environment", with_pip=True)
-    _run(home / "environment/bin/pip", "install", wheel, **pip_environment)
-    return home / "environment"
+    venv.create(home)
+    pip = (sys.executable, "-m", "pip", "--python", home)
+    _run(*pip, "install", own_wheel, **pip_environment)
+    return home
 
 
 def _run(*command: object, **variables: str) -> str:
@@ -74,10 +70,9 @@ def test_command_from_a_wheel(environment: Path, tmp_path: Path) -> None:
     assert "is at revision" in _run(command, "migrate", "--standalone", tmp_path / "h")
 
 
-def test_wheel_holds_no_tests(environment: Path) -> None:
+def test_wheel_holds_no_tests(own_wheel: Path) -> None:
     """The wheel installs the package, the plugin and nothing else."""
-    (wheel,) = environment.parent.glob("*.whl")
-    top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    top = {name.split("/")[0] for name in zipfile.ZipFile(own_wheel).namelist()}
     assert {name for name in top if not name.endswith(".dist-info")} == {
         "qabel_block",
         "twisted",

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import CHECKOUT
-
-TWIST = ("-m", "twisted")
-TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
+from tests.support.runners import RUNNERS, TWIST, Runner, run_to_the_end
 
 
-def _refused(runner: tuple[str, ...], *options: str) -> str:
-    ended = subprocess.run(
-        [sys.executable, *runner, "qabel-block", "--processes", "2", *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-        check=False,
-    )
-    assert ended.returncode == 64
-    assert ended.stdout == ""
-    assert ended.stderr.count("\n") == 1
-    return ended.stderr
+def _refused(runner: Runner, *options: str) -> str:
+    ended = run_to_the_end(runner, "--processes", "2", *options)
+    assert ended.status == 64
+    assert ended.out == ""
+    assert ended.err.count("\n") == 1
+    return ended.err
 
 
 @pytest.mark.parametrize(
@@ -41,8 +28,8 @@ def _refused(runner: tuple[str, ...], *options: str) -> str:
     ],
     ids=lambda options: options[0],
 )
-@pytest.mark.parametrize("runner", [TWIST, TWISTD], ids=["twist", "twistd"])
-def test_not_shared(runner: tuple[str, ...], options: tuple[str, ...]) -> None:
+@RUNNERS
+def test_not_shared(runner: Runner, options: tuple[str, ...]) -> None:
     """What only one process can use is named in one line."""
     assert options[0].strip("-").split()[0] in _refused(runner, *options).lower()
 
@@ -53,13 +40,14 @@ def test_wrong_number(number: str) -> None:
     assert "processes" in _refused(TWIST, "--processes", number)
 
 
-@pytest.mark.parametrize("runner", [TWIST, TWISTD], ids=["twist", "twistd"])
-def test_log_of_the_runner(runner: tuple[str, ...], tmp_path: Path) -> None:
+@RUNNERS
+def test_log_of_the_runner(runner: Runner, tmp_path: Path) -> None:
     """The log of ``twist`` or ``twistd`` is for one process."""
     option = "--log-file" if runner is TWIST else "--logfile"
-    assert "log option" in _refused((*runner, option, str(tmp_path / "log")))
+    logged = (*runner[:-1], option, str(tmp_path / "log"), runner[-1])
+    assert "log option" in _refused(logged)
 
 
 def test_log_of_a_daemon() -> None:
     """So is the one that a daemon writes if it isn't told where to log."""
-    assert "log option" in _refused(TWISTD)
+    assert "log option" in _refused(("tests.support.twistd", "qabel-block"))
