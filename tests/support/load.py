@@ -18,7 +18,7 @@ TIMEOUT = 60.0
 REQUESTS = int(os.environ.get("QABEL_BLOCK_TEST_LOAD", "2000"))
 """How many requests a server is restarted under; 10,000 in full."""
 
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.02
 """For how long a client does nothing after each answer: what is tested would start in
 a fifth of its time if clients took all of the machine."""
 

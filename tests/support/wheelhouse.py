@@ -68,5 +68,5 @@ def pip_environment(wheelhouse: Path) -> dict[str, str]:
     return {
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": str(wheelhouse),
-        "PIP_NO_COMPILE": "1",
+        "PIP_NO_COMPILE": "no",  # which is how pip is told not to
     }

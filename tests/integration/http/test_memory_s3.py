@@ -55,28 +55,28 @@ def _warm_up(client: httpx.Client) -> None:
     assert client.get(url).status_code == 200
 
 
-def test_300_mebibytes(server: ServerProcess) -> None:
-    """300 MiB uploaded in chunks and downloaded: the process never grows by
+def test_150_mebibytes(server: ServerProcess) -> None:
+    """150 MiB uploaded in chunks and downloaded: the process never grows by
     96 MiB."""
     client = _client(server)
     _warm_up(client)
     before = server.memory()
     url = "/api/v0/files/p/large"
-    assert client.post(url, content=_body(300)).status_code == 204
+    assert client.post(url, content=_body(150)).status_code == 204
     with client.stream("GET", url) as answer:
-        assert _digest(answer.iter_raw()) == _digest(_body(300))
+        assert _digest(answer.iter_raw()) == _digest(_body(150))
     assert server.peak_memory() - before < 96 * MIB
 
 
 def test_16_uploads_at_a_time(server: ServerProcess) -> None:
-    """16 uploads of 50 MiB at a time: the process never grows by 300 MiB."""
+    """16 uploads of 25 MiB at a time: the process never grows by 300 MiB."""
     client = _client(server)
     _warm_up(client)
     before = server.memory()
 
     def upload(number: int) -> int:
         url = f"/api/v0/files/p/{number}"
-        body = _body(50, first=number * 50)
+        body = _body(25, first=number * 25)
         return client.post(url, content=body).status_code
 
     with ThreadPoolExecutor(16) as pool:
@@ -84,4 +84,4 @@ def test_16_uploads_at_a_time(server: ServerProcess) -> None:
     assert server.peak_memory() - before < 300 * MIB
     for number in range(16):
         with client.stream("GET", f"/api/v0/files/p/{number}") as answer:
-            assert _digest(answer.iter_raw()) == _digest(_body(50, number * 50))
+            assert _digest(answer.iter_raw()) == _digest(_body(25, number * 25))

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
 from unittest.mock import patch
 
+import boto3
 import pytest
 import pytest_twisted
 from attrs import field, frozen
@@ -81,6 +83,16 @@ def _nothing(_client: Any) -> None:
     pass
 
 
+_Session = boto3.session.Session
+
+
+@lru_cache
+def _session(_variables: tuple[tuple[str, str], ...]) -> boto3.session.Session:
+    """Return a session for all who have the same environment; making one takes
+    longer than most tests."""
+    return _Session()
+
+
 @contextmanager
 def environment(variables: dict[str, str]) -> Iterator[None]:
     """Set variables of this process for a while."""
@@ -93,11 +105,16 @@ def connecting(bucket: Bucket, made: Made = _nothing) -> Connect:
 
     :param made: told of each of boto3's clients.
     """
+    variables = tuple(bucket.store.environment.items())
 
     def connect() -> S3Client:
         # All threads have one environment, and a storage and its listing connect
         # in two of them.
-        with _connecting, environment(bucket.store.environment):
+        with (
+            _connecting,
+            environment(bucket.store.environment),
+            patch("boto3.session.Session", lambda: _session(variables)),
+        ):
             url = bucket.store.endpoint_url
             return S3Client(bucket.name, url, None, TRANSFERS, made)
 

@@ -9,9 +9,12 @@ status is 1.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 from tests.system.faults.parsers import PARSERS
@@ -50,7 +53,11 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1_000_000, help="for each")
     parser.add_argument("--only", choices=PARSERS, nargs="+", default=list(PARSERS))
     arguments = parser.parse_args()
-    failed = [name for name in arguments.only if not holds(name, arguments.runs)]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        held = threads.map(holds, arguments.only, repeat(arguments.runs))
+        failed = [
+            name for name, well in zip(arguments.only, held, strict=True) if not well
+        ]
     sys.stdout.write(
         f"{arguments.runs} inputs for each of {len(arguments.only)} parsers:"
         f" {', '.join(failed) or 'none'} stumbled\n"

@@ -23,6 +23,7 @@ from qabel_block.config.options import BY_NAME
 from tests.support.checkout import CHECKOUT
 from tests.support.s3 import Store
 from tests.support.server import ServerProcess
+from tests.support.tools import run_tool
 
 FOLDER = CHECKOUT / "deploy/container"
 CONTAINERFILE = FOLDER / "Containerfile"
@@ -159,17 +160,18 @@ def test_compose_works(environment: dict[str, str]) -> None:
     """Migration and bucket are made by what compose runs for it, twice without
     harm, and then the server works with the environment that it gives it."""
     services = _compose(SECRETS)["services"]
-    programs = {
-        "qabel-block": [sys.executable, "-m", "qabel_block.cli"],
-        "python": [sys.executable],
-    }
-    for name in ("migration", "bucket", "migration", "bucket"):
-        program, *words = services[name]["entrypoint"]
+    migration, bucket = services["migration"], services["bucket"]
+    for _ in range(2):
+        program, *words = migration["entrypoint"]
+        assert program == "qabel-block"
+        given = {**migration["environment"], **environment}
+        assert run_tool(*words, environment=given).status == 0
+        program, *words = bucket["entrypoint"]
+        assert program == "python"
         subprocess.run(
-            [*programs[program], *words],
+            [sys.executable, *words],
             check=True,
-            env={**os.environ, **services[name]["environment"], **environment},
-            cwd=CHECKOUT,
+            env={**os.environ, **bucket["environment"], **environment},
             timeout=60,
         )
     given = {**services["block"]["environment"], **environment}

@@ -28,9 +28,9 @@ PIP = """\
 [global]
 no-index = yes
 find-links = /wheels
-no-compile = yes
+no-compile = no
 """
-"""pip's configuration in the container."""
+"""pip's configuration in the container. "no" is how it is told not to compile."""
 
 Buildah = Callable[..., str]
 
