@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from bench import wrk
-from bench.contest import Contest, small_objects
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+
+from bench.contest import Contest
 from bench.rows import Row, Sample
 from tests.support.checkout import CHECKOUT
+from tests.support.server import ServerProcess
+from tests.support.waiting import wait_for
+
+CONNECTIONS = 40
+REQUESTS = 20
+"""On each connection."""
 
 _WITHOUT = CHECKOUT / "bench" / "unbalanced"
+_PATH = "/api/v0/files/small/0"
 
 
 def balancing_rows(contest: Contest) -> list[Row]:
-    """p99 of small GETs on connections that two workers share, against workers of
-    which each accepts what it can."""
-    row = Row("p99 of GET 1 KiB, 2 processes", "unbalanced", "s", 1.0, at_most=True)
-    load = small_objects(64)
+    """The part of all requests that the busier of two workers serves, on connections
+    that are opened one after the other and kept, against workers of which each accepts
+    what it can."""
+    row = Row("requests of the busier of 2 workers", "unbalanced", "%", 0.9, True)
     options = ("--processes", "2", "--log-to-stderr")
     path = {"PYTHONPATH": f"{_WITHOUT}:{CHECKOUT}"}
     with (
@@ -22,7 +34,37 @@ def balancing_rows(contest: Contest) -> list[Row]:
         contest.services.server(*options, environment=path) as unbalanced,
     ):
         for _ in range(contest.rounds):
-            for server, samples in ((balanced, row.ours), (unbalanced, row.theirs)):
-                seen = wrk.measure(server.url, server.pid, load, contest.seconds)
-                samples.append(Sample(seen.p99, seen.p50, seen.p99, seen.cpu))
+            row.ours.append(Sample(_busier(balanced)))
+            row.theirs.append(Sample(_busier(unbalanced)))
     return [row]
+
+
+def _busier(server: ServerProcess) -> float:
+    """Send requests; return the part of them that one worker has served, the one that
+    has served more."""
+    before = _served(server)
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(CONNECTIONS):
+            client = stack.enter_context(httpx.Client(base_url=server.url, timeout=60))
+            client.get(_PATH).raise_for_status()
+            clients.append(client)
+
+        def read_often(client: httpx.Client) -> None:
+            for _ in range(REQUESTS - 1):
+                client.get(_PATH).raise_for_status()
+
+        with ThreadPoolExecutor(CONNECTIONS) as threads:
+            list(threads.map(read_often, clients))
+    everything = CONNECTIONS * REQUESTS
+    wait_for(lambda: (_served(server) - before).total() == everything)
+    return max((_served(server) - before).values()) / everything
+
+
+def _served(server: ServerProcess) -> Counter[int]:
+    """Return how many requests each process has logged."""
+    return Counter(
+        record["process"]
+        for record in server.records()
+        if record["logger"] == "qabel_block.access"
+    )

@@ -21,6 +21,8 @@ def _score(value: float | None, unit: str) -> str:
         return ""
     if unit == "bytes/s":
         return f"{value / 1e6:,.0f} MB/s"
+    if unit == "%":
+        return f"{value:.0%}"
     if unit == "s":
         return f"{value * 1e6:,.0f} µs"
     return f"{value:,.0f}/s"
@@ -155,9 +157,7 @@ script with as many threads as the server has. *Unbalanced* and *unbuffered* are
 same server without a part of it: what that part brings.
 
 With two processes on two cores, of which the load generator and PostgreSQL need one, it
-is the processor time of a request that tells what more cores would bring. There,
-balancing does not show either: it is for connections that stay, of which each worker
-gets as many.
+is the processor time of a request that tells what more cores would bring.
 
 ## Tried and left out
 

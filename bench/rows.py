@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 class Sample:
     """One round of one contestant.
 
-    :ivar score: more is better: requests or bytes a second.
+    :ivar score: in the unit of the row.
     :ivar p50: seconds.
     :ivar p99: seconds.
     :ivar cpu: processor seconds for each request.

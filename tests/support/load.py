@@ -19,8 +19,8 @@ REQUESTS = int(os.environ.get("QABEL_BLOCK_TEST_LOAD", "2000"))
 """How many requests a server is restarted under; 10,000 in full."""
 
 PAUSE_SECONDS = 0.02
-"""For how long a client does nothing after each answer: what is tested would start in
-a fifth of its time if clients took all of the machine."""
+"""For how long a client does nothing after each answer: if clients took all of the
+machine, what they wait for would take several times as long to start."""
 
 
 @define

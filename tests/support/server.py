@@ -25,7 +25,7 @@ from tests.support.websocket import Socket, open_over_tcp
 from tests.support.wire import Wire
 
 START_SECONDS = 60.0
-PLUGIN = (sys.executable, "-m", "twisted", "qabel-block")
+PLUGIN = (sys.executable, "-m", *TWIST)
 """How users run it, but for the name of the program."""
 _LISTENING = re.compile(r"listening on [^\n]*?127\.0\.0\.1[^\n]*?(\d+)")
 

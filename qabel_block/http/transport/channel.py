@@ -76,24 +76,31 @@ class BlockChannel(HTTPChannel):
     _admission: Admission
     _watch: SlowClientWatch
 
-    # Ask when there is something to read: before, the PROXY protocol may not have said.
+    # Twisted asks for the addresses with each request. They are known when there is
+    # something to read: before, the PROXY protocol may not have said.
 
     @cached_property
     def peer(self) -> Peer:
         """Who is at the other end."""
-        return self.site.proxies.peer(self.getPeer())
+        return self.site.proxies.peer(self._peer_address)
 
     @cached_property
-    def _ends(self) -> tuple[IAddress, IAddress]:
-        return self.transport.getPeer(), self.transport.getHost()
+    def _peer_address(self) -> IAddress:
+        address: IAddress = self.transport.getPeer()
+        return address
+
+    @cached_property
+    def _host_address(self) -> IAddress:
+        address: IAddress = self.transport.getHost()
+        return address
 
     def getPeer(self) -> IAddress:
-        """Return the address of the other end. Called by Twisted for each request."""
-        return self._ends[0]
+        """Return the address of the other end."""
+        return self._peer_address
 
     def getHost(self) -> IAddress:
-        """Return the address of this end. Called by Twisted for each request."""
-        return self._ends[1]
+        """Return the address of this end."""
+        return self._host_address
 
     # The connection's beginning and end.
 
