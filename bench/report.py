@@ -161,7 +161,7 @@ is the processor time of a request that tells what more cores would bring.
 
 The same beside a busy loop that has one of the two cores (3 rounds): GET 1 KiB 0.59,
 304 0.88, POST 0.31 of the disk, GET 4 MiB 0.63, upload 0.77, download 0.79, p99 beside
-transfers 2.32. Between two whole runs on one machine ratios differed by up to a fifth.
+transfers 2.32. Between two whole runs on one machine ratios differed by up to a third.
 
 ## Tried and left out
 
@@ -171,7 +171,7 @@ transfers 2.32. Between two whole runs on one machine ratios differed by up to a
   time +12 %, since less is asked of the ledger together.
 - Several batches of uploads in the ledger at a time: fewer uploads a second, since
   they wait for one another's locks. Several batches of small files made durable at a
-  time: fewer uploads a second as well, with 15 % more processor time for each.
+  time: fewer uploads a second as well, with 40 % more processor time for each.
 - Higher thresholds of the garbage collector: no difference.
 - One `syncfs` for a batch of uploads: a tenth of the time of their flushes, but it
   waits for all else that the disk has to write.
