@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 from qabel_block.http.transport.interfaces import SiteRecorder
 from qabel_block.http.websocket.socket import SocketRecorder
 from qabel_block.interfaces import IAuthenticator, ICache, INotifier, IStorageBackend
 from qabel_block.ledger.ledger import OperationRecorder
-from qabel_block.operations.usage import TransferRecorder, UsageEvent
+from qabel_block.operations.usage import UNRECORDED, TransferRecorder, UsageEvent
 
 
 def _nothing(_: object) -> None:
@@ -51,11 +50,11 @@ class Instrumentation:
 
     def uploads(self) -> TransferRecorder:
         """Return what records uploads."""
-        return nullcontext
+        return UNRECORDED
 
     def downloads(self) -> TransferRecorder:
         """Return what records downloads. Requests for a head are none."""
-        return nullcontext
+        return UNRECORDED
 
     def lost_blobs(self) -> Callable[[], None]:
         """Return who is told of downloads whose blob is lost."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from qabel_block.errors import (
     BlobCollected,
@@ -20,7 +19,7 @@ from qabel_block.metrics.definitions import (
     REFUSED,
     Metrics,
 )
-from qabel_block.operations.usage import UsageEvent
+from qabel_block.operations.usage import TransferRecorder, UsageEvent
 
 
 def measured_usage(
@@ -47,8 +46,9 @@ def measured_usage(
 _FAILURES = (Unavailable, StorageFull, BlobCollected, BlobNotFound)
 
 
-class MeasuredTransfers(AbstractContextManager[None]):
-    """Counts the transfers of one direction: those under way, and how they ended."""
+class MeasuredTransfers(TransferRecorder):
+    """Counts the transfers of one direction: those under way, and how they ended; a
+    :data:`~qabel_block.operations.usage.TransferRecorder`."""
 
     def __init__(self, metrics: Metrics, direction: str) -> None:
         self._in_progress = metrics.transfers_in_progress.labels(direction)
@@ -56,10 +56,6 @@ class MeasuredTransfers(AbstractContextManager[None]):
             outcome: metrics.transfers.labels(direction, outcome)
             for outcome in (DONE, REFUSED, ABORTED, FAILED)
         }
-
-    def __call__(self) -> AbstractContextManager[None]:
-        """Record one transfer; any number may be under way at a time."""
-        return self
 
     def __enter__(self) -> None:
         self._in_progress.inc()

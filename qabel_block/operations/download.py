@@ -7,7 +7,6 @@ up can't: a download sends that one to its end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Protocol
 
 from attrs import frozen
@@ -30,7 +29,7 @@ from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import ObjectName, ReadState, StoredObject
 from qabel_block.names import modified_of
 from qabel_block.operations.traffic import TrafficMeter
-from qabel_block.operations.usage import TransferRecorder, UsageEvent
+from qabel_block.operations.usage import UNRECORDED, TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions, if_range_holds
 from qabel_block.rules.quota import month_of, traffic_exhausted
 from qabel_block.rules.ranges import ByteRange, select_range
@@ -163,7 +162,7 @@ class Downloads:
         traffic: TrafficMeter,
         now: Callable[[], float],
         record_usage: Callable[[UsageEvent], None],
-        record: TransferRecorder = nullcontext,
+        record: TransferRecorder = UNRECORDED,
         record_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
@@ -189,7 +188,7 @@ class Downloads:
         :raises Unavailable: if ledger or storage fail. Bytes may have been
             written by then.
         """
-        with nullcontext() if download.head_only else self._record():
+        with UNRECORDED if download.head_only else self._record:
             await self._send(download, recipient)
 
     async def _send(self, download: Download, recipient: Recipient) -> None:

@@ -8,7 +8,6 @@ commits it, where nothing can change between check and change.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 from attrs import evolve, frozen
 from twisted.logger import Logger
@@ -39,7 +38,7 @@ from qabel_block.names import Versions, blob_key, modified_of
 from qabel_block.operations.collector import Collector
 from qabel_block.operations.hashed_body import HashedBody
 from qabel_block.operations.objects import check_owner
-from qabel_block.operations.usage import TransferRecorder, UsageEvent
+from qabel_block.operations.usage import UNRECORDED, TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
 from qabel_block.rules.permissions import check_create, check_replace
@@ -139,7 +138,7 @@ class Uploads:
         max_body_size: int,
         publish: Callable[[ChangeEvent], None],
         record_usage: Callable[[UsageEvent], None],
-        record: TransferRecorder = nullcontext,
+        record: TransferRecorder = UNRECORDED,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
@@ -173,7 +172,7 @@ class Uploads:
         :raises StorageFull: if there is no room for the body.
         :raises Unavailable: if the ledger or storage fails.
         """
-        with self._record():
+        with self._record:
             return await self._confirm(upload, body)
 
     async def _confirm(self, upload: Upload, body: IBody) -> str:

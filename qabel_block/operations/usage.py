@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 from attrs import frozen
 
-TransferRecorder = Callable[[], AbstractContextManager[None]]
-"""Records one transfer: its context is entered when that begins, and left, with the
-error if there was one, when it has ended."""
+TransferRecorder = AbstractContextManager[None]
+"""Records transfers, any number of them at a time: entered when one begins, and left,
+with the error if there was one, when it has ended."""
+
+UNRECORDED: TransferRecorder = nullcontext()
+"""Records nothing."""
 
 
 @frozen
