@@ -56,6 +56,7 @@ setup(
     extras_require={
         "fuzz": ["atheris>=2.3"],
         "test": [
+            "certifi",
             "hypothesis>=6.130",
             "httpx>=0.28",
             "mypy>=1.16",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,14 @@ class ServerProcess:
     def records(self) -> list[dict[str, Any]]:
         """Return its log's events, each with all that it says."""
         return log_records(self.log())
+
+    def served(self) -> Counter[int]:
+        """Return how many requests each process has logged."""
+        return Counter(
+            record["process"]
+            for record in self.records()
+            if record["logger"] == "qabel_block.access"
+        )
 
     def kill(self) -> None:
         """End the process as a power failure would."""

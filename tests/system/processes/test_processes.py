@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,15 +62,6 @@ def _wait_for_log(server: ServerProcess, text: str, times: int = 1) -> None:
     wait_for(lambda: server.log().count(text) == times)
 
 
-def _served(server: ServerProcess) -> Counter[int]:
-    """Return how many requests each process has logged."""
-    return Counter(
-        record["process"]
-        for record in server.records()
-        if record["logger"] == "qabel_block.access"
-    )
-
-
 def test_workers_serve_one_store(shared_options: tuple[str, ...]) -> None:
     """What one worker stores, all of them read; the supervisor serves nothing."""
     with ServerProcess(*shared_options, "--processes", "2") as server:
@@ -80,8 +70,8 @@ def test_workers_serve_one_store(shared_options: tuple[str, ...]) -> None:
         assert len(workers) == 2
         for _ in range(20):
             assert httpx.get(f"{server.url}{OBJECT}").content == b"x"
-        wait_for(lambda: sum(_served(server).values()) == 21)
-        assert set(_served(server)) <= workers
+        wait_for(lambda: sum(server.served().values()) == 21)
+        assert set(server.served()) <= workers
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
@@ -105,8 +95,8 @@ def test_even_load(shared_options: tuple[str, ...]) -> None:
 
         with ThreadPoolExecutor(40) as pool:
             list(pool.map(read_often, wires))
-        wait_for(lambda: sum(_served(server).values()) == 4001)
-        one, other = _served(server).values()
+        wait_for(lambda: sum(server.served().values()) == 4001)
+        one, other = server.served().values()
         assert abs(one - other) <= 0.1 * max(one, other)
 
 
@@ -308,7 +298,7 @@ def test_twistd(shared_options: tuple[str, ...], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [
-        *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+        *(sys.executable, "-m", "tests.support.twistd"),
         *("--pidfile", str(pidfile), "--rundir", str(tmp_path)),
         *("qabel-block", *shared_options, "--processes", "2"),
         *("--address", "127.0.0.1", "--port", str(port)),

@@ -35,7 +35,7 @@ from tests.support.units import (
 
 RUNNERS = {
     "twist": (sys.executable, "-m", "twisted"),
-    "twistd": (sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+    "twistd": (sys.executable, "-m", "tests.support.twistd"),
 }
 
 
