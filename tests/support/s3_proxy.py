@@ -71,7 +71,7 @@ class Exchange:
         self.handler.send_response_only(status)
         for name, value in headers.items():
             self.handler.send_header(name, value)
-        if "Content-Length" not in headers:
+        if "content-length" not in map(str.lower, headers):
             self.handler.send_header("Content-Length", str(length))
         self.handler.end_headers()
 

@@ -18,11 +18,13 @@ from hashlib import md5
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.names import IDENTITY
+from qabel_block.storage.s3 import timestamps
 from qabel_block.storage.s3.errors import (
     FAILURES,
     NO_SUCH_BUCKET,
@@ -61,6 +63,14 @@ _NOT_IMPLEMENTED = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
+def new_session() -> boto3.session.Session:
+    """Return a session of boto3, which reads files, and timestamps in our way."""
+    core = botocore.session.get_session()
+    parsers = core.get_component("response_parser_factory")
+    parsers.set_parser_defaults(timestamp_parser=timestamps.parse)
+    return boto3.session.Session(botocore_session=core)
+
+
 class S3Client:
     """One bucket. All methods block, and may be called in any thread.
 
@@ -82,7 +92,7 @@ class S3Client:
     ) -> None:
         self._bucket = bucket
         with translated():
-            session = boto3.session.Session()
+            session = new_session()
 
         def connect(attempts: int, seconds: float) -> Any:
             client = session.client(
@@ -97,6 +107,7 @@ class S3Client:
                     max_pool_connections=connections,
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
+                    parameter_validation=False,  # all of them are our own
                     s3={"addressing_style": "path" if endpoint_url else "auto"},
                 ),
             )
@@ -227,7 +238,9 @@ class S3Client:
                     Bucket=self._bucket, **marker
                 )
             for upload in page.get("Uploads", ()):
-                yield upload["Key"], upload["UploadId"], upload["Initiated"].timestamp()
+                initiated = upload.get("Initiated")
+                if initiated is not None:
+                    yield upload["Key"], upload["UploadId"], initiated.timestamp()
             following = {
                 name: page[f"Next{name}"]
                 for name in ("KeyMarker", "UploadIdMarker")

@@ -16,8 +16,9 @@ from botocore.exceptions import (
 
 from qabel_block.errors import BlockError, StorageFull, Unavailable
 
-FAILURES = (BotoCoreError, ClientError)
-"""All that boto3 raises on its own."""
+FAILURES = (BotoCoreError, ClientError, ValueError)
+"""All that boto3 raises on its own; ``ValueError`` where a store answers with a number
+that is none."""
 
 NO_SUCH_KEY = frozenset({"NoSuchKey", "NotFound", "404"})
 NO_SUCH_BUCKET = "the bucket does not exist"

@@ -23,6 +23,8 @@ from qabel_block.storage.s3.errors import (
 
 DELIMITER = "/"
 
+INCOMPLETE = "S3 lists an object without its size or its time"
+
 _ETAG = re.compile(r'"[\x21\x23-\x7e]{1,100}"')
 
 
@@ -63,7 +65,7 @@ class S3Pages:
             if code_of(error) in NO_SUCH_KEY:
                 return None
             raise translate(error) from error
-        listed = _listed({"Key": key, "Size": answer["ContentLength"], **answer})
+        listed = _listed({"Key": key, "Size": answer.get("ContentLength"), **answer})
         return listed if isinstance(listed, ListedBlob) else None
 
     def _pages(self, **what: str) -> Iterator[Mapping[str, Any]]:
@@ -96,4 +98,7 @@ def _listed(item: Mapping[str, Any]) -> ListedBlob | str:
 
 
 def _facts(item: Mapping[str, Any]) -> tuple[int, float]:
-    return int(item["Size"]), item["LastModified"].timestamp()
+    size, modified = item.get("Size"), item.get("LastModified")
+    if size is None or modified is None:
+        raise Unavailable("storage", INCOMPLETE)
+    return int(size), modified.timestamp()

@@ -26,7 +26,7 @@ from qabel_block.metrics.storage import MeasuredStorage
 from qabel_block.storage.identified import IdentifiedStorage
 from qabel_block.storage.local.page_cache import PageCache
 from qabel_block.storage.local.storage import LocalStorage
-from qabel_block.storage.s3.client import Connect, S3Client
+from qabel_block.storage.s3.client import Connect, S3Client, new_session
 from qabel_block.storage.s3.storage import S3Storage
 from qabel_block.storage.temporary import TemporaryStorage
 from qabel_block.storage.timeouts import TimeLimitedStorage
@@ -83,14 +83,11 @@ def _nothing(_client: Any) -> None:
     pass
 
 
-_Session = boto3.session.Session
-
-
 @lru_cache
 def _session(_variables: tuple[tuple[str, str], ...]) -> boto3.session.Session:
     """Return a session for all who have the same environment; making one takes
     longer than most tests."""
-    return _Session()
+    return new_session()
 
 
 @contextmanager
@@ -113,7 +110,9 @@ def connecting(bucket: Bucket, made: Made = _nothing) -> Connect:
         with (
             _connecting,
             environment(bucket.store.environment),
-            patch("boto3.session.Session", lambda: _session(variables)),
+            patch(
+                "qabel_block.storage.s3.client.new_session", lambda: _session(variables)
+            ),
         ):
             url = bucket.store.endpoint_url
             return S3Client(bucket.name, url, None, TRANSFERS, made)

@@ -86,6 +86,25 @@ async def test_half_a_listing_is_none(listing: S3Listing, double: S3Proxy) -> No
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("LastModified", b"yesterday"), ("LastModified", b""), ("Size", b"many")],
+)
+async def test_what_is_listed_makes_no_sense(
+    listing: S3Listing, double: S3Proxy, field: str, value: bytes
+) -> None:
+    """An object without a size or a time that can be read is trouble of the store."""
+    tag = field.encode()
+    double.order(
+        instead(b"(<%b>).*?(</%b>)" % (tag, tag), rb"\g<1>%b\2" % value),
+        "get_bucket",
+        times=FOR_EVER,
+    )
+    with pytest.raises(Unavailable):
+        await below(listing, "p")
+
+
+@pytest_twisted.ensureDeferred
 async def test_endless_listing(listing: S3Listing, double: S3Proxy) -> None:
     """A store that sends the same page again and again is left in the end."""
     double.order(

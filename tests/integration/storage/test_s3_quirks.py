@@ -253,6 +253,19 @@ async def test_other_range_than_was_asked_for(
 
 
 @pytest_twisted.ensureDeferred
+async def test_head_that_makes_no_sense(double: S3Proxy, storage: S3Storage) -> None:
+    """Nobody needs the date of a blob. A size that is no number is trouble of the
+    store, not of the server."""
+    await write(storage, key := new_key(), SMALL)
+    double.order(head(last_modified="yesterday"), "get_object")
+    assert await read(storage, key, 0, len(SMALL)) == SMALL
+    double.order(head(etag=None), "put_object")
+    double.order(head(x_amz_mp_parts_count="many"), "head_object")
+    with pytest.raises(Unavailable):
+        await write(storage, new_key(), SMALL)
+
+
+@pytest_twisted.ensureDeferred
 async def test_not_found_has_many_names(double: S3Proxy, storage: S3Storage) -> None:
     """A blob that is not there is not found, whatever the store calls it."""
     for code in ("NoSuchKey", "NotFound", "404"):
