@@ -14,6 +14,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cached_property
 from hashlib import md5
 from typing import Any
 
@@ -91,39 +92,51 @@ class S3Client:
         made: Callable[[Any], None] = lambda _client: None,
     ) -> None:
         self._bucket = bucket
+        self._endpoint_url = endpoint_url
+        self._region = region
+        self._connections = connections
+        self._made = made
+        self._connecting = threading.Lock()
+        self._clients: list[Any] = []
         with translated():
-            session = new_session()
+            self._session = new_session()
+            self._client = self._connect(ATTEMPTS, READ_SECONDS)
+        self._client.meta.events.register(
+            "before-sign.s3.DeleteObjects", _use_content_md5
+        )
 
-        def connect(attempts: int, seconds: float) -> Any:
-            client = session.client(
+    @cached_property
+    def _impatient(self) -> Any:
+        """Tries once: some stores answer 500 where nothing is left to do."""
+        return self._connect(1, READ_SECONDS)
+
+    @cached_property
+    def _patient(self) -> Any:
+        """Waits longer, and tries once."""
+        return self._connect(1, COMPLETE_SECONDS)
+
+    def _connect(self, attempts: int, seconds: float) -> Any:
+        with self._connecting:  # of a session's methods one may be called at a time
+            client = self._session.client(
                 "s3",
-                endpoint_url=endpoint_url,
+                endpoint_url=self._endpoint_url,
                 # Where the operator names none, AWS tells the right one.
-                region_name=region or session.region_name or "us-east-1",
+                region_name=self._region or self._session.region_name or "us-east-1",
                 config=Config(
                     connect_timeout=CONNECT_SECONDS,
                     read_timeout=seconds,
                     retries={"mode": "standard", "total_max_attempts": attempts},
-                    max_pool_connections=connections,
+                    max_pool_connections=self._connections,
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
                     parameter_validation=False,  # all of them are our own
-                    s3={"addressing_style": "path" if endpoint_url else "auto"},
+                    s3={"addressing_style": "path" if self._endpoint_url else "auto"},
                 ),
             )
-            client.meta.events.register("before-sign.s3", _expect_nothing)
-            return client
-
-        with translated():
-            self._client = connect(ATTEMPTS, READ_SECONDS)
-            # Some stores answer 500 where nothing is left to do.
-            self._impatient = connect(1, READ_SECONDS)
-            self._patient = connect(1, COMPLETE_SECONDS)
-        for client in (self._client, self._impatient, self._patient):
-            made(client)
-        self._client.meta.events.register(
-            "before-sign.s3.DeleteObjects", _use_content_md5
-        )
+            self._clients.append(client)
+        client.meta.events.register("before-sign.s3", _expect_nothing)
+        self._made(client)
+        return client
 
     def check(self) -> None:
         """Find out whether the bucket is there and we may use it."""
@@ -306,7 +319,7 @@ class S3Client:
 
     def close(self) -> None:
         """Close idle connections."""
-        for client in (self._client, self._impatient, self._patient):
+        for client in self._clients:
             client.close()
 
     def _check_size(self, key: str, size: int, failure: Exception | None) -> None:

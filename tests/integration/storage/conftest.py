@@ -87,7 +87,11 @@ def _nothing(_client: Any) -> None:
 def _session(_variables: tuple[tuple[str, str], ...]) -> boto3.session.Session:
     """Return a session for all who have the same environment; making one takes
     longer than most tests."""
-    return new_session()
+    session = new_session()
+    # Clients that are made later would look for this variable again.
+    core = session._session
+    core.set_config_variable("ca_bundle", core.get_config_variable("ca_bundle"))
+    return session
 
 
 @contextmanager
