@@ -53,8 +53,11 @@ def pytest_collection_finish() -> None:
 
 
 def _room(item: pytest.Item) -> int:
-    """Return where in the order the tests of an item's folder are."""
-    rooms = ("documents", "packaging", "drill", "crash", "faults", "system")
+    """Return where in the order the tests of an item's folder or file are."""
+    rooms = (
+        *("documents", "packaging", "drill", "crash", "faults", "system"),
+        *("test_adopt.py", "test_s3_faults.py"),
+    )
     folders = item.path.parts
     return next((n for n, name in enumerate(rooms) if name in folders), len(rooms))
 

@@ -15,7 +15,7 @@ from tests.support.waiting import TIMEOUT_SECONDS
 
 TIMEOUT = 60.0
 
-REQUESTS = int(os.environ.get("QABEL_BLOCK_TEST_LOAD", "2000"))
+REQUESTS = int(os.environ.get("QABEL_BLOCK_TEST_LOAD", "1000"))
 """How many requests a server is restarted under; 10,000 in full."""
 
 PAUSE_SECONDS = 0.02

@@ -16,4 +16,4 @@ def wait_for(condition: Callable[[], bool], seconds: float = TIMEOUT_SECONDS) ->
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "in vain"
-        time.sleep(0.02)
+        time.sleep(0.05)

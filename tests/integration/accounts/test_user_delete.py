@@ -85,7 +85,7 @@ def _uploading(client: httpx.Client, prefix: str) -> Iterator[Future[set[int]]]:
             url = url_of(prefix, f"own-{number % 50}")
             status = client.post(url, content=b"%d" % number).status_code
             statuses.add(status)
-            if status != 204 or ended.is_set():
+            if status != 204 or ended.wait(0.01):
                 return statuses
         raise AssertionError("never reached")
 
@@ -122,7 +122,7 @@ def _kill_on_its_way(
     tool = RunningTool(*words, environment=installation.storage.environment)
     while left() >= before:
         assert tool.process.poll() is None, tool.end()
-        time.sleep(0.005)
+        time.sleep(0.02)
     tool.process.kill()
     assert tool.end(LIMIT_SECONDS).status == -signal.SIGKILL
 

@@ -15,7 +15,7 @@ from tests.support.database import query
 from tests.support.legacy import LegacyDirectory
 from tests.support.tools import RunningTool
 
-COUNT = 8000
+COUNT = 5000
 """Several batches of whatever is done."""
 
 VERSION = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -97,7 +97,7 @@ def _stop_half_way(half: Half, local: Installation, number: int) -> tuple[int, s
     while half.done(local) == 0:
         assert tool.process.poll() is None, tool.end()
         assert time.monotonic() < deadline
-        time.sleep(0.002)
+        time.sleep(0.01)
     tool.process.send_signal(number)
     ended = tool.end()
     assert 0 < half.done(local) < COUNT
