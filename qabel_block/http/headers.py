@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.rules.conditions import UNCONDITIONAL, Conditions
@@ -14,6 +15,8 @@ _CONDITIONS = (
     b"If-Unmodified-Since",
 )
 
+_BLANKS = re.compile(r"[ \t]+")
+
 
 def field(request: StreamingRequest, name: bytes) -> str | None:
     """Return a header's value, its lines joined (RFC 9110 section 5.3)."""
@@ -21,6 +24,13 @@ def field(request: StreamingRequest, name: bytes) -> str | None:
     if lines is None:
         return None
     return b", ".join(lines).decode("latin-1")
+
+
+def accepted(request: StreamingRequest) -> str | None:
+    """Return the value of ``Accept``, with single blanks: the time that werkzeug takes
+    to parse it grows with the square of a run of them."""
+    value = field(request, b"Accept")
+    return None if value is None else _BLANKS.sub(" ", value)
 
 
 def conditions(request: StreamingRequest) -> Conditions:

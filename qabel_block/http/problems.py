@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.http import parse_accept_header
 
 from qabel_block import errors
-from qabel_block.http.headers import field
+from qabel_block.http.headers import accepted
 from qabel_block.http.transport.request import StreamingRequest
 
 log = Logger()
@@ -182,6 +182,7 @@ def _set_headers(request: StreamingRequest, error: object, status: int) -> None:
     if isinstance(error, errors.UpgradeRequired):
         # RFC 9110 section 15.5.22
         request.setHeader(b"Upgrade", b"websocket")
+        request.setHeader(b"Connection", b"Upgrade")
         request.setHeader(b"Sec-WebSocket-Version", b"13")
     if isinstance(error, errors.TooManyFailedLogins):
         request.setHeader(b"Retry-After", b"%d" % max(ceil(error.seconds), 1))
@@ -197,7 +198,7 @@ def _methods(error: MethodNotAllowed) -> list[str]:
 def _wants_body(request: StreamingRequest) -> bool:
     # Real clients leave a body they didn't ask for unread, which costs them
     # the connection, and after DELETE for good (PROTOCOL section 9).
-    accept = field(request, b"Accept")
-    if accept is None or request.method in (b"DELETE", b"HEAD"):
+    accept = accepted(request)
+    if accept is None or request.method == b"DELETE":
         return False
     return parse_accept_header(accept, MIMEAccept)[PROBLEM_JSON] > 0

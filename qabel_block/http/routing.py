@@ -29,6 +29,9 @@ log = Logger()
 RECENT_MATCHES = 2048
 """How many are kept. A path that matches has less than a thousand characters."""
 
+_UNKNOWN = "-"
+"""A method that no route has."""
+
 Handler = Callable[..., Awaitable[bytes | None]]
 
 AnswerFailure = Callable[[StreamingRequest, Failure], bytes]
@@ -63,9 +66,11 @@ class RouteMatcher:
         :raises werkzeug.exceptions.HTTPException: if there is no such route, or not
             for this method.
         """
-        if path.startswith("//"):
+        if path[:1] != "/" or path.startswith("//"):
             raise NotFound  # werkzeug would take it for one slash
-        return self._adapter.match(path, method.decode("latin-1"))
+        # Nor does werkzeug tell "delete" from DELETE (RFC 9110 section 9.1).
+        known = method.decode("latin-1") if method.isupper() else _UNKNOWN
+        return self._adapter.match(path, known)
 
 
 class RouteResource(Resource):

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from werkzeug.http import parse_accept_header
 
 from qabel_block.http.body_producer import BodyProducer
-from qabel_block.http.headers import field
+from qabel_block.http.headers import accepted
 from qabel_block.http.transport.request import StreamingRequest
 
 V1 = "application/vnd.x.restic.rest.v1"
@@ -30,8 +30,8 @@ def choose_version(request: StreamingRequest) -> tuple[str, Callable[[str, int],
 
     Only who names version 2 gets it.
     """
-    accepted = parse_accept_header(field(request, b"Accept"))
-    if any(kind.lower() == V2 and quality > 0 for kind, quality in accepted):
+    kinds = parse_accept_header(accepted(request))
+    if any(kind.lower() == V2 and quality > 0 for kind, quality in kinds):
         return V2, _name_and_size
     return V1, _id
 

@@ -6,11 +6,15 @@ no modification date; conditions on that are ignored then.
 
 from __future__ import annotations
 
+import re
+
 from attrs import frozen
 from werkzeug.datastructures import ETags
 from werkzeug.http import parse_date, parse_etags, parse_if_range_header, unquote_etag
 
 from qabel_block.errors import PreconditionFailed
+
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 @frozen
@@ -120,7 +124,13 @@ def parse_http_date(header: str | None) -> float | None:
 
 
 def _etags(header: str | None) -> ETags | None:
-    return None if header is None else parse_etags(header.strip())
+    if header is None:
+        return None
+    # In a list, as of two lines, the star is no less one: nobody who asks for a
+    # creation wants to replace something.
+    if "*" in _QUOTED.sub("", header).replace(",", " ").split():
+        return ETags(star_tag=True)
+    return parse_etags(header.strip())
 
 
 def _opaque(etag: str) -> str:

@@ -66,6 +66,14 @@ def test_create_only(user: User) -> None:
     assert user.upload("a", b"third", If_None_Match="*").status_code == 204
 
 
+def test_create_only_said_twice(user: User) -> None:
+    """A star in a list replaces nothing either."""
+    user.upload("a", b"first")
+    for value in ("*, *", '*, "no"', '"no", *'):
+        assert user.upload("a", b"second", If_None_Match=value).status_code == 412
+    assert user.upload("a", b"second", If_None_Match='"*"').status_code == 204
+
+
 def test_condition_on_two_lines(user: User) -> None:
     """Lines of the same header are one list (RFC 9110 section 5.3)."""
     etag = user.upload("a", b"x").headers["etag"]

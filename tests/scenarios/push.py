@@ -172,6 +172,33 @@ def test_broken_handshakes(user: User, missing: str) -> None:
             assert wire.answer().status in (400, 426)
 
 
+@pytest.mark.parametrize(
+    ("offered", "status"),
+    [("", 101), (" , ", 101), (V0.upper(), 400), (f"{V0.upper()}, {V0}", 101)],
+)
+def test_odd_subprotocols(user: User, offered: str, status: int) -> None:
+    """A client that names none offers none, and names are compared as they are spelled
+    (RFC 6455 section 4.1)."""
+    headers = {**HANDSHAKE, "Sec-WebSocket-Protocol": offered}
+    with user.wire() as wire:
+        wire.head("GET", f"/api/v0/websocket/{user.prefix}/a", headers)
+        answer = wire.answer()
+    assert answer.status == status
+    selected = answer.headers.get("sec-websocket-protocol")
+    assert selected == (V0 if V0 in offered else None)
+
+
+def test_old_handshake(user: User) -> None:
+    """HTTP/1.0 knows no upgrade (RFC 9110 section 7.8)."""
+    fields = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
+    with user.wire() as wire:
+        target = f"/api/v0/websocket/{user.prefix}/a"
+        wire.send(f"GET {target} HTTP/1.0\r\n{fields}\r\n".encode())
+        answer = wire.answer()
+    assert answer.status == 426
+    assert answer.headers["connection"] == "Upgrade"
+
+
 def test_trailing_slash(user: User) -> None:
     """A slash at the end makes no difference."""
     with listen(user, "a/") as socket:

@@ -84,7 +84,7 @@ def test_connection_close(user: User) -> None:
         assert wire.at_end()
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
 @pytest.mark.parametrize("accept", [None, "*/*"])
 def test_error_bodies(user: User, method: str, accept: str | None) -> None:
     """An error has a body only if Accept admits it, and never on DELETE."""
@@ -93,7 +93,9 @@ def test_error_bodies(user: User, method: str, accept: str | None) -> None:
         headers["Accept"] = accept
     with user.wire() as wire:
         wire.head(method, "/api/v0/files/no-such-prefix/a", headers)
-        answer = wire.answer()
+        answer = wire.answer(method)
     assert answer.status in (403, 404)
+    # HEAD is told the length of what GET would get (RFC 9110 section 8.6).
     has_body = accept is not None and method != "DELETE"
-    assert (answer.body != b"") == has_body
+    assert (answer.headers["content-length"] != "0") == has_body
+    assert (answer.body != b"") == (has_body and method != "HEAD")

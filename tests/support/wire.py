@@ -84,7 +84,7 @@ class Wire:
         while (line := self._received.readline().decode("latin-1").strip()) != "":
             name, _, value = line.partition(":")
             answer.headers[name.lower()] = value.strip()
-        if answer.status == 100 or answer.status in (204, 304) or method == "HEAD":
+        if answer.status in (100, 101, 204, 304) or method == "HEAD":
             return answer
         length = int(answer.headers["content-length"])
         answer.body = self._received.read(length)

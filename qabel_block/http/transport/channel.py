@@ -22,6 +22,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import (
     BAD_REQUEST,
+    REQUEST_ENTITY_TOO_LARGE,
     REQUEST_TIMEOUT,
     RESPONSES,
     SWITCHING,
@@ -39,6 +40,7 @@ from qabel_block.http.transport.framing import (
     is_ambiguous_length,
     is_ambiguous_line,
     is_host_missing_or_repeated,
+    is_immense_length,
     is_persistent,
 )
 from qabel_block.http.transport.interfaces import (
@@ -50,6 +52,7 @@ from qabel_block.http.transport.interfaces import (
 )
 from qabel_block.http.transport.request_ids import choose_request_id
 from qabel_block.http.transport.response_head import (
+    format_common,
     format_connection,
     format_head,
     format_refusal,
@@ -229,6 +232,9 @@ class BlockChannel(HTTPChannel):
         self._respondToBadRequestAndDisconnect()
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if is_immense_length(header, data):
+            self.refuse(REQUEST_ENTITY_TOO_LARGE, b"Content Too Large")
+            return False
         if is_ambiguous_length(header, data):
             self._respondToBadRequestAndDisconnect()
             return False
@@ -319,9 +325,8 @@ class BlockChannel(HTTPChannel):
             request_id = self._record_refusal(request, status)
             origin = None if request is None else request.getHeader(b"Origin")
             headers = self.site.cross_origin.headers(origin)
-            self.transport.write(
-                format_refusal(status, reason, request_id, text, headers)
-            )
+            common = format_common(self.site.date.value(), request_id)
+            self.transport.write(format_refusal(status, reason, common, text, headers))
         self.loseConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:

@@ -107,7 +107,7 @@ class StreamingRequest(Request):
     def route_path(self) -> str:
         """The path as it was sent: ``%2F`` is not ``/`` and matches nothing. One slash
         at its end makes no difference (PROTOCOL section 2)."""
-        return "/" + self.path[1:].decode("latin-1").removesuffix("/")
+        return self.path.decode("latin-1").removesuffix("/") or "/"
 
     @property
     def status(self) -> int:

@@ -61,12 +61,13 @@ def format_head(
 def format_refusal(
     status: int,
     reason: bytes,
-    request_id: str,
+    common: bytes,
     text: str = "",
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """Return the answer to what is no request that can be served.
 
+    :param common: what :func:`format_common` returns.
     :param text: what to tell people, in ASCII.
     :param headers: further ones.
     """
@@ -74,12 +75,12 @@ def format_refusal(
     if text:
         lines.append(b"Content-Type: text/plain\r\n")
     return (
-        b"HTTP/1.1 %d %s\r\nX-Request-ID: %s\r\n%s"
+        b"HTTP/1.1 %d %s\r\n%s\r\n%s"
         b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
         % (
             status,
             reason,
-            request_id.encode("ascii"),
+            common,
             b"".join(lines),
             len(text),
             text.encode("ascii"),

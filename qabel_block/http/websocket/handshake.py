@@ -30,14 +30,16 @@ def check_handshake(request: StreamingRequest) -> None:
     version = field(request, b"Sec-WebSocket-Version")
     if request.method != b"GET" or not asked or version != "13":
         raise UpgradeRequired
+    if request.clientproto != b"HTTP/1.1":
+        raise UpgradeRequired  # RFC 9110 section 7.8
     if "upgrade" not in _tokens(field(request, b"Connection")):
         raise BadRequest("the handshake lacks Connection: Upgrade")
     if len(field(request, b"Sec-WebSocket-Key") or "") != 24:
         raise BadRequest("the handshake lacks a Sec-WebSocket-Key")
     if request.content_length != 0:
         raise BadRequest("a handshake has no body")
-    offered = field(request, b"Sec-WebSocket-Protocol")
-    if offered is not None and SUBPROTOCOL not in _tokens(offered):
+    offered = _offered(request)
+    if offered and SUBPROTOCOL not in offered:
         raise BadRequest(f"the only subprotocol here is {SUBPROTOCOL}")
     if not request.site.cross_origin.admits_handshake(
         request.getHeader(b"Origin"), request.getHeader(b"Host")
@@ -53,9 +55,9 @@ def offered_authorization(request: StreamingRequest) -> str | None:
     """
     if not request.site.cross_origin.enabled:
         return None
-    for offered in (field(request, b"Sec-WebSocket-Protocol") or "").split(","):
-        token = offered.strip().removeprefix(_BEARER)
-        if token not in ("", offered.strip()):
+    for offered in _offered(request):
+        token = offered.removeprefix(_BEARER)
+        if token not in ("", offered):
             return f"Token {token}"
     return None
 
@@ -68,8 +70,14 @@ def accept(request: StreamingRequest) -> None:
     request.setHeader(
         b"Sec-WebSocket-Accept", generate_accept_token(key.encode("latin-1"))
     )
-    if field(request, b"Sec-WebSocket-Protocol") is not None:
+    if _offered(request):
         request.setHeader(b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode("ascii"))
+
+
+def _offered(request: StreamingRequest) -> list[str]:
+    """Return the subprotocols that the client offers, as it spells them."""
+    value = field(request, b"Sec-WebSocket-Protocol") or ""
+    return [name for name in map(str.strip, value.split(",")) if name]
 
 
 def _tokens(value: str | None) -> list[str]:

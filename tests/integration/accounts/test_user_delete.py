@@ -138,7 +138,7 @@ def test_killed(installation: Installation) -> None:
         assert answer.status_code == 204
     local = isinstance(installation.storage, LegacyDirectory)
     # A thousand are deleted in one step.
-    objects = int(IN_FULL or (6_000 if local else 2_000))
+    objects = int(IN_FULL or (6_000 if local else 1_500))
     kills = 5 if IN_FULL else 3 if local else 1
     _fill(installation, prefixes, objects)
     words = ("user", "delete", *installation.places, "erin", "--yes", "--json")

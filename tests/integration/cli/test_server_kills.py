@@ -19,7 +19,7 @@ from tests.support.disturbances import Disturbances
 from tests.support.faketime import WallClock
 from tests.support.server import ServerProcess
 
-KILLS = int(os.environ.get("QABEL_BLOCK_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("QABEL_BLOCK_TEST_KILLS", "2"))
 """How often the server is killed; half as often on S3."""
 
 CLIENTS = 8

@@ -22,7 +22,7 @@ from tests.support.disturbances import Disturbances
 from tests.support.faketime import WallClock
 from tests.support.server import ServerProcess
 
-ROUNDS = int(os.environ.get("QABEL_BLOCK_TEST_KILLS", "3"))
+ROUNDS = int(os.environ.get("QABEL_BLOCK_TEST_KILLS", "2"))
 """How often the server is killed."""
 
 WRITERS = 6
