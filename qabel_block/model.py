@@ -139,12 +139,15 @@ class StoredObject:
     :ivar etag: the strong validator, with its quotes.
     :ivar sha256: lower-case hexadecimal digest of the bytes; ``None`` for an
         adopted object that nobody has read yet.
+    :ivar modified: when it became the object, in seconds since 1970; ``None`` if that
+        is not known, as of an adopted object.
     """
 
     blob_key: str
     size: int
     etag: str
     sha256: str | None
+    modified: int | None = field(default=None, eq=False)
 
 
 @frozen
@@ -183,9 +186,9 @@ class WriteState:
         return None if self.current is None else self.current.size
 
     @property
-    def blob_key(self) -> str:
-        """The key of the current object's blob; empty if there is no object."""
-        return "" if self.current is None else self.current.blob_key
+    def modified(self) -> int | None:
+        """When the current object became that, if there is one and it is known."""
+        return None if self.current is None else self.current.modified
 
 
 @frozen

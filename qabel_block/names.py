@@ -141,8 +141,7 @@ def _milliseconds(version: str) -> int:
 
 @lru_cache(1024)
 def modified_of(key: str) -> int | None:
-    """Return when the version that a blob holds was made, in whole seconds since
-    1970.
+    """Return when the upload of a blob began, in whole seconds since 1970.
 
     :return: ``None`` for a blob of the legacy server, of which that is not known.
     """

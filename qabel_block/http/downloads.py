@@ -14,7 +14,6 @@ from qabel_block.http.headers import conditions, field
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.interfaces import IFileBlobReader
 from qabel_block.model import ObjectName
-from qabel_block.names import modified_of
 from qabel_block.operations.download import Download, Downloads, Selection
 from qabel_block.rules.digests import format_digest
 
@@ -112,11 +111,10 @@ def set_head(request: StreamingRequest, selection: Selection) -> None:
     """Set the status and the headers of an answer that sends this."""
     stored = selection.stored
     request.setHeader(b"ETag", stored.etag.encode("ascii"))
-    modified = modified_of(stored.blob_key)
-    if modified is not None:
+    if stored.modified is not None:
         # Never after Date, whatever the clock of the node that took the upload
         # says (RFC 9110 section 8.8.2.1).
-        date = _format_date(min(modified, int(time.time())))
+        date = _format_date(min(stored.modified, int(time.time())))
         request.setHeader(b"Last-Modified", date)
     if selection.unmodified:
         request.setResponseCode(304)

@@ -38,7 +38,11 @@ from qabel_block.ledger.sql import ZERO, Dialect, Statement
 _adopting = exists(
     select(unfinished.c.task).where(unfinished.c.task == literal_column("'adopt'"))
 )
-STORED = (objects.c.blob_key, objects.c.size, objects.c.etag, objects.c.sha256)
+STORED = (
+    *(objects.c.blob_key, objects.c.size, objects.c.etag, objects.c.sha256),
+    objects.c.created,
+)
+"""What :func:`~qabel_block.ledger.write_states.read_stored` reads."""
 
 
 def is_named(table: FromClause) -> ColumnElement[bool]:
@@ -174,7 +178,7 @@ def _put_objects(dialect: Dialect) -> ClauseElement:
         uploads.c.prefix,
         uploads.c.path,
         *(uploads.c[name] for name in changed),
-        dialect.now,
+        dialect.clock,
     ).where(true())
     insert = dialect.insert(objects).from_select(
         ["prefix", "path", *changed, "created"], rows

@@ -8,6 +8,7 @@ disturb the others, and neither does one whose owner somebody else has locked.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, frozen
@@ -279,7 +280,9 @@ def _outdated(current: StoredObject | None, blob: PendingBlob | None) -> str | N
 def _stored(blob: PendingBlob | None) -> StoredObject | None:
     if blob is None:
         return None
-    return StoredObject(blob.blob_key, blob.size, blob.etag, blob.sha256)
+    # Nobody has seen it yet, whatever date a client knows.
+    now = int(time.time())
+    return StoredObject(blob.blob_key, blob.size, blob.etag, blob.sha256, now)
 
 
 def _records(writes: dict[ObjectName, ObjectWrite]) -> str:

@@ -34,13 +34,16 @@ from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.repositories import control_ranges
 from qabel_block.ledger.sql import Statement
-from qabel_block.ledger.write_states import numbered, read_write_states
+from qabel_block.ledger.write_states import (
+    numbered,
+    read_stored,
+    read_write_states,
+)
 from qabel_block.model import (
     Change,
     ObjectName,
     PendingBlob,
     ReadState,
-    StoredObject,
     TrafficCount,
     WriteState,
 )
@@ -313,7 +316,7 @@ class Ledger:
         for n, *stored, owner_id, traffic in await self._database.fetch(
             download_queries.find, names=json.dumps(records)
         ):
-            found[n] = ReadState(StoredObject(*stored), owner_id, traffic)
+            found[n] = ReadState(read_stored(stored), owner_id, traffic)
         return found
 
     async def _note_blobs(self, keys: Sequence[str]) -> list[None]:

@@ -57,7 +57,8 @@ class Dialect:
     """What SQLAlchemy has no common words for.
 
     :ivar insert: builds an ``INSERT`` that knows ``ON CONFLICT``.
-    :ivar now: the present time stamp, by the database's clock.
+    :ivar now: the time stamp of the transaction, by the database's clock.
+    :ivar clock: the present time stamp, by the same clock.
     :ivar ago: for seconds the time stamp of so long ago, by the same clock.
     :ivar locks_rows: whether a transaction locks rows, rather than all of the
         database.
@@ -65,6 +66,7 @@ class Dialect:
 
     insert: Callable[[Table], postgresql.Insert | sqlite.Insert]
     now: ColumnElement[Any]
+    clock: ColumnElement[Any]
     ago: Callable[[ColumnElement[float]], ColumnElement[Any]]
     locks_rows: bool
     _sqlalchemy: SqlAlchemyDialect
@@ -149,6 +151,7 @@ SQLITE_AGO = "time_stamp_ago"
 _POSTGRES = Dialect(
     postgresql.insert,
     func.now(),
+    func.clock_timestamp(),
     _postgres_ago,
     True,
     psycopg2.dialect(),
@@ -156,6 +159,7 @@ _POSTGRES = Dialect(
 )
 _SQLITE = Dialect(
     sqlite.insert,
+    _sqlite_ago(ZERO),
     _sqlite_ago(ZERO),
     _sqlite_ago,
     False,

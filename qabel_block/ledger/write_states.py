@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from qabel_block.ledger import change_queries
 from qabel_block.ledger.interfaces import ITransaction, Row
 from qabel_block.model import ObjectName, StoredObject, WriteState
-from qabel_block.names import milliseconds_of
+from qabel_block.names import milliseconds_of, modified_of
 
 
 async def lock_write_states(
@@ -35,7 +37,7 @@ def read_write_states(count: int, rows: Sequence[Row]) -> list[WriteState | None
     many names."""
     states: list[WriteState | None] = [None] * count
     for n, owner_id, used, adopting, garbage, latest, *stored in rows:
-        current = None if stored[0] is None else StoredObject(*stored)
+        current = None if stored[0] is None else read_stored(stored)
         if current is not None:
             # One that was made before the column was.
             latest = max(latest, milliseconds_of(current.blob_key))
@@ -48,3 +50,19 @@ def read_write_states(count: int, rows: Sequence[Row]) -> list[WriteState | None
             latest=latest,
         )
     return states
+
+
+def read_stored(row: Sequence[Any]) -> StoredObject:
+    """Read what :data:`~qabel_block.ledger.change_queries.STORED` are of an object.
+
+    It was modified when it was committed: while it was uploaded nobody could see it.
+    Versions rise, whatever has been done to a clock, and so their dates never fall.
+    """
+    blob_key, size, etag, sha256, created = row
+    begun = modified_of(blob_key)
+    if begun is None:
+        return StoredObject(blob_key, size, etag, sha256)
+    if isinstance(created, str):
+        created = datetime.fromisoformat(created)
+    modified = max(begun, int(created.timestamp()))
+    return StoredObject(blob_key, size, etag, sha256, modified)

@@ -27,7 +27,6 @@ from qabel_block.interfaces import (
 )
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import ObjectName, ReadState, StoredObject
-from qabel_block.names import modified_of
 from qabel_block.operations.traffic import TrafficMeter
 from qabel_block.operations.usage import UNRECORDED, TransferRecorder, UsageEvent
 from qabel_block.rules.conditions import Conditions, if_range_holds
@@ -90,12 +89,13 @@ class Download:
         :raises RangeNotSatisfiable: if the range lies outside the object.
         """
         stored, owner_id = found.stored, found.owner_id
-        modified = modified_of(stored.blob_key)
-        if self.conditions.check_read(stored.etag, modified):
+        if self.conditions.check_read(stored.etag, stored.modified):
             return Selection(stored, owner_id, unmodified=True)
         part = None
         # Range means nothing to other methods than GET (RFC 9110 section 14.2).
-        if not self.head_only and if_range_holds(self.if_range, stored.etag, modified):
+        if not self.head_only and if_range_holds(
+            self.if_range, stored.etag, stored.modified
+        ):
             part = select_range(self.range_header, stored.size)
         return Selection(stored, owner_id, part)
 

@@ -11,7 +11,6 @@ from uuid import uuid4
 from qabel_block.errors import NotOwner
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Account, ChangeEvent, ObjectName, WriteState
-from qabel_block.names import modified_of
 from qabel_block.operations.usage import UsageEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.permissions import check_create, check_replace
@@ -96,7 +95,7 @@ class Operations:
 
         def decide(state: WriteState) -> None:
             check_owner(account, state.owner_id)
-            conditions.check_change(state.etag, modified_of(state.blob_key))
+            conditions.check_change(state.etag, state.modified)
 
         try:
             async with self._locks.hold(name):

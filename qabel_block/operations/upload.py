@@ -34,7 +34,7 @@ from qabel_block.model import (
     PendingBlob,
     WriteState,
 )
-from qabel_block.names import Versions, blob_key, modified_of
+from qabel_block.names import Versions, blob_key
 from qabel_block.operations.collector import Collector
 from qabel_block.operations.hashed_body import HashedBody
 from qabel_block.operations.objects import check_owner
@@ -84,7 +84,7 @@ class Upload:
             check_replace(self.account.permission)
         if size > self.allowance(state):
             raise QuotaReached
-        self.conditions.check_change(state.etag, modified_of(state.blob_key))
+        self.conditions.check_change(state.etag, state.modified)
 
     @property
     def claim_for(self) -> int | None:

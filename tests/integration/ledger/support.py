@@ -61,9 +61,14 @@ def name(path: str, prefix: str = P) -> ObjectName:
     return ObjectName(prefix, path)
 
 
-async def noted(ledger: Ledger, name: ObjectName, size: int = 10) -> PendingBlob:
-    """Note a blob as if it had just been written."""
-    version = _versions.next()
+async def noted(
+    ledger: Ledger, name: ObjectName, size: int = 10, version: str = ""
+) -> PendingBlob:
+    """Note a blob as if it had just been written.
+
+    :param version: by default, one of now.
+    """
+    version = version or _versions.next()
     key = blob_key(name, version)
     await ledger.note_blob(key)
     return PendingBlob(key, size, f'"{version}"', f"{size:064x}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NoReturn
 
 import pytest
@@ -10,6 +11,7 @@ import pytest_twisted
 from qabel_block.errors import BlobCollected, NotOwner, PreconditionFailed, QuotaReached
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Change, PendingBlob, ReadState, StoredObject, WriteState
+from qabel_block.names import Versions
 from tests.integration.ledger.conftest import KINDS, PARTITIONED
 from tests.integration.ledger.support import (
     OTHER,
@@ -61,6 +63,29 @@ async def test_first_upload(ledger: Ledger, dsn: str) -> None:
     assert found == ReadState(stored(blob), OWNER, 0)
     assert await ledger.storage_used(OWNER) == 10
     assert await ledger.storage_used(OTHER) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_modified(ledger: Ledger, dsn: str) -> None:
+    """An object was modified when its upload ended, however long that took, and not
+    before its version by a clock that has been set back. Of an adopted one it is not
+    known."""
+    for began, least, most in ((-3600, 0, 60), (3600, 3600, 3600)):
+        before = int(time.time())
+        version = Versions(lambda: before + began).next()  # noqa: B023
+        blob = await noted(ledger, name("a"), 1, version)
+        await ledger.commit_upload(name("a"), blob, allow, None)
+        found = await ledger.find(name("a"), MONTH)
+        state = await ledger.write_state(name("a"))
+        assert found is not None
+        assert state is not None
+        assert found.stored.modified == state.modified
+        assert found.stored.modified is not None
+        assert least <= found.stored.modified - before <= most
+    change(dsn, f"UPDATE objects SET blob_key = '{name('a')}'")
+    found = await ledger.find(name("a"), MONTH)
+    assert found is not None
+    assert found.stored.modified is None
 
 
 @pytest_twisted.ensureDeferred
