@@ -28,10 +28,10 @@ def makeService(options: Options) -> IService:
     :raises SystemExit: with one line on stderr, if it can't be made.
     """
     config = configure(options)
-    spec = WorkerSpec.from_environment(os.environ)
-    if spec is not None:
-        config = spec.adapt(config)
     try:
+        spec = WorkerSpec.from_environment(os.environ)
+        if spec is not None:
+            config = spec.adapt(config)
         ours = set_up_logging(config.log, options.parent)
         if not ours and config.processes > 1:
             raise UsageError("--processes needs a log option, such as --log-to-stderr")

@@ -82,7 +82,7 @@ def ledger_of(
         return TemporaryLedger()
     dsn: str = options["psql-dsn"]
     if dsn.startswith(SQLITE):
-        return SqliteLedger(Path(dsn.removeprefix(SQLITE)).absolute(), migrate=False)
+        return SqliteLedger(Path(dsn.removeprefix(SQLITE)), migrate=False)
     return PostgresLedger(dsn)
 
 

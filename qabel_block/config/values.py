@@ -29,6 +29,10 @@ _LARGEST_SIZE = 2**63 - 1
 _ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5}|)/?"
 )
+_URL = re.compile(
+    r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[!\x22$-;=@-~]*)?",
+    re.IGNORECASE | re.ASCII,
+)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -152,16 +156,14 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def url(value: str) -> str:
-    """An HTTP URL, to which paths are added."""
+    """An HTTP URL, to which paths are added: it has neither query nor fragment, nor a
+    user."""
     try:
-        parts = urlsplit(value)
-        usable = (
-            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        )
+        usable = _URL.fullmatch(value) and urlsplit(value).port != 0
     except ValueError:
-        usable = None
+        usable = False
     if not usable:
-        raise ValueError("not an http or https URL")
+        raise ValueError("not an http or https URL of host, port and path only")
     return value.rstrip("/")
 
 
@@ -213,8 +215,7 @@ def database(value: str) -> str:
     Its text is in no error: there may be a password in it.
     """
     if value.startswith(SQLITE):
-        file_in_directory(value.removeprefix(SQLITE))
-        return value
+        return f"{SQLITE}{file_in_directory(value.removeprefix(SQLITE))}"
     if "://" in value and not value.startswith(("postgresql://", "postgres://")):
         raise ValueError("neither a PostgreSQL DSN or URL nor sqlite:///FILE")
     # Not for SQLite: importing the driver takes long.

@@ -89,6 +89,8 @@ def set_up_logging(config: LogConfig, runner: Any) -> bool:
     :raises UsageError: if a log can't be opened.
     """
     if not _replaces_runner_log(runner, config.level, config.explicit):
+        if config.level == "debug" and type(runner).__name__ == "TwistOptions":
+            runner["logLevel"] = LogLevel.debug
         return False
     try:
         _configure(config)

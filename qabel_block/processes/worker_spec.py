@@ -6,6 +6,7 @@ import json
 from collections.abc import MutableMapping
 
 from attrs import asdict, evolve, frozen
+from twisted.python.usage import UsageError
 
 from qabel_block.config.config import Config
 
@@ -51,12 +52,18 @@ class WorkerSpec:
         cls, environment: MutableMapping[str, str]
     ) -> WorkerSpec | None:
         """Return the order, if this process is a worker, and take it out of the
-        environment: it is not for processes that the worker may start."""
+        environment: it is not for processes that the worker may start.
+
+        :raises UsageError: if somebody else has put something there.
+        """
         given = environment.pop(VARIABLE, None)
         if given is None:
             return None
-        values = json.loads(given)
-        return cls(**{**values, "sockets": tuple(values["sockets"])})
+        try:
+            values = json.loads(given)
+            return cls(**{**values, "sockets": tuple(values["sockets"])})
+        except (KeyError, TypeError, ValueError):
+            raise UsageError(f"{VARIABLE} is no known variable") from None
 
     def adapt(self, config: Config) -> Config:
         """Return what differs for one worker."""
