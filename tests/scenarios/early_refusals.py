@@ -181,3 +181,25 @@ def test_body_size_limit(world: World) -> None:
     with user.wire() as wire:
         wire.head("POST", user.url("a"), {**headers, "Expect": "100-continue"})
         assert wire.answer().status == 100
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "POST /api/v0/files/p/a HTTP/1.1\r\n",
+        f"POST /{'x' * 20_000} HTTP/1.1\r\nHost: x\r\n",
+        f"POST /api/v0/files/p/a HTTP/1.1\r\nHost: x\r\nX: {'x' * 20_000}\r\n",
+        "POST /api/v0/files/p/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n",
+    ],
+    ids=["no host", "long path", "long header", "no length"],
+)
+@without_storage
+def test_malformed_head_before_a_body(world: World, head: str) -> None:
+    """A client that sends what is no request, and all of a body behind it, gets to read
+    why; then its connection ends."""
+    with world.user().wire() as wire:
+        wire.send(f"{head}\r\n".encode())
+        for _ in range(20):
+            wire.send(MEBIBYTE)
+        assert wire.answer().status == 400
+        assert wire.at_end()

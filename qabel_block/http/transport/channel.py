@@ -22,7 +22,6 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import (
     BAD_REQUEST,
-    REQUEST_ENTITY_TOO_LARGE,
     REQUEST_TIMEOUT,
     RESPONSES,
     SWITCHING,
@@ -40,7 +39,6 @@ from qabel_block.http.transport.framing import (
     is_ambiguous_length,
     is_ambiguous_line,
     is_host_missing_or_repeated,
-    is_immense_length,
     is_persistent,
 )
 from qabel_block.http.transport.interfaces import (
@@ -74,6 +72,7 @@ class BlockChannel(HTTPChannel):
     transport: Any
     _head = b""
     _refused = False
+    _discarded = 0
     _silent = True
     _upgraded: UpgradedProtocol | None = None
     _admission: Admission
@@ -128,6 +127,7 @@ class BlockChannel(HTTPChannel):
             if refusal is not None:
                 self._reject(refusal)
         if self._refused:
+            self._discard(len(data))
             return
         self._watch.received(len(data))
         super().dataReceived(data)
@@ -139,11 +139,11 @@ class BlockChannel(HTTPChannel):
         when reading is resumed."""
         if self._upgraded is not None:
             self.transport.loseConnection()
-        elif not self._handlingRequest:
+        elif self._refused or not self._handlingRequest:
             self.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """Never called: nothing here closes only its own side."""
+        """Called when the refusal of a request was sent."""
 
     def loseConnection(self) -> None:
         self._watch.stop()
@@ -232,9 +232,6 @@ class BlockChannel(HTTPChannel):
         self._respondToBadRequestAndDisconnect()
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
-        if is_immense_length(header, data):
-            self.refuse(REQUEST_ENTITY_TOO_LARGE, b"Content Too Large")
-            return False
         if is_ambiguous_length(header, data):
             self._respondToBadRequestAndDisconnect()
             return False
@@ -327,7 +324,27 @@ class BlockChannel(HTTPChannel):
             headers = self.site.cross_origin.headers(origin)
             common = format_common(self.site.date.value(), request_id)
             self.transport.write(format_refusal(status, reason, common, text, headers))
-        self.loseConnection()
+        if request is not None and request.has_begun:
+            self.loseConnection()
+        else:
+            self._close_writing()
+
+    def _close_writing(self) -> None:
+        """Send no more, but go on reading for a while: a client that still sends would
+        lose the answer if the connection was closed under it (RFC 9112 section 9.6).
+        """
+        self._watch.stop()
+        if hasattr(self.transport, "loseWriteConnection"):
+            self.setTimeout(REJECT_SECONDS)
+            self.transport.loseWriteConnection()
+        else:
+            self.loseConnection()
+
+    def _discard(self, size: int) -> None:
+        """Take note of bytes that nobody reads."""
+        self._discarded += size
+        if self._discarded > self.site.discard_bytes:
+            self.transport.abortConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(BAD_REQUEST, b"Bad Request")

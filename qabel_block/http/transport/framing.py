@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from twisted.web.http_headers import Headers
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_IMMENSE = re.compile(rb"[1-9][0-9]{18,}")
-"""A number that nothing here can hold."""
+"""More digits would be a number that nothing here can hold."""
 
 _LINE_END = re.compile(rb"[\r\n\0]")
 
@@ -38,14 +37,6 @@ def is_ambiguous_length(header: bytes, value: bytes) -> bool:
     if header == b"Content-Length":
         return _LENGTH.fullmatch(value) is None
     return header == b"Transfer-Encoding" and value.lower() != b"chunked"
-
-
-def is_immense_length(header: bytes, value: bytes) -> bool:
-    """Return whether a header announces more bytes than a number here can hold.
-
-    :param header: its name, as Twisted spells it.
-    """
-    return header == b"Content-Length" and _IMMENSE.fullmatch(value) is not None
 
 
 def is_host_missing_or_repeated(hosts: Sequence[bytes], version: bytes) -> bool:
