@@ -24,6 +24,7 @@ from qabel_block.http.problems import answer_failure, answer_preflight
 from qabel_block.http.routing import RouteResource, make_routes
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.websocket.handshake import check_handshake, offered_authorization
+from qabel_block.http.websocket.prefix_access import PrefixAccess
 from qabel_block.http.websocket.sockets import WebSockets
 from qabel_block.model import Account, ObjectName
 from qabel_block.names import PATH_LIMIT, PATH_PATTERN, PREFIX_PATTERN
@@ -161,12 +162,15 @@ class BlockAPI:
     async def listen_to_prefix(self, request: StreamingRequest, prefix: str) -> None:
         """Tell of changes below a prefix of the user's own."""
         check_handshake(request)
-        account = await self._authenticate_as(
-            request,
-            _authorization(request) or offered_authorization(request),
-        )
+        authorization = _authorization(request) or offered_authorization(request)
+        if not authorization:
+            raise NoAuthorization
+        account = await log_in(request, self._logins, authorization)
         await self._operations.check_prefix(account, prefix)
-        await self._sockets.open(request, prefix, None)
+        access = PrefixAccess(
+            self._logins, self._operations, authorization, request.request_id, prefix
+        )
+        await self._sockets.open(request, prefix, None, access.check)
 
     @app.route("/api/v0/websocket/<prefix:prefix>/<path:path>", methods=["GET"])
     async def listen_to_object(
@@ -179,11 +183,7 @@ class BlockAPI:
         await self._sockets.open(request, prefix, path)
 
     async def _authenticate(self, request: StreamingRequest) -> Account:
-        return await self._authenticate_as(request, _authorization(request))
-
-    async def _authenticate_as(
-        self, request: StreamingRequest, authorization: str | None
-    ) -> Account:
+        authorization = _authorization(request)
         if not authorization:
             raise NoAuthorization
         return await log_in(request, self._logins, authorization)

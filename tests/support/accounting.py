@@ -87,6 +87,10 @@ class AccountingDouble:
             user_id, active, block_quota, monthly_traffic_quota
         )
 
+    def give_token(self, token: str, user_id: int) -> None:
+        """Let a token be another user's, or nobody's if there is no such user."""
+        self._tokens[token] = user_id
+
     def update(self, user_id: int, **changes: Any) -> None:
         """Change what is known of a user."""
         self._users[user_id] = evolve(self._users[user_id], **changes)

@@ -135,11 +135,15 @@ class BlockChannel(HTTPChannel):
 
     def readConnectionLost(self) -> None:
         """Take note that the client sends nothing more. It may go on reading: who
-        has sent a whole request gets its answer. Called again after each answer,
-        when reading is resumed."""
+        has sent a whole request gets its answer, and who stopped in a body 400 (RFC
+        9112 section 8). Called again after each answer, when reading is resumed."""
         if self._upgraded is not None:
             self.transport.loseConnection()
-        elif self._refused or not self._handlingRequest:
+        elif self._handlingRequest and not self._refused:
+            return
+        elif self.requests and self.requests[-1].has_begun and not self._refused:
+            self._respondToBadRequestAndDisconnect()
+        else:
             self.loseConnection()
 
     def writeConnectionLost(self) -> None:

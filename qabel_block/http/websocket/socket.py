@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from wsproto.frame_protocol import (
     CloseReason,
     Frame,
@@ -17,6 +19,7 @@ from wsproto.frame_protocol import (
 )
 from zope.interface import implementer
 
+from qabel_block.errors import NotOwner, Unavailable, UnknownUser
 from qabel_block.http.websocket.frames import FrameLimits
 from qabel_block.push.hub import TRY_AGAIN_LATER, Hub
 
@@ -31,6 +34,10 @@ UNREAD_BYTES = 2**20
 
 CLOSE_SECONDS = 2.0
 """How long a peer may take to answer a closing handshake."""
+
+CheckAccess = Callable[[], Coroutine[Deferred[Any], Any, None]]
+"""Raises ``UnknownUser`` or ``NotOwner`` if a subscriber may not listen any more, and
+``Unavailable`` if nobody can tell."""
 
 
 class SocketRecorder(Protocol):
@@ -61,10 +68,14 @@ class WebSocket:
 
     :param path: of the one object to tell of, ``None`` for all of the prefix.
     :param clock: limits the closing handshake.
+    :param check_access: asks whether the subscriber may still listen; ``None`` if
+        anybody may.
     :ivar gone: fires when the socket is closed, or never will be open.
     """
 
     __slots__ = (
+        "_check_access",
+        "_checking",
         "_clock",
         "_close_timer",
         "_end_with",
@@ -96,6 +107,7 @@ class WebSocket:
         path: str | None,
         clock: IReactorTime,
         recorder: SocketRecorder | None = None,
+        check_access: CheckAccess | None = None,
     ) -> None:
         self.prefix = prefix
         self.path = path
@@ -103,6 +115,8 @@ class WebSocket:
         self._hub = hub
         self._clock = clock
         self._recorder = recorder
+        self._check_access = check_access
+        self._checking: Deferred[None] = succeed(None)
         self._state = _State.CONNECTING
         self._opened = 0.0
         self._end_with: tuple[int, str] | None = None
@@ -150,6 +164,7 @@ class WebSocket:
             self._recorder.closed(self._clock.seconds() - self._opened)
         self._state = _State.DEAF
         self._unread.clear()
+        self._checking.cancel()
         Deferred.fromCoroutine(self._hub.remove(self)).addErrback(_not_removed)
         self.gone.callback(None)
 
@@ -196,6 +211,24 @@ class WebSocket:
         else:
             self._unanswered += 1
             self._transport.write(bytes(self._protocol.ping()))
+
+    def check(self) -> Deferred[None]:
+        """Close the socket if its subscriber may not listen any more. It stays open
+        while nobody can tell.
+
+        :return: fires when that is done, and does not fail.
+        """
+        if self._check_access is None or self._state is not _State.OPEN:
+            return succeed(None)
+        self._checking = Deferred.fromCoroutine(self._check_access())
+        return self._checking.addErrback(self._not_confirmed)
+
+    def _not_confirmed(self, failure: Failure) -> None:
+        if failure.check(UnknownUser, NotOwner):
+            self.end(CloseReason.POLICY_VIOLATION, "access has ended")
+        elif not failure.check(Unavailable, CancelledError):
+            log.failure("a subscriber's access could not be checked", failure=failure)
+            self.end(CloseReason.INTERNAL_ERROR, "")
 
     def _send_waiting(self) -> None:
         sent = 0

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from tests.integration.accounts.installation import (
     Installation,
@@ -118,6 +119,36 @@ def test_expiry(installation: Installation) -> None:
         token = installation.token("token", "add", "grace", "--expires", expires)
         (client,) = installation.clients(token, 1)
         assert client.get("/api/v0/quota/").status_code == status
+
+
+@pytest.mark.parametrize(
+    "command", ["token revoke {} 1", "user delete {} --yes"], ids=["token", "user"]
+)
+def test_sockets_of_a_revoked_token(installation: Installation, command: str) -> None:
+    """Sockets of every process are closed within five seconds when their token is
+    revoked or its user deleted, and not when the user is disabled."""
+    name = f"listener-{command.split()[0]}"
+    token = installation.token("user", "add", name)
+    (client,) = installation.clients(token, 1)
+    place = f"/api/v0/websocket/{new_prefix(client)}"
+    headers = {"Authorization": f"Token {token}"}
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(installation.server.websocket(place, headers))
+            for _ in range(CONNECTIONS)
+        ]
+        assert installation.run("user", "disable", name).status == 0
+        for socket in sockets:
+            with pytest.raises(TimeoutError):
+                socket.recv(timeout=HEEDED_SECONDS / CONNECTIONS)
+        assert installation.run(*command.format(name).split()).status == 0
+        heeded = time.monotonic() + HEEDED_SECONDS
+        for socket in sockets:
+            with pytest.raises(ConnectionClosed) as caught:
+                socket.recv(timeout=max(0.0, heeded - time.monotonic()))
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1008
+    assert token not in installation.server.log()
 
 
 def test_one_creates(installation: Installation) -> None:

@@ -101,6 +101,17 @@ def test_others() -> None:
         assert isinstance(double.ask("bad", None), UnknownUser)
 
 
+def test_asking_again_does_not_count() -> None:
+    """A token that was good before may fail any number of times, and is looked up
+    beyond the limit too."""
+    double = _Double(remembered=False)
+    for _ in range(2 * LIMIT):
+        (error,) = _outcome(double.guard.authenticate_again("bad", "r"))
+        assert isinstance(error, UnknownUser)
+    _fail(double)
+    assert _outcome(double.guard.authenticate_again("good", "r")) == [ACCOUNT]
+
+
 def test_successes_do_not_count() -> None:
     """Only tokens that fail are counted."""
     double = _Double(remembered=False)

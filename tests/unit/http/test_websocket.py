@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogEvent, globalLogPublisher
 
+from qabel_block.errors import NotOwner, Unavailable, UnknownUser
 from qabel_block.http.websocket.socket import (
     CLOSE_SECONDS,
     MISSED_PINGS,
     PING_SECONDS,
     UNREAD_BYTES,
 )
-from qabel_block.http.websocket.sockets import WebSockets
+from qabel_block.http.websocket.sockets import (
+    CHECK_SECONDS,
+    CHECKED_TOGETHER,
+    WebSockets,
+)
 from qabel_block.push.hub import GOING_AWAY, TRY_AGAIN_LATER, Hub
 from qabel_block.push.memory import MemoryNotifier
 
@@ -31,13 +39,21 @@ class Opened:
         hub.start()
         self.sockets = WebSockets(hub, self.clock)
         self.sockets.start()
-        self.socket = self.sockets.socket("p", None)
+        self.asked: list[Deferred[None]] = []
+        self.answer: Exception | None = None
+        self.socket = self.sockets.socket("p", None, self.check_access)
         self.transport = StringTransport()
         Deferred.fromCoroutine(hub.add(self.socket))
         self.hub = hub
 
     def open(self) -> None:
         self.socket.connectionMade(self.transport)
+
+    async def check_access(self) -> None:
+        if self.answer is not None:
+            raise self.answer
+        self.asked.append(Deferred())
+        await self.asked[-1]
 
     def sent(self) -> bytes:
         data: bytes = self.transport.value()
@@ -182,3 +198,82 @@ def test_what_follows_an_error_is_dropped(opened: Opened) -> None:
     for _ in range(100):
         opened.socket.dataReceived(b"\x89\x80\0\0\0\0" * 1000)
     assert opened.sent() == b""
+
+
+@pytest.fixture
+def logged() -> Iterator[list[LogEvent]]:
+    """What is logged, as it comes."""
+    events: list[LogEvent] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
+    yield events
+    globalLogPublisher.removeObserver(observer)
+
+
+@pytest.mark.parametrize("refusal", [UnknownUser(), NotOwner()])
+def test_access_ends(opened: Opened, refusal: Exception) -> None:
+    """A subscriber that may not listen any more hears that with 1008, and nothing
+    else."""
+    opened.clock.advance(CHECK_SECONDS)
+    opened.asked.pop().callback(None)
+    opened.answer = refusal
+    assert opened.sent() == b""
+    opened.clock.advance(CHECK_SECONDS)
+    opened.socket.tell(b"{}")
+    assert opened.sent() == b"\x88\x12\x03\xf0access has ended"
+
+
+def test_access_is_not_known(opened: Opened) -> None:
+    """While nobody can tell whether it still may listen, a subscriber does, and is
+    asked for again."""
+    opened.answer = Unavailable("database", "away")
+    for _ in range(3):
+        opened.clock.advance(CHECK_SECONDS)
+    opened.socket.tell(b"{}")
+    assert opened.sent() == b"\x81\x02{}"
+    opened.answer = UnknownUser()
+    opened.clock.advance(CHECK_SECONDS)
+    assert opened.sent()[:1] == b"\x88"
+
+
+def test_access_check_is_broken(opened: Opened, logged: list[LogEvent]) -> None:
+    """Nobody listens whose access can't be checked for a reason that nobody knows."""
+    opened.answer = ZeroDivisionError()
+    for _ in range(3):
+        opened.clock.advance(CHECK_SECONDS)
+    assert opened.sent() == b"\x88\x02\x03\xf3"
+    failures = [event for event in logged if "log_failure" in event]
+    assert len(failures) == 1
+
+
+def test_access_checks_are_bounded() -> None:
+    """Of any number of sockets no more than a bound are asked for at a time, each once
+    in a round."""
+    opening = Opened()
+    for _ in range(2 * CHECKED_TOGETHER):
+        socket = opening.sockets.socket("p", None, opening.check_access)
+        Deferred.fromCoroutine(opening.hub.add(socket))
+        socket.connectionMade(StringTransport())
+    opening.open()
+    for count in (CHECKED_TOGETHER, CHECKED_TOGETHER, 1):
+        opening.clock.advance(CHECK_SECONDS)
+        assert len(opening.asked) == count
+        asked, opening.asked = opening.asked, []
+        for one in asked:
+            one.callback(None)
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_client_leaves_during_an_access_check(
+    opened: Opened, logged: list[LogEvent], stops: bool
+) -> None:
+    """Of a socket that is gone nothing is asked any more."""
+    opened.clock.advance(CHECK_SECONDS)
+    (asked,) = opened.asked
+    if stops:
+        Deferred.fromCoroutine(opened.sockets.stop())
+    opened.socket.connectionLost()
+    assert asked.called
+    assert not [event for event in logged if "log_failure" in event]
+    Deferred.fromCoroutine(opened.sockets.stop())
+    assert opened.clock.getDelayedCalls() == []

@@ -57,6 +57,34 @@ def test_body_arrives_in_pieces(head: bytes, pieces: list[bytes]) -> None:
     assert talk.read() == [b""]
 
 
+@pytest.mark.parametrize("start", [sized(6, b"Expect: 100-continue\r\n"), CHUNKED])
+@pytest.mark.parametrize("piece", [b"", b"2\r\nab"])
+def test_client_ends_in_a_body(start: bytes, piece: bytes) -> None:
+    """A client that sends nothing more in the middle of a body is told that this is no
+    request, and the body has no end."""
+    talk = Conversation()
+    talk.send(start + piece)
+    (request,) = talk.requests
+    talk.end()
+    assert talk.received().startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert talk.over
+    talk.leave()
+    assert request.status == 400
+    talk.read()
+    assert talk.read() == [ClientGone]
+
+
+def test_client_ends_in_a_body_that_is_answered() -> None:
+    """Nothing is sent behind an answer that was given before the body was complete."""
+    talk = Conversation(answer)
+    talk.send(sized(6, b"") + b"ab")
+    assert talk.received().startswith(b"HTTP/1.1 204 ")
+    talk.end()
+    assert talk.received() == b""
+    assert talk.over
+    assert talk.requests[0].status == 204
+
+
 def test_back_pressure() -> None:
     """While nobody reads, the client is paused at a bound; then it goes on."""
     talk = Conversation()
