@@ -320,6 +320,8 @@ class BlockChannel(HTTPChannel):
 
         :param text: what to tell people, in ASCII.
         """
+        if self._refused:
+            return
         self._refused = True
         request = self.requests[-1] if self.requests else None
         if request is None or not request.startedWriting:
@@ -375,11 +377,12 @@ class BlockChannel(HTTPChannel):
         """Answer a connection that is not served, and give the client a moment to read
         that: if it was closed while the client still sends, the answer would be lost.
         """
-        self._refused = True
         if isinstance(refusal, WrongProtocol):
             self.site.wrong_protocol(self, refusal.found, refusal.expected)
             self.refuse(BAD_REQUEST, b"Bad Request", refusal.text)
-        elif refusal.is_told:
+            return
+        self._refused = True
+        if refusal.is_told:
             self.transport.write(format_rejection(refusal.reason))
             self.setTimeout(REJECT_SECONDS)
         else:
