@@ -12,6 +12,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 REUSED_SECONDS = 2.0
@@ -40,7 +41,7 @@ class QueryClient:
         self._pool.maxPersistentPerHost = connections
         self._pool.retryAutomatically = False
         self._http = HTTPClient(
-            Agent(reactor, connectTimeout=connect_seconds, pool=self._pool)
+            _PlainAgent(reactor, connectTimeout=connect_seconds, pool=self._pool)
         )
 
     async def post(
@@ -49,7 +50,7 @@ class QueryClient:
         """Return status and body of the answer. Redirections are not followed.
 
         :raises Exception: whatever Twisted's client raises, or ``ValueError`` if the
-            answer is too long.
+            answer is too long or encoded.
         """
         dialled = self._pool.dialled
         answering = self._ask(url, headers, body)
@@ -87,6 +88,48 @@ class QueryClient:
         body = _Body(self._limit)
         response.deliverBody(body)
         return body.ended.addCallback(lambda read: (response.code, read))
+
+
+class _PlainAgent(Agent):
+    """Keeps from treq what it would act upon unasked.
+
+    It would store cookies and send them back, fail over those that are not ASCII
+    without taking the body, and decompress answers before their size is limited.
+    """
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803
+    ) -> Deferred[IResponse]:
+        plain = Headers() if headers is None else headers.copy()
+        plain.setRawHeaders(b"Accept-Encoding", [b"identity"])
+        asked = super().request(method, uri, plain, bodyProducer)
+        return asked.addCallback(_without_extras)
+
+
+def _without_extras(response: IResponse) -> IResponse:
+    """Return an answer without its cookies.
+
+    :raises ValueError: if its body is encoded; nothing is read of that.
+    """
+    for name in (b"Set-Cookie", b"Set-Cookie2"):
+        response.headers.removeHeader(name)
+    for coding in response.headers.getRawHeaders(b"Content-Encoding", ()):
+        if coding.lower() != b"identity":
+            response.deliverBody(_Refusal())
+            raise ValueError("the answer is encoded")
+    return response
+
+
+class _Refusal(Protocol):
+    """Takes nothing of an answer, and ends the connection if there is more to come."""
+
+    def connectionMade(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
 
 
 class _Body(Protocol):
