@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http_headers import Headers
@@ -18,6 +19,10 @@ from zope.interface import implementer
 REUSED_SECONDS = 2.0
 """Seconds for an answer on a connection that was used before. A NAT or a firewall may
 have forgotten it, without telling either side."""
+
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes of an answer's head."""
 
 
 class QueryClient:
@@ -38,6 +43,7 @@ class QueryClient:
         self._reactor = reactor
         self._limit = answer_limit
         self._pool = _CountingPool(reactor)
+        self._pool.received_limit = HEAD_LIMIT + answer_limit
         self._pool.maxPersistentPerHost = connections
         self._pool.retryAutomatically = False
         self._http = HTTPClient(
@@ -160,25 +166,57 @@ class _Body(Protocol):
 
 
 class _CountingPool(HTTPConnectionPool):
-    """:ivar dialled: how many new connections were begun."""
+    """:ivar dialled: how many new connections were begun.
+    :ivar received_limit: bytes that may come before something is sent again.
+    """
 
     dialled = 0
+    received_limit = 0
 
     def getConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Any:
-        def dial() -> None:
+        def dial(factory: Any) -> Any:
             self.dialled += 1
+            limited = _LimitedFactory(factory, self.received_limit)
+            connecting: Deferred[Any] = endpoint.connect(limited)
+            return connecting.addCallback(lambda wrapper: wrapper.wrappedProtocol)
 
-        return super().getConnection(key, _NotifyingEndpoint(endpoint, dial))
+        return super().getConnection(key, _Endpoint(dial))
 
 
 @implementer(IStreamClientEndpoint)
-class _NotifyingEndpoint:
-    """Tells when it is connected to."""
+class _Endpoint:
+    """Connects as it is told."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, tell: Callable[[], None]):
-        self._endpoint = endpoint
-        self._tell = tell
+    def __init__(self, connect: Callable[[Any], Any]) -> None:
+        self._connect = connect
 
     def connect(self, protocolFactory: Any) -> Any:  # noqa: N803
-        self._tell()
-        return self._endpoint.connect(protocolFactory)
+        return self._connect(protocolFactory)
+
+
+class _LimitedProtocol(ProtocolWrapper):
+    """Ends a connection on which too much comes for one answer: Twisted's client
+    takes any number of lines of a head."""
+
+    factory: _LimitedFactory
+    _received = 0
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        # By which Twisted's client sends heads.
+        self._received = 0
+        super().writeSequence(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > self.factory.limit:
+            self.abortConnection()
+        else:
+            super().dataReceived(data)
+
+
+class _LimitedFactory(WrappingFactory):
+    protocol = _LimitedProtocol
+
+    def __init__(self, factory: Any, limit: int) -> None:
+        super().__init__(factory)
+        self.limit = limit

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from http.client import parse_headers
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
@@ -55,6 +56,10 @@ class _Connection(StreamRequestHandler):
     def handle(self) -> None:
         self.server.accepted += 1
         self.server.connections.add(self)
+        with suppress(ConnectionError):
+            self._answer()
+
+    def _answer(self) -> None:
         while self.rfile.readline():
             headers = parse_headers(self.rfile)
             self.rfile.read(int(headers["Content-Length"]))
@@ -122,3 +127,20 @@ async def test_answer_without_a_coding(
     """An answer may say that it is not encoded."""
     server.answer(b"Content-Encoding: Identity")
     assert await client.account(7, "r") == ACCOUNT
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\n", b""])
+async def test_endless_head(
+    client: AccountingAuthenticator, server: RawServer, start: bytes
+) -> None:
+    """An answer whose head does not end is given up when it is too long, and not only
+    when time is up; answers that come in turn on a connection don't add up."""
+    server.answer(b"X-Padding: " + b"x" * 15_000)
+    for _ in range(20):
+        assert await client.account(7, "r") == ACCOUNT
+    line = b"X-Padding: 1\r\n" if start else b"HTTP/1.1 100 Continue\r\n\r\n"
+    server.pieces = [start, *[line * 1000] * 50]
+    with pytest.raises(Unavailable, match="ResponseFailed"):
+        await client.account(7, "r")
+    await until(lambda: not server.connections)
