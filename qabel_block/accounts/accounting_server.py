@@ -13,8 +13,11 @@ from zope.interface import implementer
 from qabel_block.accounts.query_client import QueryClient
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.interfaces import IAuthenticator
-from qabel_block.model import Account
+from qabel_block.model import UNLIMITED, Account
 from qabel_block.util.budget import time_left
+
+LARGEST_USER_ID = 2**31 - 1
+"""The largest one for which the ledger's columns have room."""
 
 
 def read_account(body: bytes | str) -> Account:
@@ -25,17 +28,19 @@ def read_account(body: bytes | str) -> Account:
     try:
         value = json.loads(body)
         return Account(
-            _integer(value["user_id"]),
+            _integer(value["user_id"], LARGEST_USER_ID),
             _flag(value["active"]),
-            _integer(value["block_quota"]),
-            _integer(value["monthly_traffic_quota"]),
+            _integer(value["block_quota"], UNLIMITED),
+            _integer(value["monthly_traffic_quota"], UNLIMITED),
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Unavailable("accounting", "its answer makes no sense") from None
 
 
-def _integer(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+def _integer(value: object, largest: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError
+    if not 0 <= value <= largest:
         raise ValueError
     return value
 
@@ -146,7 +151,10 @@ class AccountingAuthenticator:
             raise Unavailable("accounting", f"it answers {status}")
         if status in _UNKNOWN:
             raise UnknownUser
-        return read_account(body)
+        account = read_account(body)
+        if question.get("user_id", account.user_id) != account.user_id:
+            raise Unavailable("accounting", "it answers for another user")
+        return account
 
     async def _call(
         self, question: dict[str, object], request_id: str

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 REUSED_SECONDS = 2.0
 """Seconds for an answer on a connection that was used before. A NAT or a firewall may
 have forgotten it, without telling either side."""
+
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes of an answer's head."""
 
 
 class QueryClient:
@@ -37,10 +43,11 @@ class QueryClient:
         self._reactor = reactor
         self._limit = answer_limit
         self._pool = _CountingPool(reactor)
+        self._pool.received_limit = HEAD_LIMIT + answer_limit
         self._pool.maxPersistentPerHost = connections
         self._pool.retryAutomatically = False
         self._http = HTTPClient(
-            Agent(reactor, connectTimeout=connect_seconds, pool=self._pool)
+            _PlainAgent(reactor, connectTimeout=connect_seconds, pool=self._pool)
         )
 
     async def post(
@@ -49,7 +56,7 @@ class QueryClient:
         """Return status and body of the answer. Redirections are not followed.
 
         :raises Exception: whatever Twisted's client raises, or ``ValueError`` if the
-            answer is too long.
+            answer is too long or encoded.
         """
         dialled = self._pool.dialled
         answering = self._ask(url, headers, body)
@@ -89,6 +96,48 @@ class QueryClient:
         return body.ended.addCallback(lambda read: (response.code, read))
 
 
+class _PlainAgent(Agent):
+    """Keeps from treq what it would act upon unasked.
+
+    It would store cookies and send them back, fail over those that are not ASCII
+    without taking the body, and decompress answers before their size is limited.
+    """
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803
+    ) -> Deferred[IResponse]:
+        plain = Headers() if headers is None else headers.copy()
+        plain.setRawHeaders(b"Accept-Encoding", [b"identity"])
+        asked = super().request(method, uri, plain, bodyProducer)
+        return asked.addCallback(_without_extras)
+
+
+def _without_extras(response: IResponse) -> IResponse:
+    """Return an answer without its cookies.
+
+    :raises ValueError: if its body is encoded; nothing is read of that.
+    """
+    for name in (b"Set-Cookie", b"Set-Cookie2"):
+        response.headers.removeHeader(name)
+    for coding in response.headers.getRawHeaders(b"Content-Encoding", ()):
+        if coding.lower() != b"identity":
+            response.deliverBody(_Refusal())
+            raise ValueError("the answer is encoded")
+    return response
+
+
+class _Refusal(Protocol):
+    """Takes nothing of an answer, and ends the connection if there is more to come."""
+
+    def connectionMade(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
 class _Body(Protocol):
     """Reads an answer; who stops waiting for it ends the connection."""
 
@@ -117,25 +166,57 @@ class _Body(Protocol):
 
 
 class _CountingPool(HTTPConnectionPool):
-    """:ivar dialled: how many new connections were begun."""
+    """:ivar dialled: how many new connections were begun.
+    :ivar received_limit: bytes that may come before something is sent again.
+    """
 
     dialled = 0
+    received_limit = 0
 
     def getConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Any:
-        def dial() -> None:
+        def dial(factory: Any) -> Any:
             self.dialled += 1
+            limited = _LimitedFactory(factory, self.received_limit)
+            connecting: Deferred[Any] = endpoint.connect(limited)
+            return connecting.addCallback(lambda wrapper: wrapper.wrappedProtocol)
 
-        return super().getConnection(key, _NotifyingEndpoint(endpoint, dial))
+        return super().getConnection(key, _Endpoint(dial))
 
 
 @implementer(IStreamClientEndpoint)
-class _NotifyingEndpoint:
-    """Tells when it is connected to."""
+class _Endpoint:
+    """Connects as it is told."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, tell: Callable[[], None]):
-        self._endpoint = endpoint
-        self._tell = tell
+    def __init__(self, connect: Callable[[Any], Any]) -> None:
+        self._connect = connect
 
     def connect(self, protocolFactory: Any) -> Any:  # noqa: N803
-        self._tell()
-        return self._endpoint.connect(protocolFactory)
+        return self._connect(protocolFactory)
+
+
+class _LimitedProtocol(ProtocolWrapper):
+    """Ends a connection on which too much comes for one answer: Twisted's client
+    takes any number of lines of a head."""
+
+    factory: _LimitedFactory
+    _received = 0
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        # By which Twisted's client sends heads.
+        self._received = 0
+        super().writeSequence(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > self.factory.limit:
+            self.abortConnection()
+        else:
+            super().dataReceived(data)
+
+
+class _LimitedFactory(WrappingFactory):
+    protocol = _LimitedProtocol
+
+    def __init__(self, factory: Any, limit: int) -> None:
+        super().__init__(factory)
+        self.limit = limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qabel_block.accounts.failed_logins import LoginGuard
 from qabel_block.http.transport.limits import origin
 from qabel_block.http.transport.request import StreamingRequest
+from qabel_block.http.transport.trusted_proxies import Peer
 from qabel_block.model import Account
 
 
@@ -25,8 +26,10 @@ async def log_in(
 
 def _login_origin(request: StreamingRequest) -> str | None:
     """Return whose tokens that fail count together; ``None`` for whoever is on this
-    machine, and for proxies that don't say for whom they speak."""
-    where = origin(request.client)
-    if where is None or request.site.proxies.trusts(request.client):
-        return None
-    return where
+    machine, and for proxies, if they don't say for whom they speak."""
+    client, proxies = request.client, request.site.proxies
+    if origin(client) is None:
+        forwarded = request.requestHeaders.getRawHeaders(b"X-Forwarded-For")
+        client = proxies.client(Peer(client, True), forwarded, local=True)
+    where = origin(client)
+    return None if where is None or proxies.trusts(client) else where

@@ -55,7 +55,9 @@ class TrustedProxies:
             return Peer(UNKNOWN, False)
         return Peer(known, self.trusts(known))
 
-    def client(self, peer: Peer, forwarded: Sequence[bytes] | None) -> str:
+    def client(
+        self, peer: Peer, forwarded: Sequence[bytes] | None, local: bool = False
+    ) -> str:
         """Return the address of the client that a peer speaks for.
 
         Each proxy adds on the right of ``X-Forwarded-For`` from whom it got the
@@ -63,6 +65,7 @@ class TrustedProxies:
         entry is believed; what is further to the left may be made up.
 
         :param forwarded: lines of the header.
+        :param local: whether loopback addresses are believed as well.
         """
         client = peer.address
         if not peer.trusted or not forwarded:
@@ -73,7 +76,7 @@ class TrustedProxies:
             if named is None:
                 break
             client = named
-            if not self.trusts(named):
+            if not (self.trusts(named) or (local and ip_address(named).is_loopback)):
                 break
         return client
 

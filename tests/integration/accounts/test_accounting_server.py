@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from time import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,8 +13,10 @@ from twisted.internet import reactor
 
 from qabel_block.accounts import accounting_server
 from qabel_block.accounts.accounting_server import AccountingAuthenticator
+from qabel_block.accounts.cache import CachingAuthenticator
+from qabel_block.caches.memory import MemoryCache
 from qabel_block.errors import Unavailable, UnknownUser
-from qabel_block.model import Account
+from qabel_block.model import UNLIMITED, Account
 from tests.integration.ledger.support import at_once
 from tests.support.accounting import AccountingDouble
 from tests.support.clocks import until
@@ -112,11 +115,14 @@ async def test_other_status(
                 {"user_id": 7.5},
                 {"user_id": True},
                 {"user_id": -1},
+                {"user_id": 2**31},
                 {"active": 1},
                 {"active": None},
                 {"block_quota": "many"},
                 {"block_quota": None},
+                {"block_quota": 2**63},
                 {"monthly_traffic_quota": -1},
+                {"monthly_traffic_quota": 2**70},
             )
         ),
     ],
@@ -128,6 +134,34 @@ async def test_unusable_body(
     accounting.body = body
     with pytest.raises(Unavailable):
         await client.authenticate("Token known", "r")
+
+
+@pytest_twisted.ensureDeferred
+async def test_largest_numbers(
+    client: AccountingAuthenticator, accounting: AccountingDouble
+) -> None:
+    """A user's ID has 31 bits, as in the ledger, and no quota is above UNLIMITED."""
+    accounting.add_user("rich", 2**31 - 1, True, UNLIMITED, UNLIMITED)
+    account = await client.authenticate("Token rich", "r")
+    assert account == Account(2**31 - 1, True, UNLIMITED, UNLIMITED)
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_user(
+    client: AccountingAuthenticator, accounting: AccountingDouble
+) -> None:
+    """An answer about another user than the one asked for is our own trouble, and
+    is not kept for either."""
+    cached = CachingAuthenticator(client, MemoryCache(reactor), "s", reactor, time)
+    accounting.body = json.dumps({**GOOD, "user_id": 8}).encode()
+    with pytest.raises(Unavailable, match="another user"):
+        await cached.account(7, "r")
+    accounting.status = 200
+    with pytest.raises(Unavailable, match="another user"):
+        await client.check()
+    accounting.body = accounting.status = None
+    assert (await cached.account(7, "r")).active
+    assert not (await cached.account(8, "r")).active
 
 
 @pytest_twisted.ensureDeferred

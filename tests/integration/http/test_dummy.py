@@ -43,6 +43,16 @@ def test_wrong_token(dummy_server: ServerProcess) -> None:
         assert (answer.status_code, answer.reason_phrase) == (403, "User not found")
 
 
+def test_token_beyond_ascii() -> None:
+    """A token may have any letters; clients send them as UTF-8."""
+    options = ("--dummy", "--dummy-auth", "tökénà", "--dummy-cache")
+    with ServerProcess(*options) as server:
+        for coding, status in (("utf-8", 200), ("latin-1", 403)):
+            headers = {b"Authorization": "Token tökénà".encode(coding)}
+            answer = httpx.get(f"{server.url}/api/v0/quota/", headers=headers)
+            assert answer.status_code == status
+
+
 def test_usage_log() -> None:
     """--dummy-log prints each usage event as one JSON line on stdout, and
     nothing else is printed there."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import socket
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
 from attrs import frozen
 
@@ -185,3 +187,37 @@ def test_unix_socket(tmp_path: Path, trusted: tuple[str, ...], expected: str) ->
         connection.connect(str(path))
         client = _client(server, connection, X_Forwarded_For="203.0.113.9")
     assert client == expected
+
+
+@pytest.mark.parametrize("path", [False, True])
+def test_failing_tokens_of_clients_of_local_proxies(tmp_path: Path, path: bool) -> None:
+    """Whoever is on this machine need not be named to be believed for whom a token
+    failed; without a client that it names, its tokens are not counted."""
+    socket_path = tmp_path / "socket"
+    listen = (
+        "--listen",
+        f"unix:{socket_path}",
+        "--listen",
+        "tcp:0:interface=127.0.0.1",
+    )
+    uds = str(socket_path) if path else None
+    with (
+        ServerProcess(*_options(tmp_path, *listen)) as server,
+        httpx.Client(
+            transport=httpx.HTTPTransport(uds=uds), base_url=server.url
+        ) as client,
+    ):
+
+        def ask(forwarded: str | None) -> int:
+            headers = {"Authorization": f"Token {uuid4().hex}"}
+            if forwarded is not None:
+                headers["X-Forwarded-For"] = forwarded
+            return client.get("/api/v0/quota/", headers=headers).status_code
+
+        named = [ask("203.0.113.9") for _ in range(31)]
+        assert named == [403] * 30 + [429]
+        # One local proxy behind another, and what the client has made up.
+        assert ask("192.0.2.1, 203.0.113.9, 127.0.0.1") == 429
+        assert ask("203.0.113.9, 192.0.2.1") == 403
+        assert {ask(None) for _ in range(31)} == {403}
+        assert {ask("127.0.0.1") for _ in range(31)} == {403}
