@@ -10,7 +10,8 @@ from zope.interface import implementer
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import ICache
 from qabel_block.util.redis.address import RedisAddress
-from qabel_block.util.redis.link import Identity, RedisCommands, RedisLink
+from qabel_block.util.redis.link import Identity, RedisLink
+from qabel_block.util.redis.protocol import RedisCommands
 
 CHECK_SECONDS = 10
 
@@ -58,14 +59,16 @@ class RedisCache:
 
     async def set(self, key: str, value: str, seconds: int) -> None:
         """See :meth:`ICache.set`."""
-        await self._link.run("SETEX", self._link.namespace + key, seconds, value)
+        name = self._link.namespace + key
+        if await self._link.run("SETEX", name, seconds, value) != "OK":
+            raise Unavailable("cache", "Redis does not answer SETEX with OK")
 
     async def count(self, key: str, seconds: int) -> tuple[int, float]:
         """See :meth:`ICache.count`."""
-        name = self._link.namespace + key
-        match await self._link.run("EVAL", _COUNT, 1, name, seconds * 1000):
-            case [int(count), int(milliseconds)]:
-                return count, milliseconds / 1000
+        name, period = self._link.namespace + key, seconds * 1000
+        match await self._link.run("EVAL", _COUNT, 1, name, period):
+            case [int(count), int(left)] if 0 < count < 2**31 and 0 <= left <= period:
+                return count, left / 1000
         raise Unavailable("cache", "an entry is no count")
 
     async def check(self) -> None:

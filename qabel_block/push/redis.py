@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from txredisapi import RedisError
 from zope.interface import implementer
 
@@ -21,10 +21,11 @@ from qabel_block.util.redis.link import (
     PING_SECONDS,
     UNREACHABLE,
     Identity,
-    RedisCommands,
     RedisLink,
-    RedisSubscription,
 )
+from qabel_block.util.redis.protocol import RedisCommands, RedisSubscription
+
+log = Logger()
 
 UNANSWERED_BYTES = 4 * 2**20
 """How much may be on its way to a Redis that does not answer."""
@@ -144,7 +145,7 @@ class RedisNotifier:
             self._publisher.drop(SPLIT)
             raise Unavailable("cache", SPLIT) from None
         finally:
-            del self._echoes[nonce]
+            self._echoes.pop(nonce, None)
             heard.addErrback(lambda _: None).cancel()
         self._confirmed = published
 
@@ -191,8 +192,9 @@ class RedisNotifier:
         if channel == self._interruptions:
             self._listener.interrupted()
         elif channel == self._own_channel:
-            if message in self._echoes:
-                self._echoes[message].callback(None)
+            heard = self._echoes.pop(message, None)
+            if heard is not None:
+                heard.callback(None)
         else:
             prefix = channel.rpartition(":")[2]
             if prefix in self._joined:
@@ -223,8 +225,15 @@ class RedisNotifier:
         self._changed()
 
     async def _probe(self) -> None:
-        with suppress(Unavailable):
+        try:
             await self.check()
+        except Unavailable:
+            pass
+        except Exception:
+            # Or nothing would be probed ever again.
+            log.failure("push can't be checked")
+            self._subscriber.drop(SPLIT)
+            self._publisher.drop(SPLIT)
 
     def _answered(self, size: int) -> None:
         self._unanswered -= size

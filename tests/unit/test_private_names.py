@@ -18,6 +18,7 @@ from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
 from twisted.protocols.basic import LineReceiver
 from twisted.web.http import HTTPChannel, Request
+from txredisapi import BaseRedisProtocol, ReplyQueue
 
 import qabel_block
 from qabel_block.http.transport.channel import BlockChannel
@@ -74,6 +75,14 @@ UNDOCUMENTED = {
         "producerPaused",
         "startWriting",
     },
+    BaseRedisProtocol: {
+        "clearLineBuffer",
+        "lineLengthExceeded",
+        "lineReceived",
+        "replyQueue",
+        "replyReceived",
+    },
+    ReplyQueue: {"waiting"},
     tcp.Connection: {"TLS", "bufferSize"},
     tcp.Port: {"disconnecting", "numberAccepts"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,15 +15,18 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
-from txredisapi import RedisError, RedisProtocol, ResponseError
+from txredisapi import InvalidResponse, RedisError, ResponseError
 
 from qabel_block.errors import Unavailable
 from qabel_block.util.redis.address import RedisAddress
+from qabel_block.util.redis.protocol import RedisCommands
 
 CONNECT_SECONDS = 3.0
 REPLY_SECONDS = 3.0
 
 Host = tuple[str, int]
+
+_PORT = re.compile("[0-9]{1,5}")
 
 
 class ProtocolFactory(Factory):
@@ -112,7 +116,7 @@ class RedisLocator:
         return secure
 
     async def _ask(self, sentinel: Host) -> Host | None:
-        protocol = RedisProtocol(
+        protocol = RedisCommands(
             charset="utf-8", replyTimeout=REPLY_SECONDS, convertNumbers=False
         )
         await connect(
@@ -123,9 +127,15 @@ class RedisLocator:
             answer = await self._master(protocol)
         finally:
             protocol.transport.abortConnection()
-        return None if answer is None else (str(answer[0]), int(answer[1]))
+        match answer:
+            case None:
+                return None
+            case [str(host), str(port)] if host and _PORT.fullmatch(port):
+                if 0 < int(port) < 65536:
+                    return host, int(port)
+        raise InvalidResponse("a Sentinel answers with no host and port")
 
-    async def _master(self, sentinel: Any) -> list[str] | None:
+    async def _master(self, sentinel: Any) -> object:
         question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.master)
         try:
             return await _answer(sentinel.execute_command(*question))
@@ -136,5 +146,5 @@ class RedisLocator:
         return await _answer(sentinel.execute_command(*question))
 
 
-async def _answer(asked: Deferred[list[str] | None]) -> list[str] | None:
+async def _answer(asked: Deferred[object]) -> object:
     return await asked

@@ -12,7 +12,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from txredisapi import RedisError, RedisProtocol, ResponseError, SubscriberProtocol
+from txredisapi import RedisError, ResponseError
 
 from qabel_block.errors import Unavailable
 from qabel_block.util.redis.address import RedisAddress
@@ -23,6 +23,7 @@ from qabel_block.util.redis.endpoint import (
     connect,
     log_in,
 )
+from qabel_block.util.redis.protocol import RedisCommands, RedisConnection
 
 log = Logger()
 
@@ -35,6 +36,7 @@ PING_SECONDS = 5.0
 
 UNREACHABLE = "Redis can't be reached"
 REPLICA = "Redis is a replica"
+NO_ROLE = "Redis does not say whether it takes writes"
 NO_ANSWER = "Redis did not answer in time"
 UNKNOWN_INSTALLATION = "it waits for the installation's id, from the database"
 
@@ -53,7 +55,7 @@ class RedisLink:
     :ivar namespace: what the names of keys and channels begin with, so that two
         installations can use one Redis. There before the first connection is.
     :param identity: the installation's id.
-    :param kind: makes its protocol, one of this module's.
+    :param kind: makes its protocol, a ``RedisConnection``.
     :param connected: told of every new connection.
     :param changed: told when a connection is made or lost.
     """
@@ -111,7 +113,8 @@ class RedisLink:
 
         :raises Unavailable: if there is no connection, or no good answer in time.
         """
-        asked: Deferred[Any] = self.require().execute_command(*command)
+        protocol = self.require()
+        asked: Deferred[Any] = protocol.execute_command(*command)
         try:
             return await asked
         except ResponseError as error:
@@ -120,20 +123,21 @@ class RedisLink:
                 raise Unavailable("cache", REPLICA) from None
             raise Unavailable("cache", f"Redis refuses {command[0]}") from None
         except RedisError:
-            raise Unavailable("cache", NO_ANSWER) from None
+            raise Unavailable("cache", protocol.fault or NO_ANSWER) from None
 
     async def check(self) -> None:
         """See that the server is the one that takes writes; one for commands only.
 
         :raises Unavailable: if it is not, or does not answer.
         """
+        protocol = self.require()
         try:
-            await _require_master(self.require())
+            await _require_master(protocol)
         except Unavailable as error:
             self.drop(error.reason)
             raise
         except RedisError:
-            raise Unavailable("cache", NO_ANSWER) from None
+            raise Unavailable("cache", protocol.fault or NO_ANSWER) from None
 
     def drop(self, reason: str) -> None:
         """Give up the connection for another one.
@@ -182,7 +186,7 @@ class RedisLink:
                 protocol.transport.abortConnection()
             if isinstance(error, (Unavailable, CancelledError)):
                 raise
-            raise Unavailable("cache", _reason(error, protocol.lost)) from None
+            raise Unavailable("cache", _reason(error, protocol)) from None
         return host, protocol
 
     async def _use(self, host: Host | None, protocol: Any) -> None:
@@ -206,9 +210,10 @@ class RedisLink:
             if watching.running:
                 watching.stop()
 
-    def _lost(self, protocol: object) -> None:
+    def _lost(self, protocol: RedisConnection) -> None:
         if self.protocol is protocol:
             self.protocol = None
+            self.reason = protocol.fault or self.reason
             self._changed()
 
     async def _watch(self, host: Host | None, protocol: Any) -> None:
@@ -222,42 +227,19 @@ class RedisLink:
                 self.drop("Sentinel names another master")
         except (Unavailable, RedisError):
             pass  # What is not answered in time has cut the connection.
-
-
-class _ReasonRecorder:
-    """Remembers why a connection was lost."""
-
-    lost: Failure | None = None
-
-    def connectionLost(self, why: Failure) -> None:
-        self.lost = why
-        super().connectionLost(why)  # type: ignore[misc]
-
-
-class RedisCommands(_ReasonRecorder, RedisProtocol):  # type: ignore[misc]
-    """A connection for commands."""
-
-
-class RedisSubscription(_ReasonRecorder, SubscriberProtocol):  # type: ignore[misc]
-    """A connection on which messages are heard.
-
-    :ivar heard: called with the channel and the text of each.
-    """
-
-    heard: Callable[[str, str], None]
-
-    def messageReceived(self, _pattern: object, channel: str, message: object) -> None:
-        if isinstance(message, str):
-            self.heard(channel, message)
-        else:
-            log.warn("a message is ignored: {error}", error="it is no text")
+        except Exception:
+            # Or the connection would never be watched again.
+            log.failure("a connection to Redis can't be watched")
+            self.drop(UNREACHABLE)
 
 
 async def _select(protocol: Any, database: int) -> None:
     try:
-        await protocol.select(database)
+        answer = await protocol.select(database)
     except ResponseError:
         raise Unavailable("cache", f"Redis has no database {database}") from None
+    if answer != "OK":
+        raise Unavailable("cache", "Redis does not answer SELECT with OK")
 
 
 async def _require_master(protocol: Any) -> None:
@@ -270,13 +252,19 @@ async def _require_master(protocol: Any) -> None:
         if text.startswith(("LOADING", "MASTERDOWN")):
             raise Unavailable("cache", "Redis is starting") from None
         return  # A user who may not ask: then it can't be known.
-    if role and role[0] != "master":
-        raise Unavailable("cache", REPLICA)
+    match role:
+        case ["master", *_]:
+            return
+        case ["slave", *_]:
+            raise Unavailable("cache", REPLICA)
+    raise Unavailable("cache", NO_ROLE)
 
 
-def _reason(error: BaseException, lost: Failure | None) -> str:
+def _reason(error: BaseException, protocol: RedisConnection) -> str:
     """Say in an operator's words why there is no connection."""
-    reason = error if lost is None else lost.value
+    if protocol.fault is not None:
+        return protocol.fault
+    reason = error if protocol.lost is None else protocol.lost.value
     if isinstance(reason, VerificationError):
         return "Redis' certificate is for another host"
     if isinstance(reason, SSL.Error):

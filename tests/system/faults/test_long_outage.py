@@ -13,7 +13,8 @@ from twisted.internet.error import ConnectError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from qabel_block.util.redis.link import RedisCommands, RedisLink
+from qabel_block.util.redis.link import RedisLink
+from qabel_block.util.redis.protocol import RedisCommands
 from tests.support.valkey import installation, redis_at
 
 HOUR = 3600.0
