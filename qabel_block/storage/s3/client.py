@@ -142,6 +142,9 @@ class S3Client:
             )
             self._clients.append(client)
         client.meta.events.register("before-sign.s3", _expect_nothing)
+        client.meta.events.register_first(
+            "needs-retry.s3.HeadBucket", _ask_for_no_region
+        )
         self._made(client)
         return client
 
@@ -414,6 +417,15 @@ def _expect_nothing(request: Any, **_context: object) -> None:
     # botocore would wait a second for a "100 Continue", and for ever if that is
     # cut off in the middle.
     del request.headers["Expect"]
+
+
+def _ask_for_no_region(
+    request_dict: Mapping[str, Any], response: Any, **_context: object
+) -> None:
+    # Where S3 redirects, botocore asks with HeadBucket for the region; where that is
+    # redirected without telling one, it would ask again until the stack is full.
+    if response is not None and "x-amz-bucket-region" not in response[0].headers:
+        request_dict["context"]["s3_redirect"]["redirected"] = True
 
 
 def _require_result(response_dict: Mapping[str, Any], **_context: object) -> None:

@@ -40,7 +40,7 @@ _REFUSED = frozenset(
         "ExpiredToken",
     }
 )
-_ELSEWHERE = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "301"})
+_ELSEWHERE = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed"})
 
 NO_SENSE = "S3 answers what makes no sense"
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -78,8 +78,9 @@ def _translate(error: Exception) -> BlockError:
         return StorageFull()
     if code in _REFUSED:
         return Unavailable("storage", f"S3 refuses our credentials ({code})")
-    if code in _ELSEWHERE:
-        return Unavailable("storage", f"the bucket is in another region ({code})")
+    if code in _ELSEWHERE or 300 <= status < 400:
+        reason = f"the bucket is in another region, or S3 redirects ({code})"
+        return Unavailable("storage", reason)
     if code == "NoSuchBucket":
         return Unavailable("storage", NO_SUCH_BUCKET)
     return Unavailable("storage", f"S3 answers {code}")

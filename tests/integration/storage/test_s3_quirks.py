@@ -327,6 +327,27 @@ async def test_errors_that_make_no_sense(
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("status", [301, 302, 307])
+async def test_redirects(double: S3Proxy, storage: S3Storage, status: int) -> None:
+    """A store that redirects everything is asked twice at the most: botocore asks for
+    the bucket's region."""
+    double.order(say(status, Location="/"), *ALL, times=FOR_EVER)
+    for attempt in ATTEMPTS:
+        double.seen.clear()
+        assert "redirects" in await unavailable(attempt(storage))
+        assert len([seen for seen in double.operations() if seen in ALL]) <= 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_region_that_the_store_tells(double: S3Proxy, storage: S3Storage) -> None:
+    """A store that tells its region is asked again, for that one."""
+    elsewhere = say(400, x_amz_bucket_region="eu-central-1")
+    double.order(elsewhere, "head_bucket")
+    await storage.check()
+    assert "/eu-central-1/s3/" in double.seen[-1].headers["Authorization"]
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(
     "behaviour",
     [
