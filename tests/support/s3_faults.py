@@ -15,6 +15,25 @@ def refuse(status: int, code: str) -> Behaviour:
     return partial(Exchange.refuse, status=status, code=code)
 
 
+def say(status: int, body: bytes = b"", **fields: str) -> Behaviour:
+    """Answer this instead, whatever was asked."""
+
+    def behave(exchange: Exchange) -> None:
+        content = b"" if exchange.method == "HEAD" else body
+        headers = {name.replace("_", "-"): value for name, value in fields.items()}
+        exchange.answer(status, headers, content)
+
+    return behave
+
+
+def bad_chunk(exchange: Exchange) -> None:
+    """Send the answer's body in a chunk whose size makes no sense."""
+    status, headers, _ = exchange.forward()
+    exchange.begin_answer(status, {**headers, "Transfer-Encoding": "chunked"}, 0)
+    exchange.handler.wfile.write(b"-5\r\nhello")
+    exchange.handler.close_connection = True
+
+
 def hang(until: threading.Event) -> Behaviour:
     """Answer nothing before the event, and nothing after it."""
 

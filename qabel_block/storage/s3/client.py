@@ -21,18 +21,19 @@ from typing import Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ReadTimeoutError
 
-from qabel_block.errors import BlobNotFound, Unavailable
+from qabel_block.errors import BlobNotFound, BlockError, Unavailable
 from qabel_block.names import IDENTITY
 from qabel_block.storage.s3 import timestamps
 from qabel_block.storage.s3.errors import (
-    FAILURES,
+    NO_SENSE,
     NO_SUCH_BUCKET,
     NO_SUCH_KEY,
     code_of,
+    shown_code,
     status_of,
-    translate,
+    text_of,
     translated,
 )
 from qabel_block.storage.s3.pages import S3Pages
@@ -55,6 +56,7 @@ and again is not followed for ever."""
 LONGEST_IDENTITY = 100
 """Bytes of the object that is read to know whose bucket it is."""
 
+NO_ID = "the bucket's identity can't be read"
 TOO_SHORT = "a blob is shorter than it should be"
 IGNORES_RANGES = "S3 answers with the whole object where a part of it was asked for"
 CUT_OFF = "an answer of S3 is not whole"
@@ -62,6 +64,8 @@ CUT_OFF = "an answer of S3 is not whole"
 
 _NOT_IMPLEMENTED = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FIRST_ELEMENT = re.compile(rb"<(?:\w+:)?(\w+)")
 
 
 def new_session() -> boto3.session.Session:
@@ -104,6 +108,9 @@ class S3Client:
         self._client.meta.events.register(
             "before-sign.s3.DeleteObjects", _use_content_md5
         )
+        self._client.meta.events.register(
+            "before-parse.s3.DeleteObjects", _require_result
+        )
 
     @cached_property
     def _impatient(self) -> Any:
@@ -135,29 +142,45 @@ class S3Client:
             )
             self._clients.append(client)
         client.meta.events.register("before-sign.s3", _expect_nothing)
+        client.meta.events.register_first(
+            "needs-retry.s3.HeadBucket", _ask_for_no_region
+        )
         self._made(client)
         return client
 
     def check(self) -> None:
         """Find out whether the bucket is there and we may use it."""
         try:
-            self._client.head_bucket(Bucket=self._bucket)
-        except FAILURES as error:
+            with translated():
+                self._client.head_bucket(Bucket=self._bucket)
+        except BlockError as error:
             if code_of(error) in NO_SUCH_KEY:
                 raise Unavailable("storage", NO_SUCH_BUCKET) from error
-            raise translate(error) from error
+            raise
 
     def identity(self) -> str | None:
-        """Return the id that the bucket keeps, ``None`` if it keeps none."""
+        """Return the id that the bucket keeps, ``None`` if it keeps none.
+
+        Only S3 itself knows that: what else answers, a proxy for instance, answers 404
+        without a code, or 200 with a page.
+        """
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=IDENTITY)
-            with closing(answer["Body"]) as body:
-                content: bytes = body.read(LONGEST_IDENTITY)
-        except FAILURES as error:
-            if code_of(error) in NO_SUCH_KEY:
+            with translated():
+                answer = self._client.get_object(Bucket=self._bucket, Key=IDENTITY)
+                with closing(answer["Body"]) as body:
+                    content: bytes = body.read(LONGEST_IDENTITY)
+        except BlockError as error:
+            if code_of(error) in NO_SUCH_KEY - {"404"}:
                 return None
-            raise translate(error) from error
-        return content.decode("ascii", "replace").strip()
+            raise
+        found = content.decode("ascii", "replace").strip()
+        if (
+            answer["ResponseMetadata"]["HTTPStatusCode"] != 200
+            or answer.get("ContentLength", len(content)) != len(content)
+            or not _ID.fullmatch(found)
+        ):
+            raise Unavailable("storage", NO_ID)
+        return found
 
     def set_identity(self, installation: str) -> None:
         """Make the bucket keep an id."""
@@ -204,7 +227,7 @@ class S3Client:
 
     def _complete(
         self, key: str, upload: str, etags: Sequence[str]
-    ) -> Exception | None:
+    ) -> BlockError | None:
         """Complete an upload; return what went wrong as far as S3 tells.
 
         What takes too long is not repeated: the store may be at work still.
@@ -212,20 +235,22 @@ class S3Client:
         parts = [
             {"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)
         ]
-        failure: Exception | None = None
+        failure: BlockError | None = None
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(attempt)
             try:
-                self._patient.complete_multipart_upload(
-                    Bucket=self._bucket,
-                    Key=key,
-                    UploadId=upload,
-                    MultipartUpload={"Parts": parts},
-                )
-            except FAILURES as error:
+                with translated():
+                    self._patient.complete_multipart_upload(
+                        Bucket=self._bucket,
+                        Key=key,
+                        UploadId=upload,
+                        MultipartUpload={"Parts": parts},
+                    )
+            except BlockError as error:
                 failure = error
-                if isinstance(error, ReadTimeoutError) or 0 < status_of(error) < 500:
+                too_long = isinstance(error.__cause__, ReadTimeoutError)
+                if too_long or 0 < status_of(error) < 500:
                     break
             else:
                 return None
@@ -234,12 +259,13 @@ class S3Client:
     def abort(self, key: str, upload: str) -> None:
         """Forget a multipart upload; it is no error if it is not there."""
         try:
-            self._impatient.abort_multipart_upload(
-                Bucket=self._bucket, Key=key, UploadId=upload
-            )
-        except FAILURES as error:
+            with translated():
+                self._impatient.abort_multipart_upload(
+                    Bucket=self._bucket, Key=key, UploadId=upload
+                )
+        except BlockError as error:
             if code_of(error) != "NoSuchUpload":
-                raise translate(error) from error
+                raise
 
     def uploads(self) -> Iterator[tuple[str, str, float]]:
         """Return key, ID and start (seconds since 1970) of the multipart
@@ -253,7 +279,8 @@ class S3Client:
             for upload in page.get("Uploads", ()):
                 initiated = upload.get("Initiated")
                 if initiated is not None:
-                    yield upload["Key"], upload["UploadId"], initiated.timestamp()
+                    identifier = text_of(upload, "UploadId")
+                    yield text_of(upload, "Key"), identifier, initiated.timestamp()
             following = {
                 name: page[f"Next{name}"]
                 for name in ("KeyMarker", "UploadIdMarker")
@@ -270,15 +297,16 @@ class S3Client:
         """
         end = start + length - 1
         try:
-            answer = self._client.get_object(
-                Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end}"
-            )
-        except FAILURES as error:
+            with translated():
+                answer = self._client.get_object(
+                    Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end}"
+                )
+        except BlockError as error:
             if status_of(error) == 416:
                 raise Unavailable("storage", TOO_SHORT) from error
             if code_of(error) in NO_SUCH_KEY:
                 raise BlobNotFound(key) from error
-            raise translate(error) from error
+            raise
         trouble = _range_mismatch(answer, start, length)
         if trouble:
             answer["Body"].close()
@@ -288,29 +316,38 @@ class S3Client:
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete up to 1,000 blobs; return for those that were not why."""
         try:
-            answer = self._client.delete_objects(
-                Bucket=self._bucket,
-                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
-            )
-        except FAILURES as error:
+            with translated():
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket,
+                    Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+                )
+        except BlockError as error:
             if code_of(error) not in _NOT_IMPLEMENTED:
-                raise translate(error) from error
+                raise
             return self._delete_each(keys)
+        failed = {
+            text_of(error, "Key"): shown_code(error.get("Code"))
+            for error in answer.get("Errors", ())
+        }
+        if not failed.keys() <= set(keys):
+            # It is not known which of those that were asked for are meant.
+            raise Unavailable("storage", NO_SENSE)
         return {
-            str(failed.get("Key")): f"S3 answers {failed.get('Code')}"
-            for failed in answer.get("Errors", ())
-            if failed.get("Code") not in NO_SUCH_KEY
+            key: f"S3 answers {code}"
+            for key, code in failed.items()
+            if code not in NO_SUCH_KEY
         }
 
     def _delete_each(self, keys: Sequence[str]) -> dict[str, str]:
         failed = {}
         for key in keys:
             try:
-                self._client.delete_object(Bucket=self._bucket, Key=key)
-            except ClientError as error:
+                with translated():
+                    self._client.delete_object(Bucket=self._bucket, Key=key)
+            except BlockError as error:
+                if not code_of(error):
+                    raise
                 failed[key] = f"S3 answers {code_of(error)}"
-            except FAILURES as error:
-                raise translate(error) from error
         return failed
 
     def pages(self, size: int) -> S3Pages:
@@ -322,18 +359,19 @@ class S3Client:
         for client in self._clients:
             client.close()
 
-    def _check_size(self, key: str, size: int, failure: Exception | None) -> None:
+    def _check_size(self, key: str, size: int, failure: BlockError | None) -> None:
         """See whether a blob is there, and as large as it should be.
 
         :param failure: what went wrong before, if it is not there.
         """
         try:
-            answer = self._client.head_object(Bucket=self._bucket, Key=key)
-        except FAILURES as error:
+            with translated():
+                answer = self._client.head_object(Bucket=self._bucket, Key=key)
+        except BlockError as error:
             if code_of(error) not in NO_SUCH_KEY:
-                raise translate(error) from error
+                raise
             if failure is not None:
-                raise translate(failure) from failure
+                raise failure from failure.__cause__
             raise Unavailable("storage", "the upload was not kept") from error
         if "ContentLength" not in answer:
             raise Unavailable("storage", CUT_OFF)
@@ -379,6 +417,26 @@ def _expect_nothing(request: Any, **_context: object) -> None:
     # botocore would wait a second for a "100 Continue", and for ever if that is
     # cut off in the middle.
     del request.headers["Expect"]
+
+
+def _ask_for_no_region(
+    request_dict: Mapping[str, Any], response: Any, **_context: object
+) -> None:
+    # Where S3 redirects, botocore asks with HeadBucket for the region; where that is
+    # redirected without telling one, it would ask again until the stack is full.
+    if response is not None and "x-amz-bucket-region" not in response[0].headers:
+        request_dict["context"]["s3_redirect"]["redirected"] = True
+
+
+def _require_result(response_dict: Mapping[str, Any], **_context: object) -> None:
+    # S3 names only what it could not delete. So would a page that is none of its own.
+    if response_dict["status_code"] >= 300:
+        return
+    root = _FIRST_ELEMENT.search(response_dict["body"])
+    # botocore takes an error for one whatever the status is.
+    known = root is not None and root[1] in (b"DeleteResult", b"Error")
+    if response_dict["status_code"] != 200 or not known:
+        raise Unavailable("storage", NO_SENSE)
 
 
 def _use_content_md5(request: Any, **_context: object) -> None:

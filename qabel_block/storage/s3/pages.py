@@ -10,20 +10,23 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from qabel_block.errors import Unavailable
+from qabel_block.errors import BlockError, Unavailable
 from qabel_block.model import ListedBlob
 from qabel_block.names import parse_blob_key, shown
 from qabel_block.storage.s3.errors import (
-    FAILURES,
+    NO_SENSE,
     NO_SUCH_KEY,
     code_of,
-    translate,
+    text_of,
     translated,
 )
 
 DELIMITER = "/"
 
 INCOMPLETE = "S3 lists an object without its size or its time"
+
+LARGEST = 2**63
+"""Bytes that no object has; so much fits into the ledger."""
 
 _ETAG = re.compile(r'"[\x21\x23-\x7e]{1,100}"')
 
@@ -46,7 +49,7 @@ class S3Pages:
         """Return what keys have before their first slash, page by page."""
         for page in self._pages(Delimiter=DELIMITER):
             found = page.get("CommonPrefixes", ())
-            yield [str(folder["Prefix"]).removesuffix(DELIMITER) for folder in found]
+            yield [text_of(item, "Prefix").removesuffix(DELIMITER) for item in found]
 
     def below(self, prefix: str, after: str = "") -> Iterator[list[ListedBlob | str]]:
         """Return the blobs below a prefix, page by page, and as text what is none.
@@ -54,38 +57,49 @@ class S3Pages:
         :param after: the key after which to begin, in the order of the store.
         """
         start = {"StartAfter": after} if after else {}
-        for page in self._pages(Prefix=f"{prefix}{DELIMITER}", **start):
-            yield [_listed(item) for item in page.get("Contents", ())]
+        beginning = f"{prefix}{DELIMITER}"
+        for page in self._pages(Prefix=beginning, **start):
+            found = page.get("Contents", ())
+            if not all(text_of(item, "Key").startswith(beginning) for item in found):
+                raise Unavailable("storage", "S3 lists what it was not asked for")
+            yield [_listed(item) for item in found]
 
     def stat(self, key: str) -> ListedBlob | None:
         """Return what there is to say about one blob, ``None`` if it is not there."""
         try:
-            answer = self._client.head_object(Bucket=self._bucket, Key=key)
-        except FAILURES as error:
+            with translated():
+                answer = self._client.head_object(Bucket=self._bucket, Key=key)
+        except BlockError as error:
             if code_of(error) in NO_SUCH_KEY:
                 return None
-            raise translate(error) from error
+            raise
         listed = _listed({"Key": key, "Size": answer.get("ContentLength"), **answer})
         return listed if isinstance(listed, ListedBlob) else None
 
     def _pages(self, **what: str) -> Iterator[Mapping[str, Any]]:
         following: dict[str, str] = {}
+        tokens = {""}
         while True:
             with translated():
                 page = self._client.list_objects_v2(
                     Bucket=self._bucket, MaxKeys=self._size, **what, **following
                 )
+            # What is no listing would be that of an empty bucket.
+            status = page["ResponseMetadata"]["HTTPStatusCode"]
+            if status != 200 or "IsTruncated" not in page:
+                raise Unavailable("storage", NO_SENSE)
             yield page
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 return
             token = page.get("NextContinuationToken")
-            if not token or following == {"ContinuationToken": token}:
+            if not isinstance(token, str) or token in tokens:
                 raise Unavailable("storage", "S3 breaks off a listing")
+            tokens.add(token)
             following = {"ContinuationToken": token}
 
 
 def _listed(item: Mapping[str, Any]) -> ListedBlob | str:
-    key = str(item["Key"])
+    key = text_of(item, "Key")
     try:
         name, version = parse_blob_key(key)
     except ValueError:
@@ -99,6 +113,6 @@ def _listed(item: Mapping[str, Any]) -> ListedBlob | str:
 
 def _facts(item: Mapping[str, Any]) -> tuple[int, float]:
     size, modified = item.get("Size"), item.get("LastModified")
-    if size is None or modified is None:
+    if size is None or modified is None or not 0 <= size < LARGEST:
         raise Unavailable("storage", INCOMPLETE)
-    return int(size), modified.timestamp()
+    return size, modified.timestamp()

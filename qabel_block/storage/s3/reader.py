@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, HTTPClientError
 from twisted.logger import Logger
-from urllib3.exceptions import HTTPError
 from zope.interface import implementer
 
-from qabel_block.errors import BlobNotFound, Unavailable
+from qabel_block.errors import BlobNotFound, BlockError, Unavailable
 from qabel_block.interfaces import IBlobReader
 from qabel_block.storage.s3.client import S3Client
+from qabel_block.storage.s3.errors import translated
 
 log = Logger()
 
@@ -24,7 +23,6 @@ ATTEMPTS = 3
 """How often a body that breaks off without progress is asked for again."""
 
 Run = Callable[..., Awaitable[Any]]
-_BROKEN_OFF = (BotoCoreError, HTTPClientError, HTTPError, OSError)
 
 
 @implementer(IBlobReader)
@@ -86,12 +84,14 @@ class S3Reader:
             try:
                 if self._body is None:
                     self._open()
-                piece: bytes = self._body.read(min(PIECE, self._end - self._next))
-            except _BROKEN_OFF as error:
-                log.info("{key} broke off: {error}", key=self._key, error=str(error))
-                piece = b""
             except BlobNotFound as error:
                 raise Unavailable("storage", "the blob is gone") from error
+            try:
+                with translated():
+                    piece: bytes = self._body.read(min(PIECE, self._end - self._next))
+            except BlockError as error:
+                log.info("{key} broke off: {error}", key=self._key, error=str(error))
+                piece = b""
             if piece:
                 self._next += len(piece)
                 if self._next == self._end:
@@ -106,6 +106,7 @@ class S3Reader:
         body, self._body = self._body, None
         if body is not None:
             try:
-                body.close()
-            except _BROKEN_OFF as error:
+                with translated():
+                    body.close()
+            except BlockError as error:
                 log.debug("closing {key}: {error}", key=self._key, error=str(error))

@@ -19,7 +19,14 @@ def parse(text: Any) -> datetime | None:
     for known in (datetime.fromisoformat, parsedate_to_datetime, parse_timestamp):
         try:
             moment: datetime = known(text)
-        except (AttributeError, TypeError, ValueError):
+        except (
+            ArithmeticError,
+            AttributeError,
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):
             continue
         return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import AsyncIterator, Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from qabel_block.errors import Unavailable
 from qabel_block.model import ListedBlob
 from qabel_block.storage.local import scan
 from qabel_block.storage.local.listing import LocalListing
+from qabel_block.storage.s3.client import S3Client
 from qabel_block.storage.s3.listing import S3Listing
 from qabel_block.util.threads import ThreadPool
 from tests.integration.storage.conftest import TRANSFERS, connecting
 from tests.support.s3 import Bucket, Store
-from tests.support.s3_faults import cut_answer, instead, refuse
+from tests.support.s3_faults import cut_answer, instead, refuse, say
 from tests.support.s3_proxy import Exchange, S3Proxy
 
 KEYS = [f"p/{number:02}" for number in range(25)]
@@ -102,6 +104,88 @@ async def test_what_is_listed_makes_no_sense(
     )
     with pytest.raises(Unavailable):
         await below(listing, "p")
+
+
+def _page(content: str, more: str = "false") -> bytes:
+    text = f"<IsTruncated>{more}</IsTruncated>{content}"
+    return f"<ListBucketResult>{text}</ListBucketResult>".encode()
+
+
+def _object(key: str = "p/1", size: str = "<Size>4</Size>") -> str:
+    modified = "<LastModified>2026-11-28T04:19:41.000Z</LastModified>"
+    return f"<Contents><Key>{key}</Key>{size}{modified}</Contents>"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b""),
+        (202, b""),
+        (204, b""),
+        (200, b"<html/>"),
+        (200, b"<ListBucketResult/>"),
+        (202, _page("")),
+        (200, _page("")[:-5]),
+        (200, _page("", "true")),
+        (200, _page(2 * "<NextContinuationToken>a</NextContinuationToken>", "true")),
+        (200, _page("<Contents/><CommonPrefixes/>")),
+        (200, _page("<Contents>text</Contents><CommonPrefixes>p/</CommonPrefixes>")),
+        (200, _page(_object("other/1") + _object("p/2"))),
+        (200, _page(_object(size="<Size>-1</Size>"))),
+        (200, _page(_object(size=f"<Size>{2**63}</Size>"))),
+        (200, _page(_object(size="<Size>4</Size><Size>4</Size>"))),
+    ],
+)
+async def test_page_that_makes_no_sense(
+    listing: S3Listing, double: S3Proxy, status: int, body: bytes
+) -> None:
+    """What is not a page of what was asked for is no empty bucket, and no error of
+    the server."""
+    double.order(say(status, body), "get_bucket", times=FOR_EVER)
+    with pytest.raises(Unavailable):
+        await below(listing, "p")
+    if b"<Key>" not in body:
+        with pytest.raises(Unavailable):
+            [page async for page in listing.prefixes()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_head_that_makes_no_sense(listing: S3Listing, double: S3Proxy) -> None:
+    """A size that none can have is trouble of the store."""
+    modified = {"last_modified": "Sat, 28 Nov 2026 04:19:41 GMT"}
+    for size in ("-1", str(2**63), "many"):
+        double.order(say(200, b"", **modified, content_length=size), "head_object")
+        with pytest.raises(Unavailable):
+            await listing.stat(KEYS[:1])
+
+
+@pytest.mark.parametrize("upload", ["", "<Key>k</Key>", "<UploadId>1</UploadId>"])
+def test_uploads_that_make_no_sense(
+    bucket: Bucket, double: S3Proxy, upload: str
+) -> None:
+    """An upload that can't be aborted, for it has no key or no ID, is none."""
+    begun = "<Initiated>2026-11-28T04:19:41.000Z</Initiated>"
+    body = f"<R><Upload>{upload}{begun}</Upload></R>".encode()
+    double.order(say(200, body), "list_multipart_uploads")
+    client: S3Client = connecting(bucket)()
+    with pytest.raises(Unavailable):
+        list(client.uploads())
+
+
+@pytest_twisted.ensureDeferred
+async def test_listing_in_circles(listing: S3Listing, double: S3Proxy) -> None:
+    """A store that leads back to a page that was there before is left."""
+    tokens = cycle("ab")
+
+    def alternate(exchange: Exchange) -> None:
+        token = f"<NextContinuationToken>{next(tokens)}</NextContinuationToken>"
+        exchange.answer(200, {}, _page(token, "true"))
+
+    double.order(alternate, "get_bucket", times=FOR_EVER)
+    with pytest.raises(Unavailable, match="breaks off a listing"):
+        await below(listing, "p")
+    assert len(double.seen) == 3
 
 
 @pytest_twisted.ensureDeferred

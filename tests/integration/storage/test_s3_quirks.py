@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from hashlib import md5
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -16,19 +17,47 @@ import trustme
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock
 
-from qabel_block.errors import BlobNotFound, Unavailable
+from qabel_block.errors import BlobNotFound, Unavailable, WrongStorage
 from qabel_block.storage.s3.storage import LEFT_OVER_SECONDS, S3Storage
 from qabel_block.util.threads import ThreadPool
 from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
 from tests.integration.storage.conftest import TRANSFERS, s3_storage
 from tests.support.clocks import running, until
 from tests.support.s3 import Bucket, Store
-from tests.support.s3_faults import head, ignore_range, instead, refuse
+from tests.support.s3_faults import bad_chunk, head, ignore_range, instead, refuse, say
 from tests.support.s3_proxy import Behaviour, Exchange, S3Proxy
 
 SMALL = pattern(1000)
 LARGE = pattern(5 * 2**20 + 70_000)
 FOR_EVER = float("inf")
+
+ALL = (
+    "get_bucket",
+    "head_bucket",
+    "get_object",
+    "head_object",
+    "put_object",
+    "create_multipart_upload",
+    "delete_objects",
+)
+Attempt = Callable[[S3Storage], Coroutine[Any, Any, object]]
+ATTEMPTS: list[Attempt] = [
+    lambda storage: storage.identity(),
+    lambda storage: storage.check(),
+    lambda storage: read(storage, new_key(), 0, 1),
+    lambda storage: write(storage, new_key(), SMALL),
+    lambda storage: write(storage, new_key(), LARGE),
+    lambda storage: storage.delete([new_key()]),
+]
+
+
+async def unavailable(attempting: Coroutine[Any, Any, object]) -> str:
+    """Await what has to fail because of the store's trouble; return the reason."""
+    with pytest.raises(Unavailable) as raised:
+        await attempting
+    assert not isinstance(raised.value, WrongStorage)
+    assert len(raised.value.reason) < 200
+    return raised.value.reason
 
 
 @pytest.fixture(scope="module", params=["http", "https"])
@@ -224,12 +253,144 @@ async def test_deletion_of_some(
     deleted, any other error is one."""
     key = new_key()
     await write(storage, key, SMALL)
-    answer = b"<DeleteResult><Error><Key>x</Key><Code>%s</Code></Error></DeleteResult>"
-    everything = rb"\A.*\Z"
-    double.order(instead(everything, answer % b"NoSuchKey"), "delete_objects")
-    assert await storage.delete([key]) == {}
-    double.order(instead(everything, answer % b"InternalError"), "delete_objects")
-    assert await storage.delete([key]) == {"x": "S3 answers InternalError"}
+    error = f"<Error><Key>{key}</Key><Code>%s</Code></Error>"
+    answer = f"<DeleteResult>{error}</DeleteResult>"
+    for code, failed in (
+        ("NoSuchKey", {}),
+        ("InternalError", {key: "S3 answers InternalError"}),
+        ("x" * 1000, {key: "S3 answers unknown"}),
+    ):
+        double.order(say(200, (answer % code).encode()), "delete_objects")
+        assert await storage.delete([key]) == failed
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        say(200),
+        say(202),
+        say(204),
+        say(200, b"<!DOCTYPE html><html>Welcome</html>"),
+        say(202, b"<DeleteResult/>"),
+        say(200, b"<DeleteResult><Error><Code>A</Code></Error></DeleteResult>"),
+        say(200, b"<DeleteResult><Error><Key>other</Key></Error></DeleteResult>"),
+    ],
+    ids=["200", "202", "204", "html", "accepted", "no key", "other key"],
+)
+async def test_deletion_that_is_not_told(
+    double: S3Proxy, storage: S3Storage, bucket: Bucket, behaviour: Behaviour
+) -> None:
+    """What does not say of the blobs that are asked for what became of them has
+    deleted none."""
+    await write(storage, key := new_key(), SMALL)
+    double.order(behaviour, "delete_objects", times=FOR_EVER)
+    await unavailable(storage.delete([key]))
+
+
+@pytest_twisted.ensureDeferred
+async def test_deletion_says_nothing_in_quiet_mode(
+    double: S3Proxy, storage: S3Storage
+) -> None:
+    """An empty result is a deletion of all, with a declaration and a namespace or
+    without."""
+    namespace = b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+    for body in (
+        b"<DeleteResult/>",
+        b'<?xml version="1.0"?>\n<DeleteResult %b></DeleteResult>' % namespace,
+        b"<s:DeleteResult %b/>" % namespace.replace(b"=", b":s=", 1),
+    ):
+        double.order(say(200, body), "delete_objects")
+        assert await storage.delete([new_key()]) == {}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<Error><Code>A</Code><Code>B</Code></Error>",
+        b"<Error><Code><a/></Code></Error>",
+        b"<Error><Code>%b</Code></Error>" % (b"x" * 1000),
+        b"<x><Error>text</Error></x>",
+        b"<x><ResponseMetadata>text</ResponseMetadata></x>",
+        b"<html>No</html>",
+        b"<Err",
+    ],
+)
+async def test_errors_that_make_no_sense(
+    double: S3Proxy, storage: S3Storage, body: bytes
+) -> None:
+    """An error that can't be read is the store's trouble, whatever was asked."""
+    double.order(say(400, body), *ALL, times=FOR_EVER)
+    for attempt in ATTEMPTS:
+        await unavailable(attempt(storage))
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("status", [301, 302, 307])
+async def test_redirects(double: S3Proxy, storage: S3Storage, status: int) -> None:
+    """A store that redirects everything is asked twice at the most: botocore asks for
+    the bucket's region."""
+    double.order(say(status, Location="/"), *ALL, times=FOR_EVER)
+    for attempt in ATTEMPTS:
+        double.seen.clear()
+        assert "redirects" in await unavailable(attempt(storage))
+        assert len([seen for seen in double.operations() if seen in ALL]) <= 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_region_that_the_store_tells(double: S3Proxy, storage: S3Storage) -> None:
+    """A store that tells its region is asked again, for that one."""
+    elsewhere = say(400, x_amz_bucket_region="eu-central-1")
+    double.order(elsewhere, "head_bucket")
+    await storage.check()
+    assert "/eu-central-1/s3/" in double.seen[-1].headers["Authorization"]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        say(200),
+        say(204),
+        say(200, b"<html>Welcome</html>"),
+        say(200, INSTALLATION[:20].encode()),
+        say(206, INSTALLATION.encode()),
+        say(200, INSTALLATION.encode() + b" " * 1000),
+        say(200, INSTALLATION.encode() * 2),
+        say(404),
+        say(404, b"<html>Not found</html>"),
+        bad_chunk,
+    ],
+)
+async def test_identity_that_is_not_told(
+    double: S3Proxy, storage: S3Storage, behaviour: Behaviour
+) -> None:
+    """An answer that is no id, nor says that there is none, is not the id of another
+    installation, and not that of an empty bucket."""
+    double.order(behaviour, "get_object", times=FOR_EVER)
+    await unavailable(storage.identity())
+    await unavailable(storage.check())
+
+
+@pytest_twisted.ensureDeferred
+async def test_body_that_makes_no_sense(double: S3Proxy, storage: S3Storage) -> None:
+    """A body that can't be read has broken off: it is asked for again, not for
+    ever."""
+    await write(storage, key := new_key(), SMALL)
+    double.order(bad_chunk, "get_object")
+    assert await read(storage, key, 0, len(SMALL)) == SMALL
+    double.order(bad_chunk, "get_object", times=FOR_EVER)
+    assert "broke off" in await unavailable(read(storage, key, 0, len(SMALL)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_date_that_makes_no_sense(double: S3Proxy, storage: S3Storage) -> None:
+    """Nobody needs the date of a blob."""
+    await write(storage, key := new_key(), SMALL)
+    for date in ("1e400", "inf", "99999999999999999999"):
+        double.order(head(last_modified=date), "get_object")
+        assert await read(storage, key, 0, len(SMALL)) == SMALL
 
 
 @pytest_twisted.ensureDeferred

@@ -29,7 +29,19 @@ def test_forms(text: object) -> None:
     assert parse(text) == MOMENT
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01T00:00:00Z", None])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "2026-13-01T00:00:00Z",
+        None,
+        "1e400",
+        "inf",
+        "nan",
+        "99999999999999999999",
+    ],
+)
 def test_none(text: object) -> None:
     """What is no moment is none, and no error."""
     assert parse(text) is None
