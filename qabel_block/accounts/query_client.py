@@ -216,6 +216,7 @@ class _LimitedProtocol(ProtocolWrapper):
 
 class _LimitedFactory(WrappingFactory):
     protocol = _LimitedProtocol
+    noisy = False
 
     def __init__(self, factory: Any, limit: int) -> None:
         super().__init__(factory)

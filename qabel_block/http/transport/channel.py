@@ -142,7 +142,7 @@ class BlockChannel(HTTPChannel):
         elif self._handlingRequest and not self._refused:
             return
         elif self.requests and self.requests[-1].has_begun and not self._refused:
-            self._respondToBadRequestAndDisconnect()
+            self._refuse_half_a_request()
         else:
             self.loseConnection()
 
@@ -326,14 +326,28 @@ class BlockChannel(HTTPChannel):
         request = self.requests[-1] if self.requests else None
         if request is None or not request.startedWriting:
             request_id = self._record_refusal(request, status)
-            origin = None if request is None else request.getHeader(b"Origin")
-            headers = self.site.cross_origin.headers(origin)
-            common = format_common(self.site.date.value(), request_id)
-            self.transport.write(format_refusal(status, reason, common, text, headers))
+            self._send_refusal(status, reason, request_id, text)
         if request is not None and request.has_begun:
             self.loseConnection()
         else:
             self._close_writing()
+
+    def _refuse_half_a_request(self) -> None:
+        """Answer a client that has stopped in a body, in case it has only closed its
+        own side. Whether it has left can't be known, so that is what is recorded."""
+        self._refused = True
+        request = self.requests[-1]
+        if not request.startedWriting:
+            self._send_refusal(BAD_REQUEST, b"Bad Request", request.request_id)
+        self.loseConnection()
+
+    def _send_refusal(
+        self, status: int, reason: bytes, request_id: str, text: str = ""
+    ) -> None:
+        origin = self.requests[-1].getHeader(b"Origin") if self.requests else None
+        headers = self.site.cross_origin.headers(origin)
+        common = format_common(self.site.date.value(), request_id)
+        self.transport.write(format_refusal(status, reason, common, text, headers))
 
     def _close_writing(self) -> None:
         """Send no more, but go on reading for a while: a client that still sends would
