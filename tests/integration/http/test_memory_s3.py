@@ -69,14 +69,14 @@ def test_150_mebibytes(server: ServerProcess) -> None:
 
 
 def test_16_uploads_at_a_time(server: ServerProcess) -> None:
-    """16 uploads of 25 MiB at a time: the process never grows by 300 MiB."""
+    """16 uploads of 20 MiB at a time: the process never grows by 300 MiB."""
     client = _client(server)
     _warm_up(client)
     before = server.memory()
 
     def upload(number: int) -> int:
         url = f"/api/v0/files/p/{number}"
-        body = _body(25, first=number * 25)
+        body = _body(20, first=number * 20)
         return client.post(url, content=body).status_code
 
     with ThreadPoolExecutor(16) as pool:
@@ -84,4 +84,4 @@ def test_16_uploads_at_a_time(server: ServerProcess) -> None:
     assert server.peak_memory() - before < 300 * MIB
     for number in range(16):
         with client.stream("GET", f"/api/v0/files/p/{number}") as answer:
-            assert _digest(answer.iter_raw()) == _digest(_body(25, number * 25))
+            assert _digest(answer.iter_raw()) == _digest(_body(20, number * 20))

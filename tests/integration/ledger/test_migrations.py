@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from tests.integration.ledger.support import (
 )
 from tests.support.database import query
 from tests.support.legacy import LEGACY, make_legacy_tables
+from tests.support.tools import RunningTool
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -217,15 +217,8 @@ def test_nodes_at_once(empty_dsn: Callable[[], str]) -> None:
     """Nodes that migrate the same database at the same time don't get in each
     other's way."""
     dsn = empty_dsn()
-    script = "import sys; from qabel_block.ledger.migrate import upgrade"
-    command = [sys.executable, "-c", f"{script}; upgrade(sys.argv[1])", dsn]
-    with ThreadPoolExecutor(4) as threads:
-        runs = [
-            threads.submit(subprocess.run, command, cwd=CHECKOUT, check=True)
-            for _ in range(4)
-        ]
-        for run in runs:
-            run.result()
+    tools = [RunningTool("migrate", "--psql-dsn", dsn) for _ in range(4)]
+    assert [tool.end().status for tool in tools] == [0] * 4
     assert revision(dsn) == HEAD
 
 

@@ -31,7 +31,7 @@ from tests.system.faults.register import (
 
 CLIENTS = 20
 OBJECTS = 3
-REQUESTS = 40
+REQUESTS = 30
 """How many each client sends."""
 
 PAUSE_SECONDS = 0.1
