@@ -175,9 +175,10 @@ transfers 2.32. Between two whole runs on one machine ratios differed by up to a
 - Higher thresholds of the garbage collector: no difference.
 - One `syncfs` for a batch of uploads: a tenth of the time of their flushes, but it
   waits for all else that the disk has to write.
-- `sys.setswitchinterval` of 0.2 and 1 ms: uploads a second +7 % and +3 %, downloads -3 %.
-- `sendfile` in slices of 4 MiB instead of 2: processor time of a GET of 4 MiB -5 %, the
-  same rate, and others wait twice as long for their turn.
+- `sys.setswitchinterval` of 0.2 and 1 ms: uploads a second +7 % and +3 %, downloads
+  -3 %.
+- `sendfile` in slices of 4 MiB instead of 2: processor time of a GET of 4 MiB -5 %,
+  the same rate, and others wait twice as long for their turn.
 
 Not the server's: for some minutes after thousands of files were deleted, ext4 looks for a
 free inode among those, and a small upload takes up to twice its processor time.
