@@ -180,8 +180,8 @@ transfers 2.32. Between two whole runs on one machine ratios differed by up to a
 - `sendfile` in slices of 4 MiB instead of 2: processor time of a GET of 4 MiB -5 %,
   the same rate, and others wait twice as long for their turn.
 
-Not the server's: for some minutes after thousands of files were deleted, ext4 looks for a
-free inode among those, and a small upload takes up to twice its processor time.
+Not the server's: for some minutes after thousands of files were deleted, ext4 looks
+for a free inode among those, and a small upload takes up to twice its processor time.
 """
 
 
