@@ -140,15 +140,6 @@ def _milliseconds(version: str) -> int:
 
 
 @lru_cache(1024)
-def modified_of(key: str) -> int | None:
-    """Return when the upload of a blob began, in whole seconds since 1970.
-
-    :return: ``None`` for a blob of the legacy server, of which that is not known.
-    """
-    version = key.partition("~")[2]
-    return int(time_of(version)) if version else None
-
-
 def milliseconds_of(key: str) -> int:
     """Return when the version of a blob was made, in milliseconds since 1970; 0 for a
     blob of the legacy server.

@@ -34,11 +34,7 @@ from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.repositories import control_ranges
 from qabel_block.ledger.sql import Statement
-from qabel_block.ledger.write_states import (
-    numbered,
-    read_stored,
-    read_write_states,
-)
+from qabel_block.ledger.write_states import numbered, read_stored, read_write_states
 from qabel_block.model import (
     Change,
     ObjectName,

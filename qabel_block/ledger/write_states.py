@@ -10,7 +10,7 @@ from typing import Any
 from qabel_block.ledger import change_queries
 from qabel_block.ledger.interfaces import ITransaction, Row
 from qabel_block.model import ObjectName, StoredObject, WriteState
-from qabel_block.names import milliseconds_of, modified_of
+from qabel_block.names import milliseconds_of
 
 
 async def lock_write_states(
@@ -59,10 +59,10 @@ def read_stored(row: Sequence[Any]) -> StoredObject:
     Versions rise, whatever has been done to a clock, and so their dates never fall.
     """
     blob_key, size, etag, sha256, created = row
-    begun = modified_of(blob_key)
-    if begun is None:
+    begun = milliseconds_of(blob_key)
+    if not begun:
         return StoredObject(blob_key, size, etag, sha256)
     if isinstance(created, str):
         created = datetime.fromisoformat(created)
-    modified = max(begun, int(created.timestamp()))
+    modified = max(begun // 1000, int(created.timestamp()))
     return StoredObject(blob_key, size, etag, sha256, modified)
