@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,38 +10,19 @@ import pytest
 import pytest_twisted
 import redis
 import trustme
-from twisted.internet import reactor
 
 from qabel_block.caches.redis import RedisCache
 from qabel_block.errors import Unavailable
-from qabel_block.util.redis.address import RedisAddress, parse_redis_url
 from qabel_block.util.redis.link import REPLICA
+from tests.integration.util.conftest import NewCache
 from tests.support.checkout import CHECKOUT
 from tests.support.clocks import until
 from tests.support.documents import blocks
 from tests.support.tls_proxy import TlsProxy
-from tests.support.valkey import Sentinel, ValkeyServer, installation, redis_at
+from tests.support.valkey import Sentinel, ValkeyServer, redis_at
 
 SECRET = "pa55/word"
 QUOTED = "pa55%2Fword"
-
-NewCache = Callable[[str | RedisAddress], RedisCache]
-
-
-@pytest_twisted.async_yield_fixture
-async def new_cache() -> AsyncIterator[NewCache]:
-    """Makes caches, which are closed at the end."""
-    made: list[RedisCache] = []
-
-    def new(where: str | RedisAddress) -> RedisCache:
-        address = parse_redis_url(where) if isinstance(where, str) else where
-        made.append(RedisCache(reactor, address, installation))
-        made[-1]._link.start()
-        return made[-1]
-
-    yield new
-    for one in made:
-        await one.close()
 
 
 async def _works(cache: RedisCache) -> None:

@@ -16,12 +16,12 @@ from qabel_block.push.redis import RedisNotifier
 from qabel_block.util.redis import link as links
 from qabel_block.util.redis.address import RedisAddress
 from tests.integration.ledger.support import logged, tracebacks
+from tests.integration.util.conftest import NewCache
 from tests.support.clocks import sleep, until
 from tests.support.fake_redis import FakeRedis, array, bulk, message
 from tests.support.valkey import installation, redis_at
 
 Call = Callable[[RedisCache], Awaitable[object]]
-NewCache = Callable[[RedisAddress], RedisCache]
 
 
 @pytest.fixture(autouse=True)
@@ -39,21 +39,6 @@ def no_tracebacks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def server() -> Iterator[FakeRedis]:
     with FakeRedis() as server:
         yield server
-
-
-@pytest_twisted.async_yield_fixture
-async def new_cache() -> AsyncIterator[NewCache]:
-    """Makes caches, which are closed at the end."""
-    made: list[RedisCache] = []
-
-    def new(address: RedisAddress) -> RedisCache:
-        made.append(RedisCache(reactor, address, installation))
-        made[-1]._link.start()
-        return made[-1]
-
-    yield new
-    for one in made:
-        await one.close()
 
 
 async def _works(cache: RedisCache) -> None:
