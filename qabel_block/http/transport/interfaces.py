@@ -31,7 +31,7 @@ BODY_BYTES = 16 * 1024
 yet, or is cut off. Time in which the server made it wait does not count."""
 
 REJECT_SECONDS = 2
-"""How long a client over the connection limit may take to read why."""
+"""How long a client that is not served may take to read why."""
 
 BODY_BUFFER_BYTES = 512 * 1024
 """Bytes of a body that may wait for their reader before the client is paused."""
