@@ -25,6 +25,7 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    not_,
     select,
     true,
     tuple_,
@@ -32,6 +33,7 @@ from sqlalchemy import (
 )
 
 from qabel_block.ledger.owner_locks import is_locked, limit_lock_wait, lock_owners
+from qabel_block.ledger.prefix_queries import is_erased
 from qabel_block.ledger.schema import garbage, objects, prefixes, unfinished, users
 from qabel_block.ledger.sql import ZERO, Dialect, Statement
 
@@ -126,9 +128,11 @@ def _write_states_of(names: FromClause) -> Select[Any]:
 def _locked_write_states(dialect: Dialect) -> ClauseElement:
     names = _noted_names(dialect)
     noted = select(ZERO).select_from(garbage).where(_still_noted(names))
-    return _write_states_of(names).add_columns(
+    states = _write_states_of(names).add_columns(
         noted.exists().correlate(names), is_locked(dialect, users.c.user_id)
     )
+    # Of whom an erasure has begun nobody else deletes or adds anything.
+    return states.where(not_(is_erased(prefixes.c.user_id)))
 
 
 def _lock_notes(dialect: Dialect) -> ClauseElement:
@@ -247,7 +251,8 @@ lock_free_changes = Statement(
 """As ``lock_write_states``, for uploads and deletions; owners whom somebody else has
 locked are not waited for. ``names``: records of (n, prefix, path, blob_key), the last
 for uploads only. Rows: as there, then whether the blob's note is still there and
-nobody has claimed it, if so it is locked, and whether the owner is locked here."""
+nobody has claimed it, if so it is locked, and whether the owner is locked here; none
+either for the prefixes of a user whose erasure has begun."""
 
 lock_changes = Statement(
     limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _locked_write_states

@@ -76,8 +76,8 @@ def _fill(installation: Installation, prefixes: Sequence[str], objects: int) -> 
 @contextmanager
 def _uploading(client: httpx.Client, prefix: str) -> Iterator[Future[set[int]]]:
     """Upload one object after the other meanwhile, until one is refused; the future
-    has all statuses."""
-    ended = Event()
+    has all statuses. One is stored before."""
+    begun, ended = Event(), Event()
 
     def upload() -> set[int]:
         statuses = set()
@@ -85,6 +85,7 @@ def _uploading(client: httpx.Client, prefix: str) -> Iterator[Future[set[int]]]:
             url = url_of(prefix, f"own-{number % 50}")
             status = client.post(url, content=b"%d" % number).status_code
             statuses.add(status)
+            begun.set()
             if status != 204 or ended.wait(0.01):
                 return statuses
         raise AssertionError("never reached")
@@ -92,6 +93,7 @@ def _uploading(client: httpx.Client, prefix: str) -> Iterator[Future[set[int]]]:
     with ThreadPoolExecutor(1) as thread:
         uploading = thread.submit(upload)
         try:
+            assert begun.wait(60)
             yield uploading
         finally:
             ended.set()
@@ -146,7 +148,7 @@ def test_killed(installation: Installation) -> None:
         (lambda: _kept(installation, prefixes)),
         (lambda: _stored(installation, prefixes)),
     )
-    with _uploading(other, others) as theirs, _uploading(user, prefixes[2]) as own:
+    with _uploading(other, others) as theirs, _uploading(user, prefixes[0]) as own:
         for number in range(kills):
             _kill_on_its_way(installation, words, watched[number % 2])
         assert _kept(installation, prefixes) > 0

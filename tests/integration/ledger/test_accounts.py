@@ -216,6 +216,21 @@ async def test_erasure(
 
 
 @pytest_twisted.ensureDeferred
+async def test_no_changes_while_erased(table: AccountTable, ledger: Ledger) -> None:
+    """Whose erasure has begun changes nothing any more, also with a token that a node
+    still remembers."""
+    user_id, _ = await _add(table)
+    await ledger.create_prefix(user_id, P)
+    await upload(ledger, name("a"))
+    await table.begin_erasure("alice")
+    with pytest.raises(NotOwner):
+        await upload(ledger, name("b"))
+    with pytest.raises(NotOwner):
+        await ledger.delete(name("a"), lambda state: None)
+    assert await ledger.storage_used(user_id) == 10
+
+
+@pytest_twisted.ensureDeferred
 async def test_other_users_go_on(table: AccountTable, ledger: Ledger) -> None:
     """That somebody is erased is nothing to others."""
     user_id, _ = await _add(table)
