@@ -38,13 +38,13 @@ def make_storage(
     max_body_size: int,
     threads: ThreadPool,
     reactor: Any,
-    made: Callable[[Any], None] = _no_matter,
+    s3_time: Callable[[float], None] = _no_matter,
 ) -> IStorageBackend:
     """Return the storage, not started.
 
     :param transfers: storage operations that run in threads at a time.
     :param max_body_size: bytes of the largest upload.
-    :param made: told of boto3's clients.
+    :param s3_time: told how many seconds each request to S3 took.
     """
     if isinstance(chosen, LocalDirectory):
         from qabel_block.storage.local.storage import LocalStorage
@@ -58,7 +58,7 @@ def make_storage(
     from qabel_block.storage.s3.storage import S3Storage
 
     return S3Storage(
-        lambda: _connect(chosen, transfers, made),
+        lambda: _connect(chosen, transfers, s3_time),
         threads,
         reactor,
         time.time,
@@ -107,12 +107,12 @@ def make_blob_counter(
 
 
 def _connect(
-    chosen: S3Bucket, connections: int, made: Callable[[Any], None] = _no_matter
+    chosen: S3Bucket, connections: int, record: Callable[[float], None] = _no_matter
 ) -> S3Client:
     from qabel_block.storage.s3.client import S3Client
 
     return S3Client(
-        chosen.bucket, chosen.endpoint_url, chosen.region, connections, made
+        chosen.bucket, chosen.endpoint_url, chosen.region, connections, record
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from qabel_block.http.transport.interfaces import SiteRecorder
 from qabel_block.http.websocket.socket import SocketRecorder
@@ -82,8 +81,8 @@ class Instrumentation:
         """Return who is told of usage."""
         return record
 
-    def s3(self) -> Callable[[Any], None]:
-        """Return who is told of boto3's clients."""
+    def s3(self) -> Callable[[float], None]:
+        """Return who is told how long each request to S3 took."""
         return _nothing
 
     def database_wait(self) -> Callable[[float], None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from qabel_block.http.transport.interfaces import SiteRecorder
 from qabel_block.http.websocket.socket import SocketRecorder
@@ -18,7 +17,7 @@ from qabel_block.metrics.instrument import Instrumentation
 from qabel_block.metrics.ledger import ledger_recorder
 from qabel_block.metrics.push import MeasuredNotifier, MeasuredSockets
 from qabel_block.metrics.requests import MeasuredRequests
-from qabel_block.metrics.storage import MeasuredStorage, watch_s3
+from qabel_block.metrics.storage import MeasuredStorage
 from qabel_block.metrics.transfers import (
     MeasuredTransfers,
     measured_usage,
@@ -90,9 +89,9 @@ class MeasuredInstrumentation(Instrumentation):
         """See :meth:`Instrumentation.usage`."""
         return measured_usage(record, self._metrics)
 
-    def s3(self) -> Callable[[Any], None]:
+    def s3(self) -> Callable[[float], None]:
         """See :meth:`Instrumentation.s3`."""
-        return watch_s3(self._metrics, self._now)
+        return self._metrics.s3_requests.observe
 
     def database_wait(self) -> Callable[[float], None]:
         """See :meth:`Instrumentation.database_wait`."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import boto3
 import botocore.session
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
@@ -37,6 +38,7 @@ from qabel_block.storage.s3.errors import (
     translated,
 )
 from qabel_block.storage.s3.pages import S3Pages
+from qabel_block.storage.s3.signed_requests import BucketAddress, SignedRequests
 from qabel_block.storage.s3.upload_body import UploadBody
 
 CONNECT_SECONDS = 3.0
@@ -62,6 +64,7 @@ IGNORES_RANGES = "S3 answers with the whole object where a part of it was asked 
 CUT_OFF = "an answer of S3 is not whole"
 """The connection ended within its head, of which botocore takes what there is."""
 
+_BEGAN = "qabel_block_began"
 _NOT_IMPLEMENTED = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -76,6 +79,10 @@ def new_session() -> boto3.session.Session:
     return boto3.session.Session(botocore_session=core)
 
 
+def _ignore(_seconds: float) -> None:
+    pass
+
+
 class S3Client:
     """One bucket. All methods block, and may be called in any thread.
 
@@ -84,7 +91,8 @@ class S3Client:
 
     :param endpoint_url: of a store other than AWS; it is addressed by path.
     :param connections: to keep open.
-    :param made: told of each of boto3's clients.
+    :param record: told how many seconds each request took; an answer's body is not
+        waited for.
     """
 
     def __init__(
@@ -93,24 +101,39 @@ class S3Client:
         endpoint_url: str | None,
         region: str | None,
         connections: int,
-        made: Callable[[Any], None] = lambda _client: None,
+        record: Callable[[float], object] = _ignore,
     ) -> None:
         self._bucket = bucket
         self._endpoint_url = endpoint_url
         self._region = region
         self._connections = connections
-        self._made = made
+        self._record = record
         self._connecting = threading.Lock()
         self._clients: list[Any] = []
+        self._sent = threading.local()
         with translated():
             self._session = new_session()
             self._client = self._connect(ATTEMPTS, READ_SECONDS)
+        self._signed = SignedRequests(
+            self._session.get_credentials,
+            connections=connections,
+            seconds=(CONNECT_SECONDS, READ_SECONDS),
+            record=record,
+        )
         self._client.meta.events.register(
             "before-sign.s3.DeleteObjects", _use_content_md5
         )
         self._client.meta.events.register(
             "before-parse.s3.DeleteObjects", _require_result
         )
+        self._client.meta.events.register(
+            "before-send.s3.GetObject", self._note_address
+        )
+
+    @cached_property
+    def _again(self) -> Any:
+        """For what was tried once."""
+        return self._connect(ATTEMPTS - 1, READ_SECONDS)
 
     @cached_property
     def _impatient(self) -> Any:
@@ -145,7 +168,7 @@ class S3Client:
         client.meta.events.register_first(
             "needs-retry.s3.HeadBucket", _ask_for_no_region
         )
-        self._made(client)
+        _record_calls(client, self._record)
         return client
 
     def check(self) -> None:
@@ -180,7 +203,11 @@ class S3Client:
             or not _ID.fullmatch(found)
         ):
             raise Unavailable("storage", NO_ID)
+        self._signed.send_to(self._sent.address)
         return found
+
+    def _note_address(self, request: AWSPreparedRequest, **_context: object) -> None:
+        self._sent.address = BucketAddress.used(request, IDENTITY)
 
     def set_identity(self, installation: str) -> None:
         """Make the bucket keep an id."""
@@ -189,12 +216,13 @@ class S3Client:
     def put(self, key: str, body: memoryview) -> None:
         """Store a whole blob."""
         with UploadBody(body, time.monotonic) as sent, translated():
-            answer = self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=sent,
-                ContentMD5=_base64(sent.digest),
-            )
+            content_md5 = _base64(sent.digest)
+            answer = self._signed.put(key, sent, content_md5)
+            if answer is None:
+                sent.seek(0)
+                answer = self._again.put_object(
+                    Bucket=self._bucket, Key=key, Body=sent, ContentMD5=content_md5
+                )
         if not _checked(answer, sent.digest):
             self._check_size(key, len(body), None)
 
@@ -208,15 +236,20 @@ class S3Client:
 
     def put_part(self, key: str, upload: str, number: int, body: memoryview) -> str:
         """Store a part, numbered from 1, and return its ETag."""
+        query = {"partNumber": number, "uploadId": upload}
         with UploadBody(body, time.monotonic) as sent, translated():
-            answer = self._client.upload_part(
-                Bucket=self._bucket,
-                Key=key,
-                UploadId=upload,
-                PartNumber=number,
-                Body=sent,
-                ContentMD5=_base64(sent.digest),
-            )
+            content_md5 = _base64(sent.digest)
+            answer = self._signed.put(key, sent, content_md5, query)
+            if answer is None:
+                sent.seek(0)
+                answer = self._again.upload_part(
+                    Bucket=self._bucket,
+                    Key=key,
+                    UploadId=upload,
+                    PartNumber=number,
+                    Body=sent,
+                    ContentMD5=content_md5,
+                )
         _checked(answer, sent.digest)
         return str(answer.get("ETag") or f'"{sent.digest.hex()}"')
 
@@ -295,11 +328,11 @@ class S3Client:
 
         :raises BlobNotFound: if there is no such blob.
         """
-        end = start + length - 1
+        byte_range = f"bytes={start}-{start + length - 1}"
         try:
             with translated():
-                answer = self._client.get_object(
-                    Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end}"
+                answer = self._signed.get(key, byte_range) or self._again.get_object(
+                    Bucket=self._bucket, Key=key, Range=byte_range
                 )
         except BlockError as error:
             if status_of(error) == 416:
@@ -356,7 +389,7 @@ class S3Client:
 
     def close(self) -> None:
         """Close idle connections."""
-        for client in self._clients:
+        for client in (*self._clients, self._signed):
             client.close()
 
     def _check_size(self, key: str, size: int, failure: BlockError | None) -> None:
@@ -437,6 +470,20 @@ def _require_result(response_dict: Mapping[str, Any], **_context: object) -> Non
     known = root is not None and root[1] in (b"DeleteResult", b"Error")
     if response_dict["status_code"] != 200 or not known:
         raise Unavailable("storage", NO_SENSE)
+
+
+def _record_calls(client: Any, record: Callable[[float], object]) -> None:
+    """Make a client of boto3 tell how long its calls take."""
+
+    def begin(context: dict[str, Any], **_: object) -> None:
+        context[_BEGAN] = time.monotonic()
+
+    def end(context: dict[str, Any], **_: object) -> None:
+        record(time.monotonic() - context[_BEGAN])
+
+    client.meta.events.register("before-call.s3", begin)
+    client.meta.events.register("after-call.s3", end)
+    client.meta.events.register("after-call-error.s3", end)
 
 
 def _use_content_md5(request: Any, **_context: object) -> None:

@@ -104,7 +104,7 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 def connecting(bucket: Bucket, made: Made = _nothing) -> Connect:
     """Return what makes a client, with boto3's own look for credentials.
 
-    :param made: told of each of boto3's clients.
+    :param made: told of boto3's client.
     """
     variables = tuple(bucket.store.environment.items())
 
@@ -119,7 +119,9 @@ def connecting(bucket: Bucket, made: Made = _nothing) -> Connect:
             ),
         ):
             url = bucket.store.endpoint_url
-            return S3Client(bucket.name, url, None, TRANSFERS, made)
+            client = S3Client(bucket.name, url, None, TRANSFERS)
+            made(client._client)
+            return client
 
     return connect
 
