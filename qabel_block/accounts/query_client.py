@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from io import BytesIO
 from typing import Any
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Cooperator
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import (
+    Agent,
+    FileBodyProducer,
+    HTTPConnectionPool,
+    ResponseDone,
+)
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
@@ -46,8 +53,13 @@ class QueryClient:
         self._pool.received_limit = HEAD_LIMIT + answer_limit
         self._pool.maxPersistentPerHost = connections
         self._pool.retryAutomatically = False
+        # By default treq would send bodies by the global reactor.
+        cooperator = Cooperator(scheduler=lambda call: reactor.callLater(0, call))
         self._http = HTTPClient(
-            _PlainAgent(reactor, connectTimeout=connect_seconds, pool=self._pool)
+            _PlainAgent(reactor, connectTimeout=connect_seconds, pool=self._pool),
+            data_to_body_producer=lambda body: FileBodyProducer(
+                BytesIO(body), cooperator
+            ),
         )
 
     async def post(

@@ -1,14 +1,16 @@
-"""A double of the accounting server, over real HTTP (PROTOCOL section 5)."""
+"""A double of the accounting server, over TCP or in memory (PROTOCOL section 5)."""
 
 from __future__ import annotations
 
 import json
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from attrs import define, evolve, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from tests.support.background import background_reactor, in_background
 
 
 @frozen
@@ -33,11 +35,13 @@ class Call:
 class AccountingDouble:
     """Answers as the accounting server does, or fails as it is told.
 
+    In a ``with`` statement it listens on a port of 127.0.0.1.
+
     :ivar status: answer this instead, if it is set.
     :ivar delay: seconds before an answer.
     :ivar hang_up: whether to close the connection without an answer.
     :ivar body: answer this instead, if it is set.
-    :ivar stall: whether to stop in the middle of the answer's body.
+    :ivar stall: whether to stop in the middle of the answer's body, for good.
     """
 
     secret: str = "s3cret-of-the-double"
@@ -49,29 +53,28 @@ class AccountingDouble:
     calls: list[Call] = field(factory=list)
     _tokens: dict[str, int] = field(factory=dict)
     _users: dict[int, AccountingUser] = field(factory=dict)
-    _server: ThreadingHTTPServer | None = None
+    _port: Any = None
 
     def __enter__(self) -> AccountingDouble:
-        double = self
-
-        class Handler(_Handler):
-            accounting = double
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        ).start()
+        reactor = background_reactor()
+        self._port = in_background(
+            reactor.listenTCP, 0, self.site(reactor), interface="127.0.0.1"
+        )
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        assert self._server is not None
-        self._server.shutdown()
-        self._server.server_close()
+        in_background(self._port.stopListening)
 
     @property
     def url(self) -> str:
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self._port.getHost().port}"
+
+    def site(self, clock: IReactorTime) -> Site:
+        """Return what makes the protocols of connections.
+
+        :param clock: by which answers are delayed.
+        """
+        return _Site(_Page(self, clock), reactor=clock)
 
     def add_user(
         self,
@@ -116,48 +119,53 @@ class AccountingDouble:
         }
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
+class _Site(Site):
+    noisy = False
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print nothing: clients that give up are what tests are about."""
+    def log(self, request: Any) -> None:
+        """Log nothing."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    # A body that follows its head in a segment of its own would wait 40 ms for the
-    # client to acknowledge that.
-    disable_nagle_algorithm = True
-    accounting: AccountingDouble
+class _Page(Resource):
+    isLeaf = True
 
-    def do_POST(self) -> None:
-        double = self.accounting
-        length = int(self.headers["Content-Length"])
-        question = json.loads(self.rfile.read(length))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        double.calls.append(Call(headers, question))
-        if double.delay:
-            time.sleep(double.delay)
+    def __init__(self, double: AccountingDouble, clock: IReactorTime) -> None:
+        super().__init__()
+        self._double = double
+        self._clock = clock
+
+    def render_POST(self, request: Any) -> int:
+        headers = {
+            name.decode().lower(): b",".join(values).decode()
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        }
+        call = Call(headers, json.loads(request.content.read()))
+        self._double.calls.append(call)
+        answering = self._clock.callLater(
+            self._double.delay, self._answer, request, call
+        )
+
+        def cancel(_left: object) -> None:
+            if answering.active():
+                answering.cancel()
+
+        request.notifyFinish().addErrback(cancel)
+        return NOT_DONE_YET
+
+    def _answer(self, request: Any, call: Call) -> None:
+        double = self._double
         if double.hang_up:
-            self.close_connection = True
+            request.loseConnection()
             return
-        status, answer = double.answer(self.headers.get("APISECRET", ""), question)
-        if self.path != "/api/v0/internal/user/":
+        status, answer = double.answer(call.headers.get("apisecret", ""), call.body)
+        if request.path != b"/api/v0/internal/user/":
             status, answer = 404, {"error": "no such page"}
         body = json.dumps(answer).encode() if double.body is None else double.body
-        self.send_response(double.status or status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        request.setResponseCode(double.status or status)
+        request.setHeader("Content-Type", "application/json")
+        request.setHeader("Content-Length", str(len(body)))
         if double.stall:
-            self.wfile.write(body[:5])
-            self.wfile.flush()
-            while double.stall:
-                time.sleep(0.01)
-            self.close_connection = True
+            request.write(body[:5])
             return
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Print nothing."""
+        request.write(body)
+        request.finish()

@@ -1,8 +1,8 @@
 """A whole server without sockets, threads, processes and waiting.
 
 Its parts are those of :func:`qabel_block.server.composition.compose`, on SQLite and a
-temporary directory; only accounts are a double. Connections are in memory, blocking
-calls are done at once, and time passes only while somebody waits.
+temporary directory; only the accounting server is a double. Connections are in memory,
+blocking calls are done at once, and time passes only while somebody waits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import httpcore
 import httpx
 import pytest
-from attrs import define
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -31,19 +30,17 @@ from websockets.typing import Subprotocol
 from zope.interface import implementer
 
 from qabel_block.config.config import (
+    AccountingServer,
     BuiltinAccounts,
     Config,
-    DummyUser,
     InProcess,
     LocalDirectory,
     SqliteLedger,
 )
-from qabel_block.errors import UnknownUser
-from qabel_block.interfaces import IAuthenticator
-from qabel_block.model import Account
 from qabel_block.server import composition
 from qabel_block.util import threads
 from tests.support.accounting import AccountingDouble
+from tests.support.memory_network import MemoryReactor
 from tests.support.websocket import MemoryWebSocket, Socket
 from tests.support.wire import Wire
 
@@ -57,44 +54,6 @@ SOCKET_BYTES = 256 * 1024
 
 PIECE_BYTES = 64 * 1024
 """How much the server is given at a time."""
-
-
-@implementer(IAuthenticator)
-@define
-class MemoryAuthenticator:
-    """Knows the users of an accounting server's double."""
-
-    double: AccountingDouble
-
-    async def authenticate(self, authorization: str, request_id: str) -> Account:
-        return self._account({"auth": authorization})
-
-    async def recall(self, authorization: str) -> Account | None:
-        try:
-            return await self.authenticate(authorization, "")
-        except UnknownUser:
-            return None
-
-    async def account(self, user_id: int, request_id: str) -> Account:
-        return self._account({"user_id": user_id})
-
-    async def check(self) -> None:
-        """Say nothing: it is there."""
-
-    async def close(self) -> None:
-        """Do nothing."""
-
-    def _account(self, question: dict[str, Any]) -> Account:
-        status, answer = self.double.answer(self.double.secret, question)
-        if status != 200:
-            raise UnknownUser
-        known: Any = answer
-        return Account(
-            known["user_id"],
-            known["active"],
-            known["block_quota"],
-            known["monthly_traffic_quota"],
-        )
 
 
 @implementer(ILogObserver)
@@ -113,7 +72,7 @@ class MemoryServer:
 
     :param home: an empty directory.
     :param ledger: a migrated SQLite file, to be copied.
-    :param accounting: who knows the users; if ``None``, they are in the ledger.
+    :param accounting: the accounting server; if ``None``, users are in the ledger.
     """
 
     url = "http://memory"
@@ -123,8 +82,12 @@ class MemoryServer:
     ) -> None:
         self.clients: set[MemorySocket] = set()
         self._log = _Log()
-        self.clock = Clock()
+        self.clock = MemoryReactor()
         self.clock.rightNow = time.time()
+        accounts: AccountingServer | BuiltinAccounts = BuiltinAccounts()
+        if accounting is not None:
+            self.clock.server = accounting.site(self.clock)
+            accounts = AccountingServer("http://memory", accounting.secret)
         self.dsn = f"sqlite:///{home / 'ledger.sqlite'}"
         self.objects = home / "objects"
         shutil.copy(ledger, home / "ledger.sqlite")
@@ -132,19 +95,10 @@ class MemoryServer:
             storage=LocalDirectory(self.objects),
             ledger=SqliteLedger(home / "ledger.sqlite", migrate=False),
             cache=InProcess(),
-            accounts=DummyUser("nobody's") if accounting else BuiltinAccounts(),
+            accounts=accounts,
             endpoints=("tcp:0",),
         )
-        with pytest.MonkeyPatch.context() as patch:
-            if accounting is not None:
-                patch.setattr(
-                    composition,
-                    "_authenticator",
-                    lambda *_: MemoryAuthenticator(accounting),
-                )
-            self.parts = composition.compose(
-                config, self.clock, write_access=lambda _record: None
-            )
+        self.parts = composition.compose(config, self.clock)
 
     def start(self) -> None:
         """Start the parts that requests need."""
@@ -166,6 +120,7 @@ class MemoryServer:
             client.close()
         self.clock.advance(0)
         for ending in (
+            self.parts.authenticator.close(),
             self.parts.sockets.stop(),
             self.parts.traffic.stop(),
             self.parts.database.close(),

@@ -11,15 +11,15 @@ from tests.support.world import User, World
 def test_access_ends(world: World, user: User) -> None:
     """A socket of a prefix is closed with 1008 when its token is another user's, or
     nobody's; one of an object is open to all."""
-    token = user.authorization["Authorization"].removeprefix("Token ")
     for user_id in (world.user().user_id, -1):
-        with listen(user) as socket, listen(user, "a") as other:
-            world.accounting.give_token(token, user_id)
+        login = world.login(user.user_id)
+        login._prefix = user.prefix
+        with listen(login) as socket, listen(user, "a") as other:
+            world.accounting.give_token(login.token, user_id)
             with pytest.raises(ConnectionClosed) as caught:
                 socket.recv(timeout=60)
-            world.accounting.give_token(token, user.user_id)
-            user.upload("a", b"x")
+            assert user.upload("a", b"x").status_code == 204
             assert event(other)["operation"] == "POST"
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1008
-    assert token not in world.server.log()
+        assert login.token not in world.server.log()
