@@ -8,6 +8,7 @@ with real ones: :func:`start` takes one where the environment asks for it.
 
 ``python -m tests.support.forkserver DESCRIPTOR`` is that process. It gets requests
 over a socket and tells, over another for each program, its number and how it ended.
+Scripts ask it by :mod:`tests.support.forked`.
 """
 
 from __future__ import annotations
@@ -109,10 +110,16 @@ class ForkServer:
                 [sys.executable, "-m", __name__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                # What once could seek in its files tries to, in a fork's pipe too.
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 cwd=CHECKOUT,
                 env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
             )
+
+    def fileno(self) -> int:
+        """Return the descriptor over which it gets requests, for scripts to inherit."""
+        return self._requests.fileno()
 
     def start(
         self,
@@ -125,7 +132,8 @@ class ForkServer:
 
         :param words: its name and its arguments.
         """
-        request = json.dumps([list(words), environment]).encode()
+        folder = tempfile.gettempdir()
+        request = json.dumps([list(words), environment, folder]).encode()
         status, theirs = socket.socketpair()
         with theirs, open(os.devnull, "r+b") as nothing:
             descriptors = [
@@ -142,6 +150,14 @@ class ForkServer:
 _server: ForkServer | None = None
 
 
+def fork_server() -> ForkServer:
+    """Return the one of this process, started when first needed."""
+    global _server
+    if _server is None:
+        _server = ForkServer()
+    return _server
+
+
 def start(
     module: Sequence[str],
     environment: dict[str, str],
@@ -152,7 +168,6 @@ def start(
 
     :param module: its name and its arguments.
     """
-    global _server
     if any(
         value != os.environ.get(name)
         for name, value in environment.items()
@@ -166,9 +181,7 @@ def start(
             stderr=stderr or subprocess.DEVNULL,
             cwd=tempfile.gettempdir(),
         )
-    if _server is None:
-        _server = ForkServer()
-    return _server.start(module, environment, stdout, stderr)
+    return fork_server().start(module, environment, stdout, stderr)
 
 
 def _read(connection: socket.socket) -> int:
@@ -240,10 +253,10 @@ def _serve(requests: socket.socket) -> list[str]:
         os.close(descriptor)
     for other in (requests, woken, wake, status, *statuses.values()):
         other.close()
-    words, environment = json.loads(request)
+    words, environment, folder = json.loads(request)
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(tempfile.gettempdir())
+    os.chdir(folder)
     return list(words)
 
 

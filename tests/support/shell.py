@@ -13,7 +13,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.support import forked
 from tests.support.checkout import CHECKOUT
+from tests.support.forkserver import fork_server
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
@@ -44,9 +46,11 @@ class Shell:
         self._state.touch()
         programs = folder / ".programs"
         programs.mkdir()
+        self._inherited = [fork_server().fileno()]
+        run = f'exec "{sys.executable}" -I -S "{forked.__file__}" {self._inherited[0]}'
         for name, module in _PROGRAMS.items():
             program = programs / name
-            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+            program.write_text(f'#!/bin/sh\n{run} {module} "$@"\n')
             program.chmod(0o755)
         (folder / ".curlrc").write_text(_FAILED_REQUESTS)
         self.environment = {
@@ -84,6 +88,7 @@ class Shell:
             text=True,
             env=self.environment,
             cwd=folder or self.folder,
+            pass_fds=self._inherited,
             timeout=LIMIT,
         )
         assert done.returncode == status, f"{text}\n{done.stdout}"
@@ -105,6 +110,7 @@ class Shell:
                 stderr=file,
                 env=self.environment,
                 cwd=self.folder,
+                pass_fds=self._inherited,
                 start_new_session=True,
             )
         try:
