@@ -161,7 +161,14 @@ class GarbageFull(BlockError):
 
 
 class BlobCollected(BlockError):
-    """The collector took a blob before the ledger could point at it."""
+    """The collector took a blob before the ledger could point at it.
+
+    :ivar blob_key: which one. It is not shown: prefixes of repositories are secret.
+    """
+
+    def __init__(self, blob_key: str) -> None:
+        super().__init__("it was collected before it could be committed")
+        self.blob_key = blob_key
 
 
 class Unavailable(BlockError):

@@ -228,8 +228,9 @@ class IAuthenticator(Interface):
         :raises Unavailable: if nobody can tell at the moment.
         """
 
-    async def recall(authorization: str) -> Account | None:
-        """Return the account of an ``Authorization`` header if that takes no look-up.
+    async def recall(authorization: str, request_id: str) -> Account | None:
+        """Return the account of an ``Authorization`` header if that takes no look-up,
+        or if the header was good before.
 
         It is asked for instead of ``authenticate`` where too many tokens have failed.
 

@@ -100,7 +100,7 @@ class AccountingAuthenticator:
         """See :meth:`IAuthenticator.authenticate`."""
         return await self._ask({"auth": authorization}, request_id, self._timeout)
 
-    async def recall(self, authorization: str) -> Account | None:
+    async def recall(self, authorization: str, request_id: str) -> Account | None:
         """See :meth:`IAuthenticator.recall`. Nothing is remembered here."""
         return None
 

@@ -120,7 +120,7 @@ class BuiltinAuthenticator:
             raise UnknownUser
         return _account(found)
 
-    async def recall(self, authorization: str) -> Account | None:
+    async def recall(self, authorization: str, request_id: str) -> Account | None:
         """See :meth:`IAuthenticator.recall`.
 
         Once the digests of all tokens are in memory it is known which ones are worth
@@ -130,7 +130,7 @@ class BuiltinAuthenticator:
         if digest is None or not await self._is_digest(digest):
             return None
         try:
-            return await self.authenticate(authorization, "")
+            return await self.authenticate(authorization, request_id)
         except UnknownUser:
             return None
 

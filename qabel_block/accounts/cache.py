@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from qabel_block.accounts.cache_entries import EntrySigner, InvalidEntry, user_key
-from qabel_block.accounts.memory import AccountCache, UnknownTokenCache
+from qabel_block.accounts.memory import AccountCache, KeyCache
 from qabel_block.errors import Unavailable, UnknownUser
 from qabel_block.interfaces import IAuthenticator, ICache
 from qabel_block.model import Account
@@ -24,6 +24,13 @@ log = Logger()
 
 SECONDS = 60
 """How long an answer is good (PROTOCOL section 5)."""
+
+UNKNOWN_SECONDS = 5.0
+"""How long somebody stays unknown: so short that nobody notices who was given a token
+after trying it, and long enough for a client that goes on trying."""
+
+GOOD_SECONDS = 86_400.0
+"""How long a token that was good is looked up in any case."""
 
 _TOKEN = re.compile(r"token +[\x21-\x7e]{1,1024} *", re.IGNORECASE)
 """``Token`` and one word, which is what the accounting server looks for."""
@@ -61,7 +68,8 @@ class CachingAuthenticator:
         self._now = now
         self._recent = AccountCache(clock)
         self._hit = hit
-        self._unknown = UnknownTokenCache(clock)
+        self._unknown = KeyCache(clock, UNKNOWN_SECONDS, 10_000)
+        self._good = KeyCache(clock, GOOD_SECONDS, 30_000)
         self._asking: dict[str, Waiters[Account]] = {}
         self._complaints = Throttle(clock.seconds)
 
@@ -74,14 +82,21 @@ class CachingAuthenticator:
             lambda: self._inner.authenticate(authorization, request_id),
         )
 
-    async def recall(self, authorization: str) -> Account | None:
-        """See :meth:`IAuthenticator.recall`: from this process or the shared cache."""
+    async def recall(self, authorization: str, request_id: str) -> Account | None:
+        """See :meth:`IAuthenticator.recall`: from this process or the shared cache.
+
+        Who was good here within a day is no stranger who guesses, and is looked up.
+        """
         if not _TOKEN.fullmatch(authorization):
             return None
         key = self._entries.token_key(authorization)
         recent = self._recent.get(key)
         if recent is not None or key in self._unknown:
             return recent
+        if key in self._good:
+            with suppress(UnknownUser):
+                return await self.authenticate(authorization, request_id)
+            return None
         cached = await self._recall(key)
         return None if cached is None else cached[0]
 
@@ -146,7 +161,9 @@ class CachingAuthenticator:
             account = await ask()
         except UnknownUser:
             self._unknown.keep(key)
+            self._good.forget(key)
             raise
+        self._good.keep(key)
         keys = {key, user_key(account.user_id)}
         for name in keys:
             self._recent.keep(name, account, SECONDS)

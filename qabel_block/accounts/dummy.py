@@ -31,10 +31,10 @@ class DummyAuthenticator:
             raise UnknownUser
         return await self.account(0, request_id)
 
-    async def recall(self, authorization: str) -> Account | None:
+    async def recall(self, authorization: str, request_id: str) -> Account | None:
         """See :meth:`IAuthenticator.recall`."""
         try:
-            return await self.authenticate(authorization, "")
+            return await self.authenticate(authorization, request_id)
         except UnknownUser:
             return None
 

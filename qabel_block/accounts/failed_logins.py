@@ -55,10 +55,19 @@ class FailedLogins:
         self._cache = cache
         self._origins: OrderedDict[str, _Failures] = OrderedDict()
 
-    def has_failed(self, origin: str) -> bool:
-        """Say whether a token of this origin has failed lately."""
+    def is_suspect(self, origin: str) -> bool:
+        """Say whether a token of this origin has failed lately, or may be failing."""
         failures = self._current(origin)
-        return failures is not None and failures.count > 0
+        return failures is not None and failures.count + failures.asking > 0
+
+    def require_few(self, origin: str) -> None:
+        """Make sure that more tokens of this origin may be looked up now or later.
+
+        :raises TooManyFailedLogins: if not.
+        """
+        failures = self._current(origin)
+        if failures is not None and failures.count >= LIMIT:
+            raise TooManyFailedLogins(failures.until - self._elapsed())
 
     @asynccontextmanager
     async def attempt(self, origin: str) -> AsyncIterator[None]:
@@ -99,9 +108,8 @@ class FailedLogins:
     async def _wait_for_attempt(self, origin: str) -> _Failures:
         """Return when one more may be looked up."""
         while True:
+            self.require_few(origin)
             failures = self._current(origin) or self._begin(origin)
-            if failures.count >= LIMIT:
-                raise TooManyFailedLogins(failures.until - self._elapsed())
             if failures.count + failures.asking < LIMIT:
                 return failures
             await failures.ended.wait()
@@ -146,12 +154,20 @@ class LoginGuard:
         """
         if origin is None:
             return await self._inner.authenticate(authorization, request_id)
-        if self._failed.has_failed(origin):
-            known = await self._inner.recall(authorization)
+        if self._failed.is_suspect(origin):
+            known = await self._inner.recall(authorization, request_id)
             if known is not None:
                 return known
-        async with self._failed.attempt(origin):
-            return await self._inner.authenticate(authorization, request_id)
+            self._failed.require_few(origin)
+        try:
+            async with self._failed.attempt(origin):
+                return await self._inner.authenticate(authorization, request_id)
+        except TooManyFailedLogins:
+            # Another request may have shown meanwhile that it is good.
+            known = await self._inner.recall(authorization, request_id)
+            if known is None:
+                raise
+            return known
 
     async def authenticate_again(self, authorization: str, request_id: str) -> Account:
         """Return the account of a header that was good before. If it no longer is, that

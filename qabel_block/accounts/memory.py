@@ -1,4 +1,4 @@
-"""In-process caches of accounts and of unknown tokens."""
+"""In-process caches of accounts and of what is known of tokens."""
 
 from __future__ import annotations
 
@@ -31,21 +31,16 @@ class AccountCache:
         self._entries[key] = (self._clock.seconds() + seconds, account)
 
 
-SECONDS = 5.0
-"""How long somebody stays unknown: so short that nobody notices who was given a
-token after trying it, and long enough for a client that goes on trying."""
-
-
-class UnknownTokenCache:
-    """Keeps keys for a short time, up to a number of them.
+class KeyCache:
+    """Keeps keys for some time, up to a number of them.
 
     :param clock: tells when that is over.
     :param limit: keys; beyond that the ones kept longest are forgotten.
     """
 
-    def __init__(self, clock: IReactorTime, limit: int = 10_000) -> None:
+    def __init__(self, clock: IReactorTime, seconds: float, limit: int) -> None:
         self._keys: TTLCache[str, None, float] = TTLCache(
-            limit, SECONDS, timer=clock.seconds
+            limit, seconds, timer=clock.seconds
         )
 
     def __contains__(self, key: str) -> bool:
@@ -54,3 +49,7 @@ class UnknownTokenCache:
     def keep(self, key: str) -> None:
         """Keep a key from now on."""
         self._keys[key] = None
+
+    def forget(self, key: str) -> None:
+        """Keep a key no longer."""
+        self._keys.pop(key, None)

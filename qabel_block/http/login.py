@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from qabel_block.accounts.failed_logins import LoginGuard
+from qabel_block.errors import Unavailable
 from qabel_block.http.transport.limits import origin
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.http.transport.trusted_proxies import Peer
 from qabel_block.model import Account
+from qabel_block.operations.upload import Renew
+
+RENEW_SECONDS = 1.0
+"""For how long after the head of a request its account is taken to be as it was."""
 
 
 async def log_in(
@@ -22,6 +27,28 @@ async def log_in(
     )
     request.user_id = account.user_id
     return account
+
+
+def renewal(
+    request: StreamingRequest, logins: LoginGuard, authorization: str, account: Account
+) -> Renew:
+    """Return what tells the account of a request once its body has been received.
+
+    Who can't be asked then has said a moment ago, or when the body began to come, that
+    it is good.
+
+    :param account: as it was when the head had come.
+    """
+
+    async def renew() -> Account:
+        if request.site.reactor.seconds() - request.arrived < RENEW_SECONDS:
+            return account
+        try:
+            return await logins.authenticate_again(authorization, request.request_id)
+        except Unavailable:
+            return account
+
+    return renew
 
 
 def _login_origin(request: StreamingRequest) -> str | None:

@@ -18,7 +18,7 @@ from qabel_block.errors import (
 )
 from qabel_block.http.downloads import DownloadAnswers
 from qabel_block.http.headers import conditions, field, json_answer, json_body
-from qabel_block.http.login import log_in
+from qabel_block.http.login import log_in, renewal
 from qabel_block.http.openapi import DOCUMENT
 from qabel_block.http.problems import answer_failure, answer_preflight
 from qabel_block.http.routing import RouteResource, make_routes
@@ -127,7 +127,8 @@ class BlockAPI:
     @app.route("/api/v0/files/<prefix:prefix>/<path:path>", methods=["POST", "PUT"])
     async def upload(self, request: StreamingRequest, prefix: str, path: str) -> bytes:
         """Store the body as the next version of an object."""
-        account = await self._authenticate(request)
+        authorization = _required_authorization(request)
+        account = await log_in(request, self._logins, authorization)
         if request.requestHeaders.hasHeader(b"Content-Range"):
             # RFC 9110 section 14.4: a part must not replace the whole.
             raise BadRequest("partial uploads are not supported")
@@ -144,7 +145,8 @@ class BlockAPI:
                 field(request, b"Content-Digest"), field(request, b"Repr-Digest")
             ),
         )
-        etag = await self._uploads.store(upload, request.body)
+        renew = renewal(request, self._logins, authorization, account)
+        etag = await self._uploads.store(upload, request.body, renew)
         request.setHeader(b"ETag", etag.encode("ascii"))
         request.setResponseCode(204)
         return b""
@@ -183,10 +185,7 @@ class BlockAPI:
         await self._sockets.open(request, prefix, path)
 
     async def _authenticate(self, request: StreamingRequest) -> Account:
-        authorization = _authorization(request)
-        if not authorization:
-            raise NoAuthorization
-        return await log_in(request, self._logins, authorization)
+        return await log_in(request, self._logins, _required_authorization(request))
 
 
 def _answer_failure(request: StreamingRequest, failure: Failure) -> bytes:
@@ -194,6 +193,13 @@ def _answer_failure(request: StreamingRequest, failure: Failure) -> bytes:
     if answer_preflight(request, failure.value):
         return b""
     return answer_failure(request, failure)
+
+
+def _required_authorization(request: StreamingRequest) -> str:
+    authorization = _authorization(request)
+    if not authorization:
+        raise NoAuthorization
+    return authorization
 
 
 def _authorization(request: StreamingRequest) -> str | None:

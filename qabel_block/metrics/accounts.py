@@ -34,9 +34,9 @@ class MeasuredAuthenticator:
         """See :meth:`IAuthenticator.authenticate`."""
         return await self._answer(self._inner.authenticate(authorization, request_id))
 
-    async def recall(self, authorization: str) -> Account | None:
+    async def recall(self, authorization: str, request_id: str) -> Account | None:
         """See :meth:`IAuthenticator.recall`. It is nobody's wait."""
-        return await self._inner.recall(authorization)
+        return await self._inner.recall(authorization, request_id)
 
     async def account(self, user_id: int, request_id: str) -> Account:
         """See :meth:`IAuthenticator.account`."""

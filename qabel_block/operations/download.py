@@ -93,9 +93,7 @@ class Download:
             return Selection(stored, owner_id, unmodified=True)
         part = None
         # Range means nothing to other methods than GET (RFC 9110 section 14.2).
-        if not self.head_only and if_range_holds(
-            self.if_range, stored.etag, stored.modified
-        ):
+        if not self.head_only and if_range_holds(self.if_range, stored.etag):
             part = select_range(self.range_header, stored.size)
         return Selection(stored, owner_id, part)
 

@@ -20,7 +20,7 @@ from qabel_block.ledger.repositories import RepositoryTable
 from qabel_block.model import Account, ObjectName, Permission, WriteState
 from qabel_block.names import is_control_file
 from qabel_block.operations.objects import check_owner
-from qabel_block.operations.upload import Upload, Uploads
+from qabel_block.operations.upload import Renew, Upload, Uploads
 from qabel_block.operations.usage import UsageEvent
 from qabel_block.rules.conditions import UNCONDITIONAL
 from qabel_block.rules.permissions import check_create, check_replace
@@ -121,6 +121,7 @@ class Repositories:
         length: int | None,
         digests: frozenset[str],
         body: IBody,
+        renew: Renew,
     ) -> None:
         """Store a file, unless there is one that is the same.
 
@@ -135,7 +136,7 @@ class Repositories:
         file = await self.file(account, name, path)
         upload = RepositoryUpload(account, file, UNCONDITIONAL, length, digests)
         try:
-            await self._uploads.store(upload, body)
+            await self._uploads.store(upload, body, renew)
         except NotOwner:
             # Deleted since it was looked up.
             raise RepositoryNotFound from None

@@ -7,7 +7,7 @@ commits it, where nothing can change between check and change.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from attrs import evolve, frozen
 from twisted.logger import Logger
@@ -49,6 +49,10 @@ from qabel_block.util.threads import ThreadPool
 
 log = Logger()
 
+Renew = Callable[[], Awaitable[Account]]
+"""Returns the account of an upload as it is now: a token may be revoked, and a quota
+changed, while a body is received. It raises ``UnknownUser`` if there is none."""
+
 COLLECT_ATTEMPTS = 20
 """How often an upload makes room, or waits for a moment because others do."""
 
@@ -66,6 +70,15 @@ class Upload:
     conditions: Conditions
     length: int | None
     digests: frozenset[str]
+
+    def check_account(self) -> None:
+        """Allow uploads to active accounts, with tokens that may store.
+
+        :raises UserDisabled: if the account is not active.
+        :raises NotPermitted: if the token may not do this.
+        """
+        self.account.require_active()
+        check_create(self.account.permission)
 
     def decide(self, state: WriteState, size: int) -> None:
         """Allow a body of this size as the next version of the object.
@@ -151,7 +164,7 @@ class Uploads:
         self._record_usage = record_usage
         self._record = record
 
-    async def store(self, upload: Upload, body: IBody) -> str:
+    async def store(self, upload: Upload, body: IBody, renew: Renew) -> str:
         """Store a body as the next version of an object; return its ETag.
 
         When this returns, the version is durable and is what everybody reads
@@ -161,6 +174,7 @@ class Uploads:
         its ETag that is returned.
 
         :raises UserDisabled: if the account is not active.
+        :raises UnknownUser: if it is gone when the body has been received.
         :raises NotPermitted: if the token may not do this.
         :raises NotOwner: if the prefix is not the user's.
         :raises BodyTooLarge: if the body is larger than this server takes.
@@ -173,15 +187,14 @@ class Uploads:
         :raises Unavailable: if the ledger or storage fails.
         """
         with self._record:
-            return await self._confirm(upload, body)
+            return await self._confirm(upload, body, renew)
 
-    async def _confirm(self, upload: Upload, body: IBody) -> str:
+    async def _confirm(self, upload: Upload, body: IBody, renew: Renew) -> str:
         """Store a body, or see that it is what is there and is not to be replaced."""
-        upload.account.require_active()
-        check_create(upload.account.permission)
+        upload.check_account()
         hashed = HashedBody(body, self._threads, self._max_body_size)
         try:
-            return await self._store(upload, hashed)
+            return await self._store(upload, hashed, renew)
         except AlreadyStored as stored:
             sha256 = await hashed.sha256()
             check_digest(upload.digests, sha256)
@@ -189,7 +202,7 @@ class Uploads:
                 raise StoredDiffers from None
             return stored.etag
 
-    async def _store(self, upload: Upload, body: HashedBody) -> str:
+    async def _store(self, upload: Upload, body: HashedBody, renew: Renew) -> str:
         state = await self._write_state(upload)
         check_owner(upload.account, state.owner_id)
         if upload.length is not None and upload.length > self._max_body_size:
@@ -203,6 +216,8 @@ class Uploads:
                 await self._receive(upload, state, body, writer)
             sha256 = await body.sha256()
             check_digest(upload.digests, sha256)
+            upload = evolve(upload, account=await renew())
+            upload.check_account()
             await self._ledger.note_blob(key)
             with transferring():
                 await writer.finish()

@@ -15,7 +15,7 @@ from qabel_block.accounts.failed_logins import LoginGuard
 from qabel_block.errors import BadRequest
 from qabel_block.http.downloads import DownloadAnswers
 from qabel_block.http.headers import field
-from qabel_block.http.login import log_in
+from qabel_block.http.login import log_in, renewal
 from qabel_block.http.routing import RouteResource, make_routes
 from qabel_block.http.transport.request import StreamingRequest
 from qabel_block.model import Account
@@ -146,12 +146,19 @@ class ResticAPI:
     async def _store(
         self, request: StreamingRequest, name: str, path: str, digests: frozenset[str]
     ) -> bytes:
-        account = await self._authenticate(request)
+        authorization = _token_authorization(request)
+        account = await self._log_in(request, authorization)
         stated = expected_digests(
             field(request, b"Content-Digest"), field(request, b"Repr-Digest")
         )
         await self._repositories.store(
-            account, name, path, request.content_length, digests | stated, request.body
+            account,
+            name,
+            path,
+            request.content_length,
+            digests | stated,
+            request.body,
+            renewal(request, self._logins, authorization, account),
         )
         return _done(request)
 
@@ -165,10 +172,16 @@ class ResticAPI:
 
         :raises UserDisabled: if it is not.
         """
-        authorization = token_authorization(field(request, b"Authorization"))
+        return await self._log_in(request, _token_authorization(request))
+
+    async def _log_in(self, request: StreamingRequest, authorization: str) -> Account:
         account = await log_in(request, self._logins, authorization)
         account.require_active()
         return account
+
+
+def _token_authorization(request: StreamingRequest) -> str:
+    return token_authorization(field(request, b"Authorization"))
 
 
 def _done(request: StreamingRequest) -> bytes:

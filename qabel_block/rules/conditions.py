@@ -93,18 +93,16 @@ class Conditions:
 UNCONDITIONAL = Conditions()
 
 
-def if_range_holds(header: str | None, etag: str, modified: int | None = None) -> bool:
+def if_range_holds(header: str | None, etag: str) -> bool:
     """Say whether ``If-Range`` lets ``Range`` apply (RFC 9110 section 13.1.5).
 
     It does if there is no such header, or if it names the object's ETag in the
-    strong comparison, or exactly the second in which the object was made.
+    strong comparison. A date never does: there may have been another version in the
+    same second, and so it is no strong validator (section 8.8.2.2).
     """
     if header is None:
         return True
     header = header.strip()
-    date = parse_http_date(header)
-    if date is not None:
-        return date == modified
     _, weak = unquote_etag(header)
     return not weak and parse_if_range_header(header).etag == _opaque(etag)
 

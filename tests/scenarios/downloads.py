@@ -135,11 +135,13 @@ def test_ignored_range(user: User, requested: str) -> None:
 
 
 def test_if_range(user: User) -> None:
-    """Range applies only if If-Range names the current version, strongly."""
-    etag = user.head("a").headers["etag"]
+    """Range applies only if If-Range names the current version, strongly: of a date
+    there may be two."""
+    head = user.head("a").headers
+    etag = head["etag"]
     for value in (etag, etag.strip('"')):
         assert user.download("a", Range="bytes=0-1", If_Range=value).status_code == 206
-    for value in ('"other"', f"W/{etag}", "Sat, 01 Jan 2022 00:00:00 GMT"):
+    for value in ('"other"', f"W/{etag}", head["last-modified"]):
         answer = user.download("a", Range="bytes=0-1", If_Range=value)
         assert (answer.status_code, answer.content) == (200, BODY)
 
@@ -198,9 +200,6 @@ def test_last_modified(user: User) -> None:
         assert answer.status_code == status
     assert user.upload("dated", b"x", If_Unmodified_Since=earlier).status_code == 412
     assert user.delete("dated", If_Unmodified_Since=earlier).status_code == 412
-    for on_condition, status in ((date, 206), (earlier, 200)):
-        answer = user.download("dated", Range="bytes=0-1", If_Range=on_condition)
-        assert answer.status_code == status
 
 
 def test_if_match_on_get(user: User) -> None:

@@ -159,10 +159,10 @@ async def test_recall(subject: Subject) -> None:
     unknown one never."""
     header = f"Token {subject.token}"
     await subject.authenticator.authenticate(header, "r")
-    recalled = await subject.authenticator.recall(header)
+    recalled = await subject.authenticator.recall(header, "r")
     assert recalled in (subject.account, None)
     for unknown in ("Token unknown", "Token qb_unknown0123456789abcdef", ""):
-        assert await subject.authenticator.recall(unknown) is None
+        assert await subject.authenticator.recall(unknown, "r") is None
 
 
 @pytest_twisted.ensureDeferred

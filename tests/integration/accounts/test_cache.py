@@ -11,12 +11,12 @@ import pytest_twisted
 import redis
 from attrs import define, field
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from qabel_block.accounts.accounting_server import AccountingAuthenticator
-from qabel_block.accounts.cache import SECONDS, CachingAuthenticator
+from qabel_block.accounts.cache import GOOD_SECONDS, SECONDS, CachingAuthenticator
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.caches.redis import RedisCache
 from qabel_block.errors import Unavailable, UnknownUser
@@ -43,7 +43,7 @@ class Asked:
             return await self.answer
         return Account(7, True, self.quota, 2)
 
-    async def recall(self, authorization: str) -> Account | None:
+    async def recall(self, authorization: str, request_id: str) -> Account | None:
         return None
 
     async def account(self, user_id: int, request_id: str) -> Account:
@@ -85,6 +85,25 @@ async def test_a_minute() -> None:
     for node in (nodes.other, nodes.one):
         assert (await node.authenticate("Token a", "r")).storage_quota == 5
     assert len(nodes.inner.asked) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_good_before() -> None:
+    """A token that was good is recalled by asking, for a day and until it is unknown; a
+    strange one never."""
+    nodes = Nodes()
+    assert await nodes.one.recall("Token t", "r") is None
+    await nodes.one.authenticate("Token t", "r")
+    nodes.clock.advance(GOOD_SECONDS - 1)
+    assert await nodes.one.recall("Token t", "r") == Account(7, True, 1, 2)
+    assert await nodes.other.recall("Token u", "r") is None
+    assert nodes.inner.asked == ["Token t"] * 2
+    nodes.clock.advance(SECONDS)
+    nodes.inner.answer = fail(UnknownUser())
+    assert await nodes.one.recall("Token t", "r") is None
+    nodes.clock.advance(SECONDS)
+    assert await nodes.one.recall("Token t", "r") is None
+    assert nodes.inner.asked == ["Token t"] * 3
 
 
 @pytest_twisted.ensureDeferred

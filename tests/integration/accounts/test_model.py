@@ -293,7 +293,7 @@ class Accounts(RuleBasedStateMachine):
 
     async def looked_up(self, token: _Token) -> tuple[Account | None, Account | None]:
         """Return the account of a token as it is looked up and as it is recalled."""
-        recalled = await self.node.recall(token.authorization)
+        recalled = await self.node.recall(token.authorization, "r")
         try:
             return await self.node.authenticate(token.authorization, "r"), recalled
         except UnknownUser:

@@ -112,6 +112,40 @@ def test_changes(installation: Installation) -> None:
     assert client.get(url).content == b"more than ten"
 
 
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("token revoke {} 1", (403, "User not found")),
+        ("user disable {}", (403, "User is disabled")),
+        ("user set {} --quota 1000", (402, "Quota reached")),
+        ("user delete {} --yes", (403, "User not found")),
+    ],
+    ids=["revoked", "disabled", "quota", "deleted"],
+)
+def test_uploads_under_way(
+    installation: Installation, words: str, refused: tuple[int, str]
+) -> None:
+    """A change holds for uploads that have begun before it."""
+    name = f"slow-{words.split()[1]}"
+    token = installation.token("user", "add", name)
+    (client,) = installation.clients(token, 1)
+    prefix, body = new_prefix(client), b"x" * 2000
+
+    def upload(client: httpx.Client) -> tuple[int, str]:
+        return _reason(client.post(url_of(prefix, "blocks/b"), content=body))
+
+    headers = {"Authorization": f"Token {token}", "Content-Length": str(len(body))}
+    with installation.server.wire() as wire:
+        wire.head("POST", url_of(prefix, "blocks/a"), headers)
+        wire.send(body[:1000])
+        assert installation.run(*words.format(name).split()).status == 0
+        _wait_until_heeded(installation, token, upload, refused)
+        wire.send(body[1000:])
+        answer = wire.answer()
+    assert (answer.status, answer.reason) == refused
+    assert httpx.get(f"{installation.server.url}{url_of(prefix, 'blocks/a')}").is_error
+
+
 def test_expiry(installation: Installation) -> None:
     """A token that has expired is unknown."""
     installation.token("user", "add", "grace")

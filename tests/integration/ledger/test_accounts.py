@@ -168,12 +168,12 @@ async def test_recall(
     """A token is recalled that was never looked up, but none that is revoked."""
     _, first = await _add(table)
     _, second = await _add(table, "bob")
-    assert await node.recall(f"Token {new_token()}") is None
-    assert await node.recall(first) is not None
+    assert await node.recall(f"Token {new_token()}", "r") is None
+    assert await node.recall(first, "r") is not None
     await table.revoke_token("alice", 1)
     elapsed.seconds += FRESH_SECONDS
-    assert await node.recall(first) is None
-    assert await node.recall(second) is not None
+    assert await node.recall(first, "r") is None
+    assert await node.recall(second, "r") is not None
 
 
 @pytest_twisted.ensureDeferred

@@ -74,9 +74,12 @@ class Node:
         )
 
     async def store(self, path: str) -> str:
-        body = Body(bytes(SIZE))
+        async def renew() -> Account:
+            return ACCOUNT
+
+        body: Any = Body(bytes(SIZE))
         upload = Upload(ACCOUNT, name(path), UNCONDITIONAL, SIZE, frozenset())
-        return await self.uploads.store(upload, body)  # type: ignore[arg-type]
+        return await self.uploads.store(upload, body, renew)
 
     async def delete(self, path: str) -> None:
         await self.operations.delete(ACCOUNT, ObjectName(P, path), UNCONDITIONAL)

@@ -53,7 +53,7 @@ class _Double:
             raise UnknownUser
         return ACCOUNT
 
-    async def recall(self, authorization: str) -> Account | None:
+    async def recall(self, authorization: str, request_id: str) -> Account | None:
         return ACCOUNT if self.remembered and authorization == "good" else None
 
     def ask(self, token: str, origin: str | None = HERE) -> Any:
@@ -137,6 +137,24 @@ def test_at_once() -> None:
     assert double.looked_up == LIMIT
 
 
+def test_good_among_bad() -> None:
+    """A token that is remembered waits for no look-up of others, and is served if that
+    has become known while it waited."""
+    double = _Double(held=[])
+    assert double.held is not None
+    for number in range(LIMIT):
+        _outcome(double.guard.authenticate(f"bad {number}", "r", HERE))
+    assert double.ask("good") == ACCOUNT
+    double.remembered = False
+    waiting = _outcome(double.guard.authenticate("good", "r", HERE))
+    double.remembered = True
+    assert waiting == []
+    for held in double.held:
+        held.callback(None)
+    assert waiting == [ACCOUNT]
+    assert double.looked_up == LIMIT
+
+
 def test_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of any number of addresses so many are remembered."""
     monkeypatch.setattr(failed_logins, "ORIGINS", 3)
@@ -145,7 +163,7 @@ def test_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = LoginGuard(double, failed)  # type: ignore[arg-type]
     for number in range(10):
         _outcome(guard.authenticate("bad", "r", f"192.0.2.{number}"))
-    assert [n for n in range(10) if failed.has_failed(f"192.0.2.{n}")] == [7, 8, 9]
+    assert [n for n in range(10) if failed.is_suspect(f"192.0.2.{n}")] == [7, 8, 9]
 
 
 def test_processes() -> None:

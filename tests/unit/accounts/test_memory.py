@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from qabel_block.accounts import dummy
-from qabel_block.accounts.cache import CachingAuthenticator
+from qabel_block.accounts.cache import UNKNOWN_SECONDS, CachingAuthenticator
 from qabel_block.accounts.dummy import DummyAuthenticator
-from qabel_block.accounts.memory import SECONDS, UnknownTokenCache
+from qabel_block.accounts.memory import KeyCache
 from qabel_block.caches.memory import MemoryCache
 from qabel_block.errors import UnknownUser
 from qabel_block.interfaces import IAuthenticator
@@ -29,7 +29,7 @@ class Accounts:
     async def authenticate(self, authorization: str, request_id: str) -> Account:
         return await self._answer(authorization)
 
-    async def recall(self, authorization: str) -> Account | None:
+    async def recall(self, authorization: str, request_id: str) -> Account | None:
         return None
 
     async def account(self, user_id: int, request_id: str) -> Account:
@@ -77,7 +77,7 @@ async def test_asked_once(question: str | int) -> None:
     for _ in range(20):
         assert not await node.knows(question)
     assert node.accounts.asked == [question]
-    node.clock.advance(SECONDS - 0.1)
+    node.clock.advance(UNKNOWN_SECONDS - 0.1)
     assert not await node.knows(question)
     node.accounts.known.add(question)
     node.clock.advance(0.1)
@@ -130,11 +130,11 @@ def test_bound() -> None:
     """However many are unknown, only so many are remembered, and none for longer
     than it counts."""
     clock = Clock()
-    unknown = UnknownTokenCache(clock, limit=3)
+    unknown = KeyCache(clock, UNKNOWN_SECONDS, limit=3)
     for key in ("a", "b", "c", "d"):
         unknown.keep(key)
     assert [key in unknown for key in ("a", "b", "c", "d")] == [False, *[True] * 3]
-    clock.advance(SECONDS)
+    clock.advance(UNKNOWN_SECONDS)
     assert "d" not in unknown
     unknown.keep("e")
     assert list(unknown._keys) == ["e"]

@@ -97,6 +97,7 @@ def test_refusals() -> None:
     outcomes, puts = decide_changes(commits, LockedStates(states, frozenset({0, 2})))
     assert isinstance(outcomes[0], NotOwner)
     assert isinstance(outcomes[1], BlobCollected)
+    assert outcomes[1].blob_key not in str(outcomes[1])  # clients are told that
     assert outcomes[2] == Change(1, 60)
     assert [name.path for name in puts] == ["c"]
 

@@ -93,9 +93,14 @@ class Parts:
         self.done.append(f"delete {name}")
         return Change(OWNER, -9)
 
-    async def store(self, upload: RepositoryUpload, _body: object) -> str:
+    async def store(self, upload: RepositoryUpload, *_how: object) -> str:
         self.done.append(f"store {upload.name}")
         return '"e1"'
+
+
+async def same() -> Account:
+    """Say that the account is as it was."""
+    return account()
 
 
 def repositories() -> tuple[Repositories, list[str]]:
@@ -127,7 +132,8 @@ async def test_store_and_create(permission: Permission) -> None:
     """A read-only token stores and creates nothing."""
     operations, done = repositories()
     body: Any = object()
-    arguments = (account(permission), "there", "locks/1", None, frozenset[str](), body)
+    stated = frozenset[str]()
+    arguments = (account(permission), "there", "locks/1", None, stated, body, same)
     if permission is READ_ONLY:
         with pytest.raises(NotPermitted):
             await operations.store(*arguments)
@@ -150,10 +156,12 @@ async def test_disabled_and_missing() -> None:
     body: Any = object()
     with pytest.raises(UserDisabled):
         await operations.store(
-            account(active=False), "there", "config", None, frozenset(), body
+            account(active=False), "there", "config", None, frozenset(), body, same
         )
     with pytest.raises(RepositoryNotFound):
-        await operations.store(account(), "new", "config", None, frozenset(), body)
+        await operations.store(
+            account(), "new", "config", None, frozenset(), body, same
+        )
     with pytest.raises(RepositoryNotFound):
         await operations.file(account(), "new", "config")
     await operations.delete(account(), "new", "config")
