@@ -55,10 +55,10 @@ async def backup(context: CommandContext) -> int:
             " docs/operating.md"
         )
     target = BackupTarget(context.arguments.into)
-    target.refuse_original(ledger.path, storage.path)
-    async with open_parts(context) as parts:
-        installation = await parts.identity.compare()
     try:
+        target.refuse_original(ledger.path, storage.path)
+        async with open_parts(context) as parts:
+            installation = await parts.identity.compare()
         with target.hold(installation):
             files, size, findings = _copy(context, ledger.path, storage.path, target)
     except (OSError, sqlite3.Error) as error:

@@ -122,7 +122,13 @@ class BackupTarget:
 
     def _compare(self, installation: str) -> None:
         storage = IdentityFile(str(self.objects)).read()
-        if not may_hold_copy(installation, _read_installation(self.ledger), storage):
+        try:
+            ledger = _read_installation(self.ledger)
+        except sqlite3.Error as error:
+            raise CommandFailed(
+                f"it can't be told whose ledger {self.ledger} is: {error}"
+            ) from error
+        if not may_hold_copy(installation, ledger, storage):
             raise CommandFailed(
                 f"{self.directory} belongs to another installation; choose another"
                 " directory for --into"

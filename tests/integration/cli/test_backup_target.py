@@ -163,6 +163,21 @@ def test_another_installation(tmp_path: Path, kind: str) -> None:
     assert _tree(other) == before
 
 
+def test_directory_that_can_not_be_used(tmp_path: Path) -> None:
+    """What is no directory, or has something else in the ledger's place, is refused
+    with one line and kept."""
+    home, into = _installation(tmp_path / "home"), tmp_path / "into"
+    (into / "odd").mkdir(parents=True)
+    (into / "odd" / "ledger.sqlite").write_text("no database, but somebody's")
+    (into / "loop").symlink_to("loop")
+    (into / "file").touch()
+    before = _tree(into)
+    for name in ("loop", "file", "missing/copy"):
+        _refused(_backup(home, into / name), "can't back up into", name)
+    _refused(_backup(home, into / "odd"), "can't be told whose ledger")
+    assert _tree(into) == before
+
+
 def test_another_installation_that_has_crashed(tmp_path: Path) -> None:
     """The id that a ledger has in the log beside it counts as well."""
     home, other = _installation(tmp_path / "home"), tmp_path / "other"
