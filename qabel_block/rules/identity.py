@@ -85,5 +85,21 @@ def identity_to_rebuild(
     return storage or ledger.id
 
 
+def may_hold_copy(
+    installation: str, ledger: Installation | None, storage: str | None
+) -> bool:
+    """Return whether a directory may be where an installation's copy is kept.
+
+    :param ledger: what the ledger there says, with an empty id if it knows none;
+        ``None`` if there is no ledger, and so nothing that could be lost.
+    :param storage: the id that the blobs there have, if they have any.
+    """
+    if storage is not None:
+        # An id that was not confirmed when it was copied may have been given up since.
+        same = ledger is None or ledger.id == installation or not ledger.confirmed
+        return storage == installation and same
+    return ledger is None or ledger.id == installation
+
+
 def _not_found(sample: BlobSample) -> str:
     return NOT_FOUND.format(found=sample.found or "none", sample=sample.size)

@@ -1,6 +1,8 @@
-"""Keeps a second server from the directory of ``--standalone``.
+"""Keeps a second server from the directory of ``--standalone``, and a backup from one
+that is in use.
 
-Two would not hear of each other's changes: cache and push are in the process.
+Two servers would not hear of each other's changes: cache and push are in the process.
+A backup replaces the ledger.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ NAME = "lock"
 
 
 class DirectoryInUse(Exception):
-    """Another server uses the directory; the message says so in one line."""
+    """A server or a backup uses the directory; the message says so in one line."""
 
 
 class DirectoryLock:
@@ -30,9 +32,11 @@ class DirectoryLock:
         self._directory = directory
         self._descriptor: int | None = None
 
-    def acquire(self) -> None:
+    def acquire(self) -> bool:
         """Take the lock.
 
+        :return: whether it keeps others away: not every file system has locks. That
+            is logged.
         :raises DirectoryInUse: if somebody has it.
         :raises OSError: if the file can't be made.
         """
@@ -44,12 +48,16 @@ class DirectoryLock:
         except BlockingIOError:
             os.close(descriptor)
             raise DirectoryInUse(
-                f"another server is running on {self._directory}"
+                f"another server is running on {self._directory}, or a backup is"
+                " writing there"
             ) from None
         except OSError as error:
-            # Not every file system has locks.
             log.warn("can't lock {path}: {error}", path=self._directory, error=error)
+            locked = False
+        else:
+            locked = True
         self._descriptor = descriptor
+        return locked
 
     def release(self) -> None:
         """Let others have it."""

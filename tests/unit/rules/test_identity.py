@@ -10,6 +10,7 @@ from qabel_block.rules.identity import (
     BlobSample,
     agreed_identity,
     identity_to_rebuild,
+    may_hold_copy,
 )
 
 MINE, OTHER = "mine", "other"
@@ -95,3 +96,37 @@ def test_rebuilt_from_another_storage(storage: str | None, expected: str) -> Non
     with pytest.raises(WrongStorage):
         identity_to_rebuild(KNOWN, storage, FEW, force=False)
     assert identity_to_rebuild(KNOWN, storage, FEW, force=True) == expected
+
+
+NO_ID = Installation("", confirmed=False)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "storage", "expected"),
+    [
+        # Empty, or a first copy that broke off
+        (None, None, True),
+        (None, MINE, True),
+        # A copy
+        (KNOWN, MINE, True),
+        (KNOWN, None, True),
+        (NEW, None, True),
+        # Copied before the ledger took over the id of its storage
+        (Installation(OTHER, confirmed=False), MINE, True),
+        (NO_ID, MINE, True),
+        # Somebody else's, or one of which nothing is known
+        (None, OTHER, False),
+        (KNOWN, OTHER, False),
+        (NEW, OTHER, False),
+        (Installation(OTHER, confirmed=True), MINE, False),
+        (Installation(OTHER, confirmed=True), None, False),
+        (Installation(OTHER, confirmed=False), None, False),
+        (NO_ID, None, False),
+    ],
+)
+def test_where_a_copy_is_kept(
+    ledger: Installation | None, storage: str | None, expected: bool
+) -> None:
+    """A copy is kept where nothing can be lost that is not known to be of the same
+    installation."""
+    assert may_hold_copy(MINE, ledger, storage) is expected
