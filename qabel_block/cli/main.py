@@ -50,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         reactor,
         time.time,
     )
-    raise SystemExit(run(lambda: command.work(context), reactor))
+    raise SystemExit(run(lambda: command.work(context), reactor, interruption))
 
 
 def _report(as_json: bool) -> Report:
