@@ -81,6 +81,8 @@ def test_mistakes(local: Installation) -> None:
         ("user", "add", "dave", "--quota", "5X"),
         ("token", "add", "bob", "--append-only", "--read-only"),
         ("token", "add", "bob", "--expires", "tomorrow"),
+        ("token", "add", "bob", "--expires", "2020-01-01"),
+        ("token", "add", "bob", "--expires", "0d"),
         ("user",),
     )
     for status, commands in ((1, refused), (2, wrong)):
@@ -97,6 +99,18 @@ def test_token_alone(tmp_path: Path) -> None:
     assert ended.status == 0
     assert is_token(ended.out.rstrip("\n"))
     assert ended.out.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("user", "add", "bob"), ("migrate",)])
+def test_private_ledger(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A ledger that is made is its owner's alone; one that is there stays as it is."""
+    path = tmp_path / "ledger.sqlite"
+    place = ("--psql-dsn", f"sqlite:///{path}")
+    assert run_tool(*command, *place).status == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    assert run_tool("migrate", *place).status == 0
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_unconfirmed(local: Installation) -> None:
