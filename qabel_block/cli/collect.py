@@ -5,11 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from datetime import datetime, timedelta, timezone
 
-from qabel_block.cli.arguments import at_least
+from qabel_block.cli.arguments import reader
 from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, open_parts
 from qabel_block.cli.locations import GRACE, PLACES
 from qabel_block.cli.runner import ALL_WELL, FAILED, FINDINGS
+from qabel_block.config import values
 from qabel_block.operations.collector import PENDING_SECONDS, Collector
 
 
@@ -23,7 +24,7 @@ def add_grace(parser: ArgumentParser, what: str) -> None:
     """Add the option that says how long a blob stays."""
     parser.add_argument(
         "--grace",
-        type=at_least(0),
+        type=reader(values.not_negative),
         metavar="SECONDS",
         help=f"{what} [default: --garbage-grace, as the server]. With less, downloads"
         " that have begun may break off; uploads are spared.",

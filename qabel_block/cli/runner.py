@@ -24,12 +24,18 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from qabel_block.cli.streams import (
+    OutputFailed,
+    flush_output,
+    write_unless_full,
+)
 from qabel_block.errors import AccountNotFound, BlockError, NameTaken
 
 ALL_WELL = 0
 FINDINGS = 1
 FAILED = 2
-"""Exit statuses."""
+NOBODY_READS = 141
+"""Exit statuses. The last is a shell's for who is ended by SIGPIPE."""
 
 PATIENCE = 0.7
 """Seconds that a command which is interrupted has for coming to the end of a batch,
@@ -137,8 +143,8 @@ def run(
                 # Lookups of names and migrations go on in threads, which would be
                 # waited for.
                 say(_interrupted(result))
-                with suppress(OSError):
-                    sys.stdout.flush()
+                with suppress(OutputFailed):
+                    flush_output()
                 os._exit(FAILED)
             statuses.append(_explain(result) if isinstance(result, Failure) else result)
             reactor.stop()
@@ -158,19 +164,31 @@ _STEP = "waiting for a step that can't be broken off; interrupt again to end at 
 
 def say(line: str) -> None:
     """Write a line to standard error, if that is possible."""
-    with suppress(OSError):
-        sys.stderr.write(f"qabel-block: {line}\n")
-        sys.stderr.flush()
+    write_unless_full(sys.stderr, f"qabel-block: {line}\n")
+
+
+def finish_output(status: int) -> int:
+    """Write what is not written yet, and return the exit status."""
+    try:
+        flush_output()
+    except OutputFailed as error:
+        return _explain(Failure(error))
+    return status
 
 
 def _interrupted(result: int | Failure) -> str:
     """Return what to say of a command that was cancelled, whatever became of it."""
-    said = isinstance(result, Failure) and isinstance(result.value, Interrupted)
-    return str(result.value if said else Interrupted())
+    error = result.value if isinstance(result, Failure) else None
+    return str(error if isinstance(error, Interrupted) else Interrupted())
 
 
 def _explain(failure: Failure) -> int:
     error = failure.value
+    if isinstance(error, OutputFailed):
+        if error.unread:
+            return NOBODY_READS
+        say(str(error))
+        return FAILED
     if isinstance(error, BlockError | CommandFailed | Interrupted):
         say(" ".join((str(error) or type(error).__name__).split()))
     else:
