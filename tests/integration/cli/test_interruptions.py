@@ -15,8 +15,9 @@ import pytest
 from attrs import frozen
 
 from qabel_block.ledger.migrate import upgrade
+from qabel_block.operations.collector import PENDING_SECONDS
 from tests.integration.cli.conftest import Installation, on_sqlite
-from tests.integration.ledger.support import change
+from tests.integration.ledger.support import age_garbage, change
 from tests.support.database import query
 from tests.support.legacy import LEGACY, LegacyDirectory
 from tests.support.tools import COMMAND, RunningTool, run_tool, tool_environment
@@ -131,6 +132,7 @@ def test_killed(half: Half, local: Installation) -> None:
     _check_sizes(local)
     assert local.run(*half.words).status == (1 if "--repair" in half.words else 0)
     if half.done is _deleted:
+        age_garbage(local.dsn, PENDING_SECONDS)
         local.run("collect", "--grace", "0")
     assert half.done(local) == COUNT
     _check_sizes(local)

@@ -10,6 +10,7 @@ from qabel_block.cli.token import read_expiry
 from qabel_block.model import UNLIMITED
 from qabel_block.names import is_token
 from tests.integration.cli.conftest import Installation
+from tests.integration.ledger.support import change
 from tests.support.database import query
 from tests.support.tools import Ended, run_tool
 
@@ -46,9 +47,10 @@ def test_tokens(local: Installation) -> None:
     """Tokens are listed with all but themselves, and the revoked ones stay."""
     run = local.run
     first = str(_only(run("user", "add", "bob"))["token"])
-    words = ("--append-only", "--label", "laptop", "--expires", "2020-01-01")
+    words = ("--append-only", "--label", "laptop", "--expires", "1d")
     second = str(_only(run("token", "add", "bob", *words))["token"])
     _only(run("token", "revoke", "bob", "1"))
+    change(local.dsn, "UPDATE tokens SET expires = 1 WHERE expires IS NOT NULL")
     ended = run("token", "list", "bob")
     assert [(t["id"], t["state"], t["permission"], t["label"]) for t in ended.said] == [
         (1, "revoked", "full", "first"),

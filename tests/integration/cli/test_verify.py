@@ -242,7 +242,7 @@ def test_wrong_storage(local: Installation, words: tuple[str, ...]) -> None:
     local.storage.root.rmdir()
     ended = local.run(*words)
     assert (ended.status, ended.out) == (2, "")
-    assert "qabel-block: storage: No such file or directory" in ended.err
+    assert "qabel-block: storage: there is no directory" in ended.err
     assert not local.storage.root.exists()
 
 
