@@ -20,6 +20,9 @@ from qabel_block.names import shown
 
 T = TypeVar("T")
 
+_OF_ALL = frozenset({"-h", "--help", "--version"})
+"""What may come before a command."""
+
 
 class _Parser(ArgumentParser):
     """Says in one line what is wrong."""
@@ -51,6 +54,11 @@ def read_arguments(words: list[str]) -> tuple[Namespace, Implementation]:
     chosen = next(
         (name for name in COMMANDS if words[: 1 + (" " in name)] == name.split()), None
     )
+    # Before argparse takes an option's value, maybe a secret, for the command's name.
+    for word in words[: 1 + (words[:1] != [] and words[0] in GROUPS)]:
+        if word.startswith("-") and word not in _OF_ALL:
+            option, *_ = word.split("=")
+            raise UsageError(f"the command comes first, and then {shown(option)}")
     found = None if chosen is None else COMMANDS[chosen].load()
     for command in COMMANDS.values():
         group, _, name = command.name.rpartition(" ")
@@ -118,19 +126,6 @@ def reader(read: Callable[[str], T]) -> Callable[[str], T]:
             raise ArgumentTypeError(str(error)) from None
 
     return try_to_read
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers that are not smaller."""
-
-    def read(value: str) -> int:
-        number = int(value)
-        if number < least:
-            raise ValueError
-        return number
-
-    read.__name__ = f"number (at least {least})"
-    return read
 
 
 def _subcommands(parser: ArgumentParser) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from datetime import datetime, timedelta, timezone
 
-from qabel_block.cli.arguments import at_least
+from qabel_block.cli.arguments import reader
 from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, open_parts
 from qabel_block.cli.locations import GRACE, PLACES
-from qabel_block.cli.runner import ALL_WELL
-from qabel_block.operations.collector import Collector
+from qabel_block.cli.runner import ALL_WELL, FAILED, FINDINGS
+from qabel_block.config import values
+from qabel_block.operations.collector import PENDING_SECONDS, Collector
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -23,10 +24,10 @@ def add_grace(parser: ArgumentParser, what: str) -> None:
     """Add the option that says how long a blob stays."""
     parser.add_argument(
         "--grace",
-        type=at_least(0),
+        type=reader(values.not_negative),
         metavar="SECONDS",
         help=f"{what} [default: --garbage-grace, as the server]. With less, downloads"
-        " that have begun may break off.",
+        " that have begun may break off; uploads are spared.",
     )
 
 
@@ -36,13 +37,17 @@ def chosen_grace(context: CommandContext) -> int:
     return context.locations.garbage_grace if grace is None else grace
 
 
-def due(since: datetime | None, grace: float) -> str | None:
-    """Return when a blob may be deleted that is garbage since then; for people and
-    scripts."""
+def due(since: datetime | None, grace: float, now: float) -> str | None:
+    """Return when a blob may be deleted that is garbage since then, if that is yet to
+    come; for people and scripts.
+
+    :param now: seconds since 1970.
+    """
     if since is None:
         return None
-    end = since.astimezone(timezone.utc) + timedelta(seconds=grace)
-    return end.isoformat(timespec="seconds")
+    wait = timedelta(seconds=max(grace, PENDING_SECONDS))
+    end = since.astimezone(timezone.utc) + wait
+    return end.isoformat(timespec="seconds") if end.timestamp() > now else None
 
 
 async def collect(context: CommandContext) -> int:
@@ -53,20 +58,28 @@ async def collect(context: CommandContext) -> int:
         total = await parts.maintenance.count_garbage(grace)
         context.progress.begin("collect", "blobs", total)
         collector = Collector(parts.ledger, parts.storage, context.reactor, grace)
-        count = await collector.collect(told=context.advance)
+        collected = await collector.collect(told=context.advance)
         context.progress.end()
         waiting = await parts.maintenance.noted_garbage()
-    last = due(waiting.newest, grace)
+    now = context.now()
+    first, last = (due(t, grace, now) for t in (waiting.oldest, waiting.newest))
+    if collected.failed:
+        last = None  # nobody knows when those can be deleted
     until = f" until {last} at the latest" if last else ""
+    deleted, failed = collected.deleted, collected.failed
+    stuck = f", {failed:,} could not be" if failed else ""
     context.report.say(
         "collected",
-        f"{count:,} blobs deleted; {waiting.count:,} wait{until}",
-        blobs=count,
+        f"{deleted:,} blobs deleted{stuck}; {waiting.count:,} wait{until}",
+        blobs=deleted,
+        failed=failed,
         waiting=waiting.count,
-        first=due(waiting.oldest, grace),
+        first=first,
         last=last,
     )
-    return ALL_WELL
+    if not failed:
+        return ALL_WELL
+    return FINDINGS if deleted else FAILED
 
 
 COMMANDS = {"collect": Implementation(collect, (*PLACES, GRACE), _add_arguments)}

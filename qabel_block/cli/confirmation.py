@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser
 
 from qabel_block.cli.context import CommandContext, CommandParts
-from qabel_block.cli.runner import CommandFailed
+from qabel_block.cli.runner import CommandFailed, Interrupted
 from qabel_block.ledger.erasure import Erasure
 from qabel_block.operations.prefix_erasure import PrefixErasure
 
@@ -24,12 +24,19 @@ def confirm(context: CommandContext, what: str) -> None:
     """Ask whether to delete something, unless ``--yes`` was given.
 
     :raises CommandFailed: if the answer is not ``yes``.
+    :raises Interrupted: if a signal comes instead.
     """
     if context.arguments.yes:
         return
     sys.stderr.write(f"Delete {what}, at once and for good? Type yes: ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip() != "yes":
+    try:
+        with context.interruption.at_once():
+            answer = sys.stdin.readline()
+    except Interrupted:
+        sys.stderr.write("\n")
+        raise
+    if answer.strip() != "yes":
         raise CommandFailed("not confirmed: nothing is deleted")
 
 

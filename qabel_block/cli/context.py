@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -165,7 +166,7 @@ async def open_accounts(
     :raises Unavailable: if the database can't be used, or is not migrated.
     """
     chosen = context.locations.ledger
-    if create and isinstance(chosen, SqliteLedger) and not chosen.path.exists():
+    if create and isinstance(chosen, SqliteLedger) and not _is_there(chosen.path):
         _, prepare = make_database(chosen, context.reactor)
         prepare()
     async with open_database(context) as database:
@@ -174,11 +175,22 @@ async def open_accounts(
 
 def _check_file(ledger: PostgresLedger | SqliteLedger) -> None:
     """Refuse a file that is not there, which only the server or migrate makes."""
-    if isinstance(ledger, SqliteLedger) and not ledger.path.exists():
+    if isinstance(ledger, SqliteLedger) and not _is_there(ledger.path):
         raise CommandFailed(
             f"database: there is no file {ledger.path}; the server makes it when it"
             f" starts, or run: qabel-block migrate --psql-dsn sqlite:///{ledger.path}"
         )
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether there is a file.
+
+    :raises CommandFailed: if that can't be found out.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise CommandFailed(f"database: {path}: {error.strerror}") from error
 
 
 def _silent(_result: object, seconds: float) -> None:

@@ -14,7 +14,8 @@ from qabel_block.cli.arguments import read_arguments, variables_of
 from qabel_block.cli.locations import read_locations
 from qabel_block.cli.progress import LineProgress, NoProgress, Progress
 from qabel_block.cli.reports import JsonReport, Report, TextReport, reconfigure
-from qabel_block.cli.runner import FAILED, Interruption, run, say
+from qabel_block.cli.runner import FAILED, Interruption, finish_output, run, say
+from qabel_block.cli.streams import open_closed_streams
 from qabel_block.util.clock import use_monotonic_clock
 
 
@@ -23,16 +24,23 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
     :param words: the command line, that of this process by default.
     """
+    open_closed_streams()
     try:
-        arguments, command = read_arguments(
-            list(sys.argv[1:] if words is None else words)
-        )
+        status = _run(list(sys.argv[1:] if words is None else words))
+    except SystemExit as end:  # after help
+        status = int(end.code or 0)
+    raise SystemExit(finish_output(status))
+
+
+def _run(words: list[str]) -> int:
+    try:
+        arguments, command = read_arguments(words)
         os.environ.update(variables_of(arguments))
         taken = (*command.options, *command.others)
         locations = read_locations(arguments, taken, os.environ)
     except UsageError as error:
         say(" ".join(str(error).split()))
-        raise SystemExit(FAILED) from None
+        return FAILED
     # Not for help or a mistake, which need neither.
     from twisted.internet import reactor
 
@@ -50,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         reactor,
         time.time,
     )
-    raise SystemExit(run(lambda: command.work(context), reactor))
+    return run(lambda: command.work(context), reactor, interruption)
 
 
 def _report(as_json: bool) -> Report:

@@ -6,12 +6,13 @@ from argparse import ArgumentParser
 
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
+from twisted.internet.threads import deferToThreadPool
 
 from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext
 from qabel_block.cli.locations import LEDGER_OPTIONS
 from qabel_block.cli.runner import ALL_WELL, CommandFailed
-from qabel_block.config.config import PostgresLedger
+from qabel_block.config.config import PostgresLedger, SqliteLedger
 from qabel_block.ledger.migrate import current, downgrade, upgrade
 from qabel_block.ledger.migrate_check import newer
 from qabel_block.ledger.revisions import HEAD, REVISIONS
@@ -37,7 +38,22 @@ async def migrate(context: CommandContext) -> int:
     if wanted not in REVISIONS:
         known = ", ".join(reversed(REVISIONS))
         raise CommandFailed(f"there is no revision {shown(wanted)}; there are: {known}")
-    chosen = context.locations.ledger
+    reactor, chosen = context.reactor, context.locations.ledger
+    # Whatever is broken off is as if it had not begun: the reactor's threads, which
+    # are not waited for then, will do.
+    before = await deferToThreadPool(
+        reactor, reactor.getThreadPool(), _migrate, chosen, wanted
+    )
+    if before == wanted:
+        text = f"the schema was at revision {before} already"
+    else:
+        text = f"the schema is at revision {wanted} now; before: {before or 'none'}"
+    context.report.say("schema", text, before=before, now=wanted)
+    return ALL_WELL
+
+
+def _migrate(chosen: PostgresLedger | SqliteLedger, wanted: str) -> str | None:
+    """Move a ledger to a revision and return the one before; blocks."""
     try:
         if isinstance(chosen, PostgresLedger):
             dsn = chosen.dsn
@@ -53,12 +69,7 @@ async def migrate(context: CommandContext) -> int:
         # The driver's own words, without SQLAlchemy's advice after them.
         reason = str(getattr(error, "orig", None) or error)
         raise CommandFailed(f"database: {reason}") from error
-    if before == wanted:
-        text = f"the schema was at revision {before} already"
-    else:
-        text = f"the schema is at revision {wanted} now; before: {before or 'none'}"
-    context.report.say("schema", text, before=before, now=wanted)
-    return ALL_WELL
+    return before
 
 
 def _is_older(one: str, other: str | None) -> bool:

@@ -7,6 +7,8 @@ from typing import Protocol, TextIO
 
 from attrs import define
 
+from qabel_block.cli.streams import write_unless_full
+
 LINE_SECONDS = 10.0
 """From one line to the next, where there is no terminal."""
 
@@ -108,5 +110,4 @@ class LineProgress:
             )
 
     def _write(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
-        self._stream.flush()
+        write_unless_full(self._stream, f"{line}\n")

@@ -9,6 +9,8 @@ from typing import Any, Protocol, TextIO
 
 from attrs import frozen
 
+from qabel_block.cli.streams import writing
+
 DRAWN_ROWS = 500
 """Rows of the longest table that is drawn with lines, on a terminal: drawing takes
 long. Others are aligned."""
@@ -54,7 +56,8 @@ class TextReport:
 
     def say(self, kind: str, text: str, **facts: object) -> None:
         """See :meth:`Report.say`."""
-        self._stream().write(f"{text}\n")
+        with writing():
+            self._stream().write(f"{text}\n")
 
     def table(
         self,
@@ -70,10 +73,9 @@ class TextReport:
         ]
         titles = [column.title for column in columns]
         stream = self._stream()
-        if stream.isatty() and len(shown) <= DRAWN_ROWS:
-            _draw(stream, title, titles, shown)
-        else:
-            _align(stream, title, titles, shown)
+        drawn = stream.isatty() and len(shown) <= DRAWN_ROWS
+        with writing():
+            (_draw if drawn else _align)(stream, title, titles, shown)
 
 
 def _draw(stream: TextIO, title: str, titles: list[str], rows: list[list[str]]) -> None:
@@ -108,7 +110,8 @@ class JsonReport:
     def say(self, kind: str, text: str, **facts: object) -> None:
         """See :meth:`Report.say`."""
         line = json.dumps({"kind": kind, **facts}, ensure_ascii=False)
-        self._stream().write(f"{line}\n")
+        with writing():
+            self._stream().write(f"{line}\n")
 
     def table(
         self,

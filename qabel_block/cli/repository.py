@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 
-from qabel_block.cli.arguments import at_least
 from qabel_block.cli.commands import Implementation
 from qabel_block.cli.confirmation import add_yes, confirm, prefix_erasure
 from qabel_block.cli.context import CommandContext, open_database, open_parts
@@ -12,6 +11,7 @@ from qabel_block.cli.locations import LEDGER_OPTIONS, PLACES, STORAGE_OPTIONS
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS, say
 from qabel_block.cli.unknown_prefixes import split_known
+from qabel_block.config import values
 from qabel_block.errors import AccountNotFound, NotOwner
 from qabel_block.ledger.accounts import AccountTable
 from qabel_block.ledger.interfaces import IDatabase
@@ -145,7 +145,7 @@ async def _user_id(context: CommandContext, database: IDatabase, name: str) -> i
         user = await accounts.user(name, month_of(context.now()))
     except AccountNotFound:
         try:
-            return min(at_least(0)(name), 2**31 - 1)
+            return values.not_negative(name)
         except ValueError:
             raise AccountNotFound(f"there is no user {name}") from None
     return user.user_id

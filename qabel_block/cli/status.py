@@ -160,7 +160,7 @@ class _DependencyChecks:
     async def garbage(self) -> dict[str, object]:
         """Return how many blobs wait to be deleted, and until when at the latest."""
         noted = await Maintenance(self._parts.database).noted_garbage()
-        last = due(noted.newest, self._config.garbage_grace)
+        last = due(noted.newest, self._config.garbage_grace, self._context.now())
         return {"waiting": noted.count, **({"until": last} if last else {})}
 
     async def _once_connected(self, subject: ICache | INotifier) -> dict[str, object]:

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta, timezone
 from qabel_block.accounts.tokens import new_token, token_digest
 from qabel_block.cli.arguments import reader
 from qabel_block.cli.context import CommandContext, open_accounts
+from qabel_block.cli.one_time_token import making_token, show_token
 from qabel_block.cli.reports import Column
-from qabel_block.cli.runner import ALL_WELL, say
+from qabel_block.cli.runner import ALL_WELL, CommandFailed, say
 from qabel_block.cli.user import add_name, on_ledger
 from qabel_block.config import values
 from qabel_block.model import NewToken, Permission, Token
@@ -81,23 +82,27 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 async def _add(context: CommandContext) -> int:
     arguments = context.arguments
-    token = new_token()
-    expires = arguments.expires and arguments.expires(context.now())
+    name, token = arguments.name, new_token()
+    expires = None
+    if arguments.expires is not None:
+        expires = arguments.expires(context.now())
+        if expires <= context.now():
+            raise CommandFailed("--expires: that is over; the token would be nobody's")
     new = NewToken(token_digest(token), arguments.permission, arguments.label, expires)
     async with open_accounts(context) as accounts:
-        number = await accounts.add_token(arguments.name, new)
-    context.report.say(
-        "token",
-        token,
-        name=arguments.name,
-        id=number,
-        token=token,
-        permission=new.permission.value,
-        label=new.label,
-        expires=_show_expiry(new.expires),
-    )
+        with making_token(name):
+            number = await accounts.add_token(name, new)
+        facts = {
+            "name": name,
+            "id": number,
+            "token": token,
+            "permission": new.permission.value,
+            "label": new.label,
+            "expires": _show_expiry(new.expires),
+        }
+        await show_token(context, accounts, "token", number, facts)
     if not arguments.quiet:
-        say(f"this is token {number} of {arguments.name}; it is shown only now")
+        say(f"this is token {number} of {name}; it is shown only now")
     return ALL_WELL
 
 
@@ -149,7 +154,7 @@ def _revoke_arguments(parser: ArgumentParser) -> None:
     add_name(parser)
     parser.add_argument(
         "id",
-        type=reader(values.token_number),
+        type=reader(values.positive),
         metavar="ID",
         help="Its number, as token list has it.",
     )

@@ -6,12 +6,13 @@ from argparse import ArgumentParser
 
 from attrs import astuple
 
-from qabel_block.cli.arguments import at_least
+from qabel_block.cli.arguments import reader
 from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, open_ledger
 from qabel_block.cli.locations import LEDGER_OPTIONS
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL
+from qabel_block.config import values
 from qabel_block.model import UserUsage
 from qabel_block.rules.quota import month_of
 
@@ -19,7 +20,7 @@ from qabel_block.rules.quota import month_of
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--top",
-        type=at_least(1),
+        type=reader(values.positive),
         default=20,
         metavar="N",
         help="How many users [default: 20].",

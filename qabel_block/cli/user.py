@@ -11,6 +11,7 @@ from qabel_block.cli.arguments import reader
 from qabel_block.cli.commands import Implementation, Work, no_arguments
 from qabel_block.cli.context import CommandContext, open_accounts
 from qabel_block.cli.locations import LEDGER_OPTIONS, STORAGE_OPTIONS
+from qabel_block.cli.one_time_token import making_token, show_token
 from qabel_block.cli.reports import Column, in_bytes
 from qabel_block.cli.runner import ALL_WELL, say
 from qabel_block.config import values
@@ -85,16 +86,19 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 async def _add(context: CommandContext) -> int:
     arguments = context.arguments
-    token = new_token()
+    name, token = arguments.name, new_token()
     storage, traffic = arguments.quota, arguments.traffic
     async with open_accounts(context, create=True) as accounts:
-        user_id = await accounts.add_user(
-            arguments.name,
-            STORAGE_QUOTA if storage is None else storage,
-            TRAFFIC_QUOTA if traffic is None else traffic,
-            NewToken(token_digest(token), label="first"),
-        )
-    context.report.say("user", token, name=arguments.name, id=user_id, token=token)
+        with making_token(name):
+            user_id = await accounts.add_user(
+                name,
+                STORAGE_QUOTA if storage is None else storage,
+                TRAFFIC_QUOTA if traffic is None else traffic,
+                NewToken(token_digest(token), label="first"),
+            )
+            (first,) = await accounts.tokens(user_id)
+        facts = {"name": name, "id": user_id, "token": token}
+        await show_token(context, accounts, "user", first.id, facts)
     if not context.arguments.quiet:
         say("this is the user's token; it is shown only now")
     return ALL_WELL

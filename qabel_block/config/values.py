@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
+from stat import S_ISDIR
 from unicodedata import category
 from urllib.parse import urlsplit
 
@@ -19,9 +20,11 @@ _NO = frozenset({"0", "false", "no", "off"})
 _ENDPOINTS = frozenset({"tcp", "tcp6", "ssl", "tls", "unix", "systemd", "haproxy"})
 
 _URI_PREFIX = re.compile(r"(/[A-Za-z0-9_~-]+)+")
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"-?[0-9]+")
+_DIGITS = 18
 _SIZE = re.compile(r"([0-9]+)(?:([KMGT])(?:iB)?)?")
 _FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SHOWN_PATH = 200
 _LARGEST_NUMBER = 2**31 - 1
 _LARGEST_SIZE = 2**63 - 1
 """What the ledger's columns can hold."""
@@ -75,7 +78,7 @@ def port(value: str) -> int:
 
 
 def positive(value: str) -> int:
-    """A number of at least 1."""
+    """A number of at least 1, and less than 2^31."""
     number = _integer(value)
     if number < 1:
         raise ValueError(f"{_quoted(value)} is less than 1")
@@ -83,7 +86,7 @@ def positive(value: str) -> int:
 
 
 def not_negative(value: str) -> int:
-    """A number of at least 0."""
+    """A number of at least 0, and less than 2^31: seconds are then 68 years."""
     number = _integer(value)
     if number < 0:
         raise ValueError(f"{_quoted(value)} is less than 0")
@@ -136,14 +139,6 @@ def quota(value: str) -> int:
     return UNLIMITED if value == "unlimited" else size(value)
 
 
-def token_number(value: str) -> int:
-    """The number of a user's token."""
-    number = positive(value)
-    if number > _LARGEST_NUMBER:
-        raise ValueError(f"{_quoted(value)} is too large")
-    return number
-
-
 def one_of(*choices: str) -> Callable[[str], str]:
     """One of a few words."""
 
@@ -177,31 +172,62 @@ def uri_prefix(value: str) -> str:
 
 def directory(value: str) -> Path:
     """A directory that is there, or can be made."""
-    path = Path(text(value)).expanduser().absolute()
-    if path.exists() and not path.is_dir():
+    path = _absolute(value)
+    if _is_directory(path) is False:
         raise ValueError(f"{shown(value)} is not a directory")
-    if not path.parent.is_dir():
-        raise ValueError(f"there is no directory {shown(str(path.parent))}")
-    return path
+    return _in_directory(path)
 
 
 def file_in_directory(value: str) -> Path:
     """A file that is there, or can be made."""
-    path = Path(text(value)).expanduser().absolute()
-    if path.is_dir():
+    path = _absolute(value)
+    if _is_directory(path):
         raise ValueError(f"{shown(value)} is a directory")
-    if not path.parent.is_dir():
+    return _in_directory(path)
+
+
+def _absolute(value: str) -> Path:
+    try:
+        return Path(text(value)).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{shown(value)}: there is no such user") from None
+    except OSError as error:
+        raise ValueError(f"the working directory: {error.strerror}") from error
+
+
+def _in_directory(path: Path) -> Path:
+    if not _is_directory(path.parent):
         raise ValueError(f"there is no directory {shown(str(path.parent))}")
     return path
 
 
+def _is_directory(path: Path) -> bool | None:
+    """Say whether a path is that of a directory; ``None`` if there is nothing.
+
+    :raises ValueError: if that can't be found out.
+    """
+    try:
+        return S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ValueError(_unusable(path, error)) from error
+
+
+def _unusable(path: Path, error: OSError) -> str:
+    name = str(path)
+    if len(name) > _SHOWN_PATH:
+        name = f"{name[:_SHOWN_PATH]}..."
+    return f"{shown(name)}: {error.strerror}"
+
+
 def json_file(value: str) -> Path:
     """A file with a JSON object in it."""
-    path = Path(text(value)).expanduser().absolute()
+    path = _absolute(value)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"can't read {shown(value)}: {error.strerror}") from error
+        raise ValueError(f"can't read {_unusable(path, error)}") from error
     except ValueError as error:
         raise ValueError(f"{shown(value)} is not JSON: {error}") from error
     if not isinstance(content, dict):
@@ -277,4 +303,7 @@ def endpoint(value: str) -> str:
 def _integer(value: str) -> int:
     if not _INTEGER.fullmatch(value):
         raise ValueError(f"{_quoted(value)} is not a whole number")
+    # Not converted if it is too long: that takes quadratic time.
+    if len(value) > _DIGITS or int(value) > _LARGEST_NUMBER:
+        raise ValueError(f"{_quoted(value)} is too large")
     return int(value)

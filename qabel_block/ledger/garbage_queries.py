@@ -24,6 +24,7 @@ from sqlalchemy import (
     false,
     func,
     not_,
+    or_,
     select,
     true,
     update,
@@ -117,14 +118,21 @@ stale_notes = Statement(
     lambda dialect: (
         select(garbage.c.blob_key)
         .where(_is_stale(dialect))
+        .where(
+            or_(
+                garbage.c.owner_id.is_not(None),
+                garbage.c.claimed,  # which no commit takes any more
+                garbage.c.since <= dialect.ago(bindparam("pending_age", type_=Float())),
+            )
+        )
         .order_by(garbage.c.since)
         .limit(bindparam("limit"))
         .offset(ZERO)
         .with_for_update(skip_locked=True)
     )
 )
-"""``age`` in seconds, ``limit``. Rows: (blob key), locked, none that somebody else
-holds."""
+"""``age`` in seconds, ``pending_age`` of blobs that may be about to be committed,
+``limit``. Rows: (blob key), locked, none that somebody else holds."""
 
 owner_notes = Statement(
     select(garbage.c.blob_key, garbage.c.size)

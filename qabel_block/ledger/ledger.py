@@ -226,7 +226,9 @@ class Ledger:
             await self._change(download_queries.add_traffic, counts=json.dumps(records))
 
     @_recorded
-    async def claim_garbage(self, grace: float, limit: int) -> list[str]:
+    async def claim_garbage(
+        self, grace: float, limit: int, pending: float = 0.0
+    ) -> list[str]:
         """Return blobs that may be deleted now, and that no other node deletes.
 
         They count as noted anew from now on, by the database's clock: a commit of one
@@ -236,11 +238,16 @@ class Ledger:
 
         :param grace: seconds since the blob was noted.
         :param limit: the largest number to return, and to look at.
+        :param pending: seconds, if more, for a blob that never was an object's: it may
+            be about to be committed.
         """
 
         async def work(transaction: ITransaction) -> list[str]:
             while rows := await transaction.fetch(
-                garbage_queries.stale_notes, age=grace, limit=limit
+                garbage_queries.stale_notes,
+                age=grace,
+                pending_age=max(grace, pending),
+                limit=limit,
             ):
                 keys = {key for (key,) in rows}
                 if garbage := await _claim(transaction, keys):

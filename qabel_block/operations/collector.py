@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
@@ -18,8 +19,25 @@ from qabel_block.util.budget import spending
 BATCH = 500
 """Blobs that are claimed at a time."""
 
+PENDING_SECONDS = 180.0
+"""How long a blob that never was an object's stays at least, whatever the grace period:
+an upload has it noted, gives it its final name, and commits it. The storage has two
+minutes for the second, and the database some seconds for the third."""
+
 PAUSE_SECONDS = 0.25
 """How long to wait while others delete an owner's garbage."""
+
+
+@frozen
+class CollectedGarbage:
+    """What a round has done.
+
+    :ivar deleted: how many blobs.
+    :ivar failed: how many blobs could not be deleted.
+    """
+
+    deleted: int
+    failed: int
 
 
 class Collector:
@@ -70,8 +88,8 @@ class Collector:
         self,
         grace: float | None = None,
         told: Callable[[int], object] = lambda count: None,
-    ) -> int:
-        """Delete all garbage that is old enough; return how many blobs.
+    ) -> CollectedGarbage:
+        """Delete all garbage that is old enough.
 
         Rounds don't overlap: a second one waits for the first. A blob that can't be
         deleted keeps no other from it, and is left to a later round.
@@ -117,27 +135,31 @@ class Collector:
                 making = Deferred.fromCoroutine(self.collect_owner(owner_id, size))
             making.addErrback(self._failed)
 
-    async def _delete(self, keys: Sequence[str]) -> int:
-        """Delete blobs and their notes; return how many could be deleted."""
+    async def _delete(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Delete blobs and their notes; return which could not be deleted, and why."""
         failed = await self._storage.delete(keys)
         deleted = [key for key in keys if key not in failed]
         if deleted:
             await self._ledger.forget_garbage(deleted)
         if failed:
             self._report(failed)
-        return len(deleted)
+        return failed
 
-    async def _collect(self, grace: float, told: Callable[[int], object]) -> int:
-        collected = 0
+    async def _collect(
+        self, grace: float, told: Callable[[int], object]
+    ) -> CollectedGarbage:
+        deleted = 0
+        failed: set[str] = set()
         while not self._stopping and (
-            keys := await self._ledger.claim_garbage(grace, BATCH)
+            keys := await self._ledger.claim_garbage(grace, BATCH, PENDING_SECONDS)
         ):
-            deleted = await self._delete(keys)
-            collected += deleted
+            stuck = await self._delete(keys)
+            deleted += len(keys) - len(stuck)
+            failed.update(stuck)
             told(len(keys))
-            if not deleted:
+            if len(stuck) == len(keys):
                 break  # without a grace period they would be claimed again and again
-        return collected
+        return CollectedGarbage(deleted, len(failed))
 
     def _report(self, failed: Mapping[str, str]) -> None:
         key, reason = next(iter(failed.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 from zope.interface import implementer
 
+from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobListing
 from qabel_block.model import Digest, ListedBlob, Listing
 from qabel_block.names import is_prefix
@@ -72,7 +74,13 @@ class LocalListing:
 
     async def _run(self, function: Callable[[], T]) -> T:
         def call() -> T:
-            with translated():
-                return function()
+            try:
+                with translated():
+                    return function()
+            except Unavailable:
+                if os.path.lexists(self._root):
+                    raise
+                reason = f"there is no directory {self._root}; the server makes it"
+                raise Unavailable("storage", f"{reason} when it starts") from None
 
         return await self._threads.run(call)

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from qabel_block.ledger.migrate import downgrade, upgrade
+from qabel_block.operations.collector import PENDING_SECONDS
 from tests.integration.cli.conftest import Installation, on_sqlite, on_two
 from tests.integration.cli.server import serving, size, url
-from tests.integration.ledger.support import change
+from tests.integration.ledger.support import age_garbage, change
 from tests.integration.storage.blobs import pattern
 from tests.support.database import query
 from tests.support.legacy import LEGACY, LegacyBucket, fill, make_legacy_tables
@@ -168,6 +169,7 @@ def test_written_before(legacy: Installation) -> None:
         assert ann.get(url(P, "blocks/empty")).status_code == 404
         assert ann.get(url(P, "a/b/c-d_e")).content == b"deep"
         assert size(ann) == len(b"new" + b"deep")
+    age_garbage(legacy.dsn, PENDING_SECONDS)
     legacy.run("collect", "--grace", "0")
     left = {key for key in legacy.storage.contents() if key.startswith(P)}
     assert f"{P}/a/b/c-d_e" in left

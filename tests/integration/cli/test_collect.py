@@ -8,12 +8,16 @@ from pathlib import Path
 import httpx
 
 from qabel_block.ledger.migrate import upgrade
+from qabel_block.operations.collector import PENDING_SECONDS
+from tests.integration.ledger.support import age_garbage, change
 from tests.support.database import query
 from tests.support.s3 import Store
 from tests.support.server import ServerProcess
 from tests.support.tools import run_tool
+from tests.support.unprivileged import run_unprivileged
 
 AUTH = {"Authorization": "Token T"}
+VERSION = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
 def _use(url: str) -> None:
@@ -40,7 +44,13 @@ def test_collect_local(dsn: str, tmp_path: Path) -> None:
             assert abs(waits.total_seconds() - 3600) < 1
         now = run_tool("collect", *places, "--grace", "0", "--json")
         (said,) = now.of_kind("collected")
-        assert said == {"blobs": 2, "waiting": 0, "first": None, "last": None}
+        assert said == {
+            "blobs": 2,
+            "failed": 0,
+            "waiting": 0,
+            "first": None,
+            "last": None,
+        }
         assert httpx.get(f"{server.url}/api/v0/files/p/a").content == b"new"
     blobs = (storage / "p").rglob("*")
     files = [path.read_bytes() for path in blobs if path.is_file()]
@@ -79,3 +89,28 @@ def test_storage_down(tmp_path: Path) -> None:
     assert ended.status == 2
     assert "qabel-block: storage: " in ended.err
     assert len(query(dsn, "SELECT * FROM garbage")) == 2
+
+
+def test_read_only_storage(tmp_path: Path) -> None:
+    """The status is 2 if no blob can be deleted and 1 if some can't; how many is
+    said, and not that they wait until a time that is over."""
+    storage, dsn = tmp_path / "objects", f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    upgrade(dsn)
+    for key in (f"p/a~{VERSION}", f"q/a~{VERSION}"):
+        (storage / key).parent.mkdir(parents=True)
+        (storage / key).touch()
+        since = "2001-01-01T00:00:00.000000+00:00"
+        change(
+            dsn, f"INSERT INTO garbage (blob_key, since) VALUES ('{key}', '{since}')"
+        )
+    places = ("--psql-dsn", dsn, "--local-storage", str(storage))
+    collect = ("collect", *places, "--grace", "0", "--quiet")
+    (storage / "p").chmod(0o500)
+    some = run_unprivileged(*collect, "--json")
+    (said,) = some.of_kind("collected")
+    assert (some.status, said["blobs"], said["failed"]) == (1, 1, 1)
+    age_garbage(dsn, PENDING_SECONDS)
+    none = run_unprivileged(*collect)
+    assert none.status == 2
+    assert none.out == "0 blobs deleted, 1 could not be; 1 wait\n"
+    assert "garbage is not collected: 1 blobs" in none.err

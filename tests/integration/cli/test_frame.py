@@ -19,6 +19,7 @@ from qabel_block.ledger.revisions import HEAD
 from tests.integration.ledger.support import change
 from tests.support.legacy import LEGACY
 from tests.support.tools import COMMAND, Ended, run_tool, tool_environment
+from tests.support.unprivileged import run_unprivileged
 
 SECRET = "pa55word"
 APART = {"status", "check-config", "backup"}
@@ -82,6 +83,18 @@ def test_help_of_a_command(capsys: pytest.CaptureFixture[str], command: str) -> 
         (("usage", "--env-file", "/nowhere"), "--env-file: can't read /nowhere:"),
         (("usage", "--env-file", "/dev"), "--env-file: can't read /dev:"),
         (("usage", "--psql-dsn", "host=\nh"), "--psql-dsn: there is a control"),
+        (("--json", "user", "list"), "the command comes first, and then --json"),
+        (("user", "--json", "list"), "the command comes first, and then --json"),
+        (("--psql-dsn", SECRET, "usage"), "comes first, and then --psql-dsn"),
+        ((f"--psql-dsn={SECRET}", "usage"), "comes first, and then --psql-dsn"),
+        (("usage", "--top", "9" * 23), "--top: "),
+        (("collect", "--grace", "9" * 14), "--grace: "),
+        (("collect", "--grace", "9" * 100), "--grace: "),
+        (("collect", "--garbage-grace", str(2**31)), "is too large"),
+        (("usage", "--standalone", f"/{'a' * 5000}"), "File name too long"),
+        (("collect", "--local-storage", f"/{'a' * 5000}/b"), "File name too long"),
+        (("usage", "--psql-dsn", f"sqlite:////{'a' * 5000}"), "File name too long"),
+        (("usage", "--standalone", "~no-such-user/a"), "there is no such user"),
     ],
 )
 def test_wrong_usage(
@@ -94,6 +107,28 @@ def test_wrong_usage(
     assert line.startswith("qabel-block: ")
     assert said in line
     assert SECRET not in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("user", "list", "--standalone", "closed/data"), "--standalone: "),
+        (("collect", "--local-storage", "closed/objects"), "--local-storage: "),
+        (("usage", "--psql-dsn", "sqlite:///closed/l"), "--psql-dsn: "),
+        (("user", "list", "--standalone", "closed"), "database: "),
+        (("user", "add", "bob", "--standalone", "closed"), "database: "),
+        (("verify", "--standalone", "closed"), "database: "),
+    ],
+)
+def test_no_permission(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    """A path that may not be looked at is one line, which names it, and status 2."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    ended = run_unprivileged(*(word.replace("closed", str(closed)) for word in words))
+    (line,) = ended.err.splitlines()
+    assert (ended.status, ended.out) == (2, "")
+    assert line.startswith(f"qabel-block: {said}{closed}/")
+    assert line.endswith(": Permission denied")
 
 
 def test_environment(tmp_path: Path) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 
+import psycopg2
 import pytest
 from attrs import frozen
 
+from qabel_block.ledger.migrate import upgrade
+from qabel_block.operations.collector import PENDING_SECONDS
 from tests.integration.cli.conftest import Installation, on_sqlite
-from tests.integration.ledger.support import change
+from tests.integration.ledger.support import age_garbage, change
 from tests.support.database import query
-from tests.support.legacy import LegacyDirectory
-from tests.support.tools import RunningTool
+from tests.support.legacy import LEGACY, LegacyDirectory
+from tests.support.tools import COMMAND, RunningTool, run_tool, tool_environment
+
+INTERRUPTED = "qabel-block: interrupted; run it again to go on\n"
 
 COUNT = 5000
 """Several batches of whatever is done."""
@@ -123,6 +132,7 @@ def test_killed(half: Half, local: Installation) -> None:
     _check_sizes(local)
     assert local.run(*half.words).status == (1 if "--repair" in half.words else 0)
     if half.done is _deleted:
+        age_garbage(local.dsn, PENDING_SECONDS)
         local.run("collect", "--grace", "0")
     assert half.done(local) == COUNT
     _check_sizes(local)
@@ -145,5 +155,94 @@ def test_interrupted(half: Half, local: Installation, number: int) -> None:
     """A signal ends a command after what it is at, with status 2 and one line."""
     status, err = _stop_half_way(half, local, number)
     assert status == 2
-    assert err == "qabel-block: interrupted; run it again to go on\n"
+    assert err == INTERRUPTED
     _check_sizes(local)
+
+
+@on_sqlite
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_interrupted_at_the_question(local: Installation, terminal: bool) -> None:
+    """A signal while a command asks ends it: it waits for no answer."""
+    assert local.run("user", "add", "bob").status == 0
+    theirs, ours = os.openpty()[::-1] if terminal else os.pipe()
+    tool = subprocess.Popen(
+        [*COMMAND, "user", "delete", "bob", *local.places],
+        env=tool_environment(),
+        stdin=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert tool.stderr is not None
+    while tool.stderr.read(1) not in ("", ":"):
+        pass  # until it asks
+    time.sleep(0.2)
+    tool.send_signal(signal.SIGINT)
+    try:
+        _, err = tool.communicate(timeout=10)
+    finally:
+        tool.kill()
+        os.close(ours)
+        os.close(theirs)
+    assert (tool.returncode, err.strip(" ")) == (2, f"\n{INTERRUPTED}")
+    assert local.run("user", "show", "bob").status == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("user", "list"),
+        ("user", "set", "bob", "--quota", "1"),
+        ("verify", "--local-storage", "/"),
+        ("migrate", "--to", LEGACY),
+    ],
+    ids=" ".join,
+)
+def test_interrupted_while_the_database_hangs(
+    words: tuple[str, ...], new_postgres_database: Callable[[], str]
+) -> None:
+    """A signal soon ends a command that waits for the database; nothing is changed."""
+    dsn = new_postgres_database()
+    upgrade(dsn)
+    assert run_tool("user", "add", "bob", "--psql-dsn", dsn).status == 0
+    before = query(dsn, "SELECT storage_quota FROM accounts")
+    with closing(psycopg2.connect(dsn)) as other:
+        other.cursor().execute("LOCK TABLE users, accounts, objects")
+        tool = RunningTool(*words, "--psql-dsn", dsn)
+        _wait_for_lock(dsn)
+        began = time.monotonic()
+        tool.process.send_signal(signal.SIGINT)
+        ended = tool.end(10)
+        assert time.monotonic() - began < 3
+        assert (ended.status, ended.err) == (2, INTERRUPTED)
+    assert query(dsn, "SELECT storage_quota FROM accounts") == before
+
+
+def _wait_for_lock(dsn: str) -> None:
+    """Wait until somebody waits for a lock."""
+    deadline = time.monotonic() + 30
+    while not query(dsn, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@on_sqlite
+def test_interrupted_twice(local: Installation) -> None:
+    """A step that can't be broken off is waited for, which is said; another signal
+    ends that as well."""
+    assert local.run("user", "add", "bob").status == 0
+    path = local.dsn.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        tool = RunningTool("user", "disable", "bob", *local.places)
+        time.sleep(2)
+        began = time.monotonic()
+        for _ in range(2):
+            tool.process.send_signal(signal.SIGINT)
+            time.sleep(2)
+        ended = tool.end(10)
+        assert time.monotonic() - began < 5
+    assert ended.status == 2
+    assert ended.err == (
+        "qabel-block: waiting for a step that can't be broken off; interrupt again to"
+        " end at once\n"
+    )

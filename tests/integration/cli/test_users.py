@@ -10,6 +10,7 @@ from qabel_block.cli.token import read_expiry
 from qabel_block.model import UNLIMITED
 from qabel_block.names import is_token
 from tests.integration.cli.conftest import Installation
+from tests.integration.ledger.support import change
 from tests.support.database import query
 from tests.support.tools import Ended, run_tool
 
@@ -46,9 +47,10 @@ def test_tokens(local: Installation) -> None:
     """Tokens are listed with all but themselves, and the revoked ones stay."""
     run = local.run
     first = str(_only(run("user", "add", "bob"))["token"])
-    words = ("--append-only", "--label", "laptop", "--expires", "2020-01-01")
+    words = ("--append-only", "--label", "laptop", "--expires", "1d")
     second = str(_only(run("token", "add", "bob", *words))["token"])
     _only(run("token", "revoke", "bob", "1"))
+    change(local.dsn, "UPDATE tokens SET expires = 1 WHERE expires IS NOT NULL")
     ended = run("token", "list", "bob")
     assert [(t["id"], t["state"], t["permission"], t["label"]) for t in ended.said] == [
         (1, "revoked", "full", "first"),
@@ -81,6 +83,8 @@ def test_mistakes(local: Installation) -> None:
         ("user", "add", "dave", "--quota", "5X"),
         ("token", "add", "bob", "--append-only", "--read-only"),
         ("token", "add", "bob", "--expires", "tomorrow"),
+        ("token", "add", "bob", "--expires", "2020-01-01"),
+        ("token", "add", "bob", "--expires", "0d"),
         ("user",),
     )
     for status, commands in ((1, refused), (2, wrong)):
@@ -97,6 +101,18 @@ def test_token_alone(tmp_path: Path) -> None:
     assert ended.status == 0
     assert is_token(ended.out.rstrip("\n"))
     assert ended.out.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("user", "add", "bob"), ("migrate",)])
+def test_private_ledger(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A ledger that is made is its owner's alone; one that is there stays as it is."""
+    path = tmp_path / "ledger.sqlite"
+    place = ("--psql-dsn", f"sqlite:///{path}")
+    assert run_tool(*command, *place).status == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    assert run_tool("migrate", *place).status == 0
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_unconfirmed(local: Installation) -> None:

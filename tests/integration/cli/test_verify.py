@@ -242,5 +242,17 @@ def test_wrong_storage(local: Installation, words: tuple[str, ...]) -> None:
     local.storage.root.rmdir()
     ended = local.run(*words)
     assert (ended.status, ended.out) == (2, "")
-    assert "qabel-block: storage: No such file or directory" in ended.err
+    assert "qabel-block: storage: there is no directory" in ended.err
     assert not local.storage.root.exists()
+
+
+def test_before_the_first_start(tmp_path: Path) -> None:
+    """Before a server has made the directory of the objects that is what is said."""
+    place = ("--standalone", str(tmp_path))
+    assert run_tool("user", "add", "bob", *place).status == 0
+    ended = run_tool("verify", *place, "--quiet")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == (
+        f"qabel-block: storage: there is no directory {tmp_path}/objects; the server"
+        " makes it when it starts\n"
+    )

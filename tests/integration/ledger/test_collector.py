@@ -15,13 +15,14 @@ from qabel_block.errors import StorageFull, Unavailable
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.operations import collector as module
-from qabel_block.operations.collector import Collector
+from qabel_block.operations.collector import CollectedGarbage, Collector
 from tests.integration.ledger.support import (
     OTHER,
     OWNER,
     P,
     Q,
     age_garbage,
+    allow,
     at_once,
     logged,
     name,
@@ -109,12 +110,30 @@ async def test_old_and_young(
     await upload(ledger, name("b"))
     age_garbage(dsn, GRACE)
     (young,) = await garbage(ledger, 1)
-    assert await collector.collect() == 3
+    assert await collector.collect() == CollectedGarbage(3, 0)
     assert blobs.keys == old
     assert query(dsn, "SELECT blob_key FROM garbage") == [(young,)]
-    assert await collector.collect() == 0
-    assert await collector.collect(grace=0) == 1
+    assert await collector.collect() == CollectedGarbage(0, 0)
+    age_garbage(dsn, module.PENDING_SECONDS)
+    assert await collector.collect(grace=0) == CollectedGarbage(1, 0)
     assert blobs.keys == sorted([*old, young])
+
+
+@pytest_twisted.ensureDeferred
+async def test_uploads_are_spared(
+    collector: Collector, ledger: Ledger, blobs: Blobs, dsn: str
+) -> None:
+    """Without a grace period what was replaced is deleted at once, but not a blob that
+    may be about to be committed."""
+    replaced = await upload(ledger, name("a"))
+    await upload(ledger, name("a"))
+    pending = await noted(ledger, name("b"))
+    assert await collector.collect(grace=0) == CollectedGarbage(1, 0)
+    await ledger.commit_upload(name("b"), pending, allow, None)
+    given_up = await noted(ledger, name("b"))
+    age_garbage(dsn, module.PENDING_SECONDS)
+    assert await collector.collect(grace=0) == CollectedGarbage(1, 0)
+    assert blobs.keys == sorted([replaced.blob_key, given_up.blob_key])
 
 
 @pytest_twisted.ensureDeferred
@@ -122,12 +141,14 @@ async def test_batches(
     collector: Collector,
     ledger: Ledger,
     blobs: Blobs,
+    dsn: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A round goes on, batch by batch, until there is no more."""
     monkeypatch.setattr(module, "BATCH", 3)
     keys = await garbage(ledger, 7)
-    assert await collector.collect(grace=0) == 7
+    age_garbage(dsn, module.PENDING_SECONDS)
+    assert await collector.collect(grace=0) == CollectedGarbage(7, 0)
     assert [len(batch) for batch in blobs.deleted] == [3, 3, 1]
     assert blobs.keys == keys
 
@@ -211,10 +232,11 @@ async def test_mistakes_do_not_end_it(
 
 @pytest_twisted.ensureDeferred
 async def test_failure_is_passed_on(
-    collector: Collector, ledger: Ledger, blobs: Blobs
+    collector: Collector, ledger: Ledger, blobs: Blobs, dsn: str
 ) -> None:
     """Who asks for a round is told that it failed."""
     await garbage(ledger, 1)
+    age_garbage(dsn, GRACE)
     blobs.failure = Unavailable("storage", "it is down")
     with pytest.raises(Unavailable):
         await collector.collect(grace=0)
@@ -232,6 +254,7 @@ async def test_one_round_at_a_time(
     while not blobs.calls:
         await ledger.storage_used(OWNER)
     await garbage(ledger, 1)
+    age_garbage(dsn, GRACE)
     second = Deferred.fromCoroutine(collector.collect(grace=0))
     age_garbage(dsn, GRACE)
     clock.advance(5 * INTERVAL)
@@ -292,7 +315,7 @@ async def test_two_nodes(
     age_garbage(dsn, GRACE)
     nodes = [collecting(node, blobs, clock) for node in (ledger, other_ledger)]
     counts = await at_once(node.collect() for node in nodes)
-    assert sum(count for count in counts if isinstance(count, int)) == 30
+    assert sum(c.deleted for c in counts if isinstance(c, CollectedGarbage)) == 30
     assert blobs.keys == keys
     assert query(dsn, "SELECT blob_key FROM garbage") == []
 
@@ -304,14 +327,16 @@ async def test_blob_that_stays(
     """A blob that can't be deleted keeps no other from being deleted, and is tried
     again in a later round; the log says so."""
     keys = await garbage(ledger, 5)
+    age_garbage(dsn, GRACE)
     blobs.stuck = {keys[2]}
     with logged() as events:
-        assert await collector.collect(grace=0) == 4
+        assert await collector.collect(grace=0) == CollectedGarbage(4, 1)
     assert query(dsn, "SELECT blob_key FROM garbage") == [(keys[2],)]
     assert events
     assert all("not permitted" in formatEvent(event) for event in events)
     blobs.stuck = set()
-    assert await collector.collect(grace=0) == 1
+    age_garbage(dsn, GRACE)
+    assert await collector.collect(grace=0) == CollectedGarbage(1, 0)
     assert blobs.keys == keys
     assert query(dsn, "SELECT blob_key FROM garbage") == []
 

@@ -17,9 +17,10 @@ from twisted.internet import reactor
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
-from qabel_block.operations.collector import Collector
+from qabel_block.operations.collector import PENDING_SECONDS, Collector
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.util.threads import ThreadPool
+from tests.integration.ledger.support import age_garbage
 from tests.support.database import query
 from tests.support.postgres import PostgresServer, databases_on
 from tests.support.server import ServerProcess
@@ -193,6 +194,7 @@ async def _collect_everything(place: ServerWithDatabase) -> None:
     storage = LocalStorage(place.directory, threads)
     await storage.bind(await ledger.installation())
     collector = Collector(ledger, storage, reactor)
-    assert await collector.collect(grace=0) == 1
+    age_garbage(place.dsn, PENDING_SECONDS)
+    assert (await collector.collect(grace=0)).deleted == 1
     await database.close()
     threads.stop()
