@@ -10,17 +10,12 @@ from __future__ import annotations
 
 from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, open_parts
-from qabel_block.cli.importer import ImportChoice, Importer
+from qabel_block.cli.import_choice import ImportChoice
+from qabel_block.cli.importer import Importer
 from qabel_block.cli.locations import PLACES
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS
-from qabel_block.model import (
-    BlobRecord,
-    BlobState,
-    ImportedBlob,
-    ListedBlob,
-    WriteState,
-)
+from qabel_block.model import ListedBlob
 
 
 async def adopt(context: CommandContext) -> int:
@@ -28,9 +23,7 @@ async def adopt(context: CommandContext) -> int:
     async with open_parts(context) as parts:
         await parts.identity.bind()
         await parts.maintenance.begin_adoption()
-        importer = Importer(
-            context, parts, ImportChoice(_is_legacy, _is_unknown, _is_free)
-        )
+        importer = Importer(context, parts, ImportChoice(_is_legacy))
         await importer.run("adopt")
         if not importer.unreadable:
             await parts.maintenance.end_adoption()
@@ -51,15 +44,6 @@ async def adopt(context: CommandContext) -> int:
 
 def _is_legacy(blob: ListedBlob) -> bool:
     return blob.version is None
-
-
-def _is_unknown(_blob: ListedBlob, known: BlobRecord) -> bool:
-    return known.state is BlobState.UNKNOWN
-
-
-def _is_free(state: WriteState, _entry: ImportedBlob) -> bool:
-    """Adopt where there is no object; what is there is newer."""
-    return state.current is None
 
 
 COMMANDS = {"adopt": Implementation(adopt, PLACES)}
