@@ -17,6 +17,7 @@ from qabel_block.cli.importer import Importer
 from qabel_block.cli.locations import PLACES
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS, CommandFailed
+from qabel_block.cli.unknown_prefixes import require_known_blobs
 from qabel_block.model import LedgerObject, ListedBlob
 
 MOST_DROPPED = 10
@@ -79,24 +80,12 @@ async def rebuild(context: CommandContext) -> int:
 
 async def _check_prefixes(parts: CommandParts, force: bool) -> None:
     """Refuse what can only be a mistake."""
-    owned = False
-    async for users in parts.maintenance.users():
-        async for prefixes in parts.maintenance.prefixes(users[0], users[-1]):
-            owned = owned or bool(prefixes)
-            break
-        if owned:
-            break
-    if not owned:
+    if not await parts.maintenance.has_prefixes():
         raise CommandFailed(
             "the ledger knows no prefix: restore users and prefixes from a backup first"
         )
-    async for names in parts.listing.prefixes():
-        if await parts.maintenance.known_prefixes(names):
-            return
     if not force and await parts.maintenance.count_objects():
-        raise CommandFailed(
-            "storage holds nothing below any known prefix: is it the right one?"
-        )
+        await require_known_blobs(parts)
 
 
 async def _count_missing(

@@ -11,12 +11,19 @@ import httpx
 import pytest
 
 from qabel_block.ledger.migrate import downgrade, upgrade
+from qabel_block.names import IDENTITY
 from tests.integration.cli.conftest import Installation, on_sqlite, on_two
 from tests.integration.cli.server import serving, size, url
 from tests.integration.ledger.support import change
 from tests.integration.storage.blobs import pattern
 from tests.support.database import query
-from tests.support.legacy import LEGACY, LegacyBucket, fill, make_legacy_tables
+from tests.support.legacy import (
+    LEGACY,
+    LegacyBucket,
+    LegacyDirectory,
+    fill,
+    make_legacy_tables,
+)
 from tests.support.s3 import Store
 from tests.support.s3_proxy import Exchange, S3Proxy
 from tests.support.tools import run_tool
@@ -269,6 +276,45 @@ def test_down_and_up(local: Installation) -> None:
     with serving(local, ANN) as (ann,):
         for path in ("kept", "changed", "new"):
             assert ann.get(url("p", path)).content == path.encode()
+
+
+@on_two
+def test_empty_storage(installation: Installation) -> None:
+    """If storage holds nothing below any prefix of the ledger, it is the wrong one:
+    nothing is written, and the adoption goes on unless the operator insists."""
+    dsn, storage = installation.dsn, installation.storage
+    change(
+        dsn,
+        f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})",
+        f"INSERT INTO users (user_id, size) VALUES ({ANN}, 1000)",
+        "INSERT INTO unfinished VALUES ('adopt', '2027-01-01T00:00:00Z')",
+    )
+    storage.put("another/a", b"x")
+    if isinstance(storage, LegacyDirectory):
+        (storage.root / "p/empty").mkdir(parents=True)
+    ended = installation.run("adopt")
+    assert (ended.status, ended.out) == (2, "")
+    (line,) = ended.err.splitlines()
+    assert "is it the right one?" in line
+    assert query(dsn, "SELECT size FROM users") == [(1000,)]
+    assert query(dsn, "SELECT task FROM unfinished") == [("adopt",)]
+    assert query(dsn, "SELECT confirmed FROM installation") == [(None,)]
+    if isinstance(storage, LegacyDirectory):
+        assert not (storage.root / IDENTITY).exists()
+    assert installation.run("adopt", "--force").status == 1
+    assert query(dsn, "SELECT task FROM unfinished") == []
+
+
+@on_sqlite
+def test_no_storage(local: Installation) -> None:
+    """A directory that is not there is not made."""
+    assert isinstance(local.storage, LegacyDirectory)
+    change(local.dsn, f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})")
+    local.storage.root.rmdir()
+    ended = local.run("adopt")
+    assert (ended.status, ended.out) == (2, "")
+    assert len(ended.err.splitlines()) == 1
+    assert not local.storage.root.exists()
 
 
 @on_sqlite
