@@ -51,7 +51,7 @@ class Importer:
         """
         total = await self._count() if self._context.progress.shows_remaining else None
         await self._run_all(what, total)
-        await self._look_for_unknown_prefixes()
+        await self._look_beside_known_prefixes()
 
     async def replace_missing(self) -> None:
         """After :meth:`run`, make older blobs the objects whose own are missing."""
@@ -197,8 +197,10 @@ class Importer:
             )
         return entries
 
-    async def _look_for_unknown_prefixes(self) -> None:
-        """List what nobody owns."""
+    async def _look_beside_known_prefixes(self) -> None:
+        """List what nobody owns, and what is beside the prefixes."""
+        async for strays in self._parts.listing.strays():
+            self._name_strays(strays)
         async for names in self._parts.listing.prefixes():
             _, unknown = await split_known(self._parts, names)
             for name in unknown:

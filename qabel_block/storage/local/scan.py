@@ -10,13 +10,16 @@ from hashlib import sha256
 from itertools import groupby
 
 from qabel_block.model import Digest, ListedBlob
-from qabel_block.names import is_prefix, parse_blob_key, shown
+from qabel_block.names import IDENTITY, is_prefix, parse_blob_key, shown
 from qabel_block.storage.local import directory_fds
 from qabel_block.storage.local.errors import NO_FILE, reason_of
-from qabel_block.storage.local.layout import file_of, key_of
+from qabel_block.storage.local.layout import INCOMING, file_of, key_of
 
 PIECE = 1024 * 1024
 """Bytes that are hashed at a time."""
+
+_OWN = frozenset({IDENTITY, INCOMING})
+_LOST_AND_FOUND = "lost+found"
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -28,6 +31,35 @@ def prefixes(root: str) -> Generator[str, None, None]:
         for entry in all_:
             if is_prefix(entry.name) and not entry.is_file(follow_symlinks=False):
                 yield entry.name
+
+
+def strays(root: str) -> Generator[str, None, None]:
+    """Return what else is in the root but empty folders and what is the storage's
+    own, as text."""
+    with directory_fds.DirectoryFds(root) as way, os.scandir(way.folder()) as all_:
+        for entry in all_:
+            if entry.name in _OWN or (
+                is_prefix(entry.name) and not entry.is_file(follow_symlinks=False)
+            ):
+                continue
+            if not _is_passed_by(entry.name, way.folder()):
+                yield shown(entry.name)
+
+
+def _is_passed_by(name: str, root: int) -> bool:
+    """Say whether something in the root is an empty folder, or went away meanwhile."""
+    try:
+        folder = directory_fds.open_below(name, root)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        # Every ext4 file system has a folder that only root may read.
+        return name == _LOST_AND_FOUND
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    finally:
+        os.close(folder)
 
 
 def blobs(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:

@@ -158,6 +158,28 @@ def test_unknown_prefixes(legacy: Installation) -> None:
 
 
 @on_two
+def test_beside_the_prefixes(legacy: Installation, tmp_path: Path) -> None:
+    """What is beside the prefixes and can't be one is listed and left alone, too;
+    `verify` names it until it is acknowledged."""
+    upgrade(legacy.dsn)
+    for key in ("has.dot/x", f"{'x' * 49}/x", "rootfile"):
+        legacy.storage.put(key, b"x")
+    names = [{"name": name} for name in ("has.dot", "rootfile", "x" * 49)]
+    ended = legacy.run("adopt")
+    assert ended.status == 1
+    assert sorted(ended.of_kind("stray"), key=str) == names
+    known = ("--known", str(tmp_path / "known"))
+    ended = legacy.run("verify", "--no-read", *known)
+    assert ended.status == 1
+    assert sorted(entry["name"] for entry in ended.of_kind("stray")) == [
+        name["name"] for name in names
+    ]
+    assert legacy.run("verify", "--no-read", *known, "--remember").status == 0
+    assert legacy.run("verify", "--no-read", *known).of_kind("stray") == []
+    assert {"has.dot/x", "rootfile"} < legacy.storage.contents().keys()
+
+
+@on_two
 def test_written_before(legacy: Installation) -> None:
     """What clients have written or deleted before it was adopted stays so: an old
     blob never comes back, and goes with the garbage."""

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobListing, IStorageBackend
 from qabel_block.model import Digest, ListedBlob
+from qabel_block.names import IDENTITY
 from qabel_block.storage.local.listing import LocalListing
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.s3.listing import FEW, S3Listing
@@ -173,6 +174,34 @@ async def test_prefixes(place: ListingCase, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_beside_prefixes(place: ListingCase, prefix: str) -> None:
+    """What is beside the prefixes and can't be one is named, each once; but not what
+    is the storage's own."""
+    await write(place.storage, new_key("a/b", prefix), b"x")
+    file = f"file-{prefix[:8]}"
+    for key in ("has.dot/x", "has.dot/y", "x" * 49 + "/a", file):
+        place.put(key, b"x")
+    strays = [name for page in await collected(place.listing.strays()) for name in page]
+    named = ("has.dot", "x" * 49, file)
+    assert [strays.count(name) for name in named] == [1, 1, 1]
+    for name in (prefix, IDENTITY, ".incoming"):
+        assert name not in strays
+
+
+@pytest_twisted.ensureDeferred
+async def test_folders_beside_prefixes(threads: ThreadPool, tmp_path: Path) -> None:
+    """Empty folders are not named, links are, wherever they lead."""
+    place = _in_directory(tmp_path / "objects", threads)
+    await place.storage.bind(INSTALLATION)
+    (tmp_path / "objects/lost+found").mkdir()
+    (tmp_path / "objects/to.nowhere").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "objects/to.empty").symlink_to(tmp_path / "objects/lost+found")
+    pages = await collected(place.listing.strays())
+    strays = sorted(name for page in pages for name in page)
+    assert strays == ["to.empty", "to.nowhere"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_strays(place: ListingCase, prefix: str) -> None:
     """What can be no blob is told apart, for people to see."""
     key = new_key("a", prefix)
@@ -320,6 +349,7 @@ async def test_no_directory(threads: ThreadPool, tmp_path: Path) -> None:
     for attempt in (
         collected(place.listing.prefixes()),
         collected(place.listing.blobs("p")),
+        collected(place.listing.strays()),
         place.listing.stat(["p/a"]),
     ):
         with pytest.raises(Unavailable, match="storage: No such file"):
