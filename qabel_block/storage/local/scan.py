@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from hashlib import sha256
 from itertools import groupby
 
@@ -17,6 +17,9 @@ from qabel_block.storage.local.layout import INCOMING, file_of, key_of
 
 PIECE = 1024 * 1024
 """Bytes that are hashed at a time."""
+
+OPEN_FOLDERS = 32
+"""Levels of folders that a walk keeps open, with two descriptors each."""
 
 _OWN = frozenset({IDENTITY, INCOMING})
 _LOST_AND_FOUND = "lost+found"
@@ -65,7 +68,8 @@ def _is_passed_by(name: str, root: int) -> bool:
 def blobs(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
     """Return all files below a prefix, and as text what is no blob.
 
-    Only the folders on the way to where the walk has come to are open.
+    Only the folders on the way to where the walk has come to are open, and of those
+    no more than :data:`OPEN_FOLDERS`.
     """
     with ExitStack() as stack:
         opened = stack.enter_context(directory_fds.DirectoryFds(root)).folder()
@@ -86,13 +90,48 @@ def blobs(root: str, prefix: str) -> Generator[ListedBlob | str, None, None]:
                 continue
             names = (*way[-1].names, entry.name)
             try:
-                if entry.is_dir(follow_symlinks=False):
+                if not entry.is_dir(follow_symlinks=False):
+                    yield _blob(names, entry.stat(follow_symlinks=False))
+                elif len(way) < OPEN_FOLDERS:
                     way.append(_Folder(names, way[-1].descriptor))
                 else:
-                    yield _blob(names, entry.stat(follow_symlinks=False))
+                    yield from _deep_blobs(names, way[-1].descriptor)
             except OSError as error:
                 if error.errno not in NO_FILE:
                     raise  # otherwise it went away meanwhile
+
+
+def _deep_blobs(
+    names: tuple[str, ...], parent: int
+) -> Generator[ListedBlob | str, None, None]:
+    """Return all files below a folder, one folder at a time being open.
+
+    The names of folders that are still to be read are in memory: so far down there
+    are few.
+
+    :param parent: the descriptor of the folder that this one is in.
+    """
+    above = len(names) - 1
+    waiting = [names]
+    while waiting:
+        names = waiting.pop()
+        try:
+            folder = _Folder(names, parent, above)
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
+            continue
+        with closing(folder):
+            for entry in folder.entries:
+                below = (*names, entry.name)
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(below)
+                    else:
+                        yield _blob(below, entry.stat(follow_symlinks=False))
+                except OSError as error:
+                    if error.errno not in NO_FILE:
+                        raise
 
 
 def stat_blobs(root: str, keys: Sequence[str]) -> dict[str, ListedBlob]:
@@ -127,11 +166,18 @@ def digests(root: str, blobs: Sequence[ListedBlob]) -> dict[str, Digest]:
 
 
 class _Folder:
-    """A folder that is being read."""
+    """A folder that is being read.
 
-    def __init__(self, names: tuple[str, ...], parent: int) -> None:
+    :param parent: the descriptor of a folder above it.
+    :param above: how many of the names lead to that one.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], parent: int, above: int | None = None
+    ) -> None:
         self.names = names
-        self.descriptor = directory_fds.open_below(names[-1], parent)
+        below = names[-1:] if above is None else names[above:]
+        self.descriptor = directory_fds.open_far_below(below, parent)
         try:
             self.entries = os.scandir(self.descriptor)
         except OSError:
@@ -155,19 +201,19 @@ def _opened(root: str, keys: Sequence[str]) -> Iterator[tuple[int, str, str]]:
     """
     files = [(*_split(file_of(key)), key) for key in keys]
     with directory_fds.DirectoryFds(root) as fds:
-        fds.folder()  # without the root itself nothing can be said
-    for path, below in groupby(sorted(files), key=lambda file: file[0]):
-        with ExitStack() as stack:
+        opened = fds.folder()  # without the root itself nothing can be said
+        for path, below in groupby(sorted(files), key=lambda file: file[0]):
             try:
-                folder = stack.enter_context(directory_fds.DirectoryFds(root)).folder(
-                    path
-                )
+                folder = directory_fds.open_far_below(path, opened)
             except OSError as error:
                 if error.errno not in NO_FILE:
                     raise
                 continue
-            for _, last, key in below:
-                yield folder, key, last
+            try:
+                for _, last, key in below:
+                    yield folder, key, last
+            finally:
+                os.close(folder)
 
 
 def _split(file: tuple[str, ...]) -> tuple[tuple[str, ...], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from base64 import b64encode
 from hashlib import sha256
@@ -26,7 +27,7 @@ from tests.support.legacy import (
 )
 from tests.support.s3 import Store
 from tests.support.s3_proxy import Exchange, S3Proxy
-from tests.support.tools import run_tool
+from tests.support.tools import COMMAND, SECONDS, run_tool, tool_environment
 
 P, Q, EMPTY = "3f0c1a52", "9a7e", "nothing-below"
 ANN, BOB, OTHER = 7, 8, 99
@@ -337,6 +338,23 @@ def test_no_storage(local: Installation) -> None:
     assert (ended.status, ended.out) == (2, "")
     assert len(ended.err.splitlines()) == 1
     assert not local.storage.root.exists()
+
+
+@on_sqlite
+def test_few_descriptors(local: Installation) -> None:
+    """The deepest folders that a path can have need few open files."""
+    change(local.dsn, f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})")
+    local.storage.put(f"p/{'a/' * 449}a", b"1234")
+    for command in ("adopt", "rebuild", "verify"):
+        ended = subprocess.run(
+            ["prlimit", "--nofile=256:256", *COMMAND, command, *local.places],
+            capture_output=True,
+            text=True,
+            env=tool_environment(),
+            timeout=SECONDS,
+        )
+        assert (ended.returncode, "open files" in ended.stderr) == (0, False)
+    assert query(local.dsn, "SELECT size FROM objects") == [(4,)]
 
 
 @on_sqlite

@@ -19,6 +19,7 @@ from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobListing, IStorageBackend
 from qabel_block.model import Digest, ListedBlob
 from qabel_block.names import IDENTITY
+from qabel_block.storage.local import scan
 from qabel_block.storage.local.listing import LocalListing
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.s3.listing import FEW, S3Listing
@@ -379,6 +380,30 @@ async def test_folders_are_closed(threads: ThreadPool, tmp_path: Path) -> None:
     pages = place.listing.blobs("p")
     await anext(pages)
     await pages.aclose()
+    assert open_below(tmp_path) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_deep_folders(threads: ThreadPool, tmp_path: Path) -> None:
+    """However deep folders are, few of them are open at a time, and all that is in
+    them is listed once."""
+    place = _in_directory(tmp_path, threads)
+    folders = [f"p{'/a' * depth}" for depth in range(450)]
+    keys = [
+        *(f"{folder}/x" for folder in folders[::7]),
+        *(f"{folder}/b/x" for folder in folders[::50]),
+        f"{folders[-1]}/x",
+    ]
+    for key in keys:
+        place.put(key, b"x")
+    (tmp_path / folders[200] / "empty").mkdir()
+    (tmp_path / folders[300] / "link").symlink_to(tmp_path / "p")
+    found, most = [], 0
+    for entry in scan.blobs(str(tmp_path), "p"):
+        found.append(entry if isinstance(entry, str) else entry.key)
+        most = max(most, len(open_below(tmp_path)))
+    assert sorted(found) == sorted([*keys, f"{folders[300]}/link"])
+    assert most < 100
     assert open_below(tmp_path) == []
 
 
