@@ -211,8 +211,8 @@ class IBlobListing(Interface):
     async def digests(blobs: Sequence[ListedBlob]) -> Mapping[str, Digest]:
         """Read some blobs; return for each key what its bytes hash to.
 
-        Blobs that are not there are left out. One that is not of the size it was
-        listed with any more is left out, or can't be read.
+        Blobs that are not there are left out. One that has not the size any more that
+        it was listed with, or on a disk the validator, is left out, or can't be read.
         """
 
     async def close() -> None:

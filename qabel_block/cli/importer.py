@@ -17,7 +17,9 @@ from qabel_block.cli.context import CommandContext, CommandParts
 from qabel_block.cli.import_choice import Candidate, ImportChoice, is_as_chosen
 from qabel_block.cli.runner import Interrupted
 from qabel_block.cli.unknown_prefixes import split_known
-from qabel_block.model import ImportedBlob, ListedBlob, SizeMismatch
+from qabel_block.model import Digest, ImportedBlob, ListedBlob, SizeMismatch
+
+CHANGED = "it has changed since it was listed; does the legacy server still write?"
 
 
 @define
@@ -173,9 +175,13 @@ class Importer:
         """Return what to enter; nothing for a blob that can't be read or is gone."""
         blobs = [one.blob for one in wanted]
         digests = await self._parts.listing.digests(blobs) if blobs else {}
+        missing = [blob.key for blob in blobs if blob.key not in digests]
+        changed = await self._parts.listing.stat(missing) if missing else {}
         entries = []
         for blob, replaces in ((one.blob, one.replaces) for one in wanted):
             digest = digests.get(blob.key)
+            if blob.key in changed:
+                digest = Digest(None, CHANGED)
             if digest is None:
                 continue
             if digest.sha256 is None:

@@ -151,11 +151,11 @@ def stat_blobs(root: str, keys: Sequence[str]) -> dict[str, ListedBlob]:
 
 def digests(root: str, blobs: Sequence[ListedBlob]) -> dict[str, Digest]:
     """See :meth:`IBlobListing.digests`."""
-    sizes = {blob.key: blob.size for blob in blobs}
+    listed = {blob.key: blob for blob in blobs}
     found = {}
-    for folder, key, last in _opened(root, list(sizes)):
+    for folder, key, last in _opened(root, list(listed)):
         try:
-            digest = _hashed(folder, last, sizes[key])
+            digest = _hashed(folder, last, listed[key])
         except OSError as error:
             if error.errno not in NO_FILE:
                 found[key] = Digest(None, reason_of(error))
@@ -236,8 +236,10 @@ def _listed(key: str, it: os.stat_result) -> ListedBlob:
     return ListedBlob(key, name, version, it.st_size, it.st_mtime, etag)
 
 
-def _hashed(folder: int, name: str, size: int) -> str | None:
-    """Return the SHA-256 of a file, ``None`` if it isn't a file of that size."""
+def _hashed(folder: int, name: str, blob: ListedBlob) -> str | None:
+    """Return the SHA-256 of a file, ``None`` if it has another size or validator than
+    it was listed with."""
+    size = blob.size
     descriptor = os.open(name, _FILE, dir_fd=folder)
     try:
         digest = sha256()
@@ -248,6 +250,7 @@ def _hashed(folder: int, name: str, size: int) -> str | None:
             read += len(piece)
             if read > size:
                 break
-        return digest.hexdigest() if read == size else None
+        same = _listed(blob.key, os.fstat(descriptor)).etag == blob.etag
+        return digest.hexdigest() if read == size and same else None
     finally:
         os.close(descriptor)

@@ -279,6 +279,43 @@ def test_unreadable(moto: Store, tmp_path: Path) -> None:
     assert query(dsn, "SELECT task FROM unfinished") == []
 
 
+@on_sqlite
+def test_written_meanwhile(local: Installation) -> None:
+    """An object that has changed since it was listed is named, and adopted another
+    time."""
+    change(
+        local.dsn,
+        f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})",
+        "INSERT INTO unfinished VALUES ('adopt', '2027-01-01T00:00:00Z')",
+    )
+    assert isinstance(local.storage, LegacyDirectory)
+    local.storage.put("p/same", b"1234")
+    local.storage.put("p/growing", b"1234")
+    ended = threading.Event()
+
+    def grow(path: Path) -> None:
+        with path.open("ab", buffering=0) as file:
+            while not ended.wait(0.001):
+                file.write(b"x")
+
+    writer = threading.Thread(target=grow, args=(local.storage.root / "p/growing",))
+    writer.start()
+    try:
+        first = local.run("adopt")
+    finally:
+        ended.set()
+        writer.join()
+    assert first.status == 1
+    (finding,) = first.of_kind("unreadable-blob")
+    assert (finding["prefix"], finding["path"]) == ("p", "growing")
+    assert "changed" in finding["reason"]
+    assert first.of_kind("adopted")[0]["objects"] == 1
+    assert query(local.dsn, "SELECT task FROM unfinished") == [("adopt",)]
+    second = local.run("adopt")
+    assert (second.status, second.of_kind("adopted")[0]["objects"]) == (0, 1)
+    assert query(local.dsn, "SELECT task FROM unfinished") == []
+
+
 def test_down_and_up(local: Installation) -> None:
     """Back to the legacy schema, legacy objects that were not changed are where the
     legacy server looks for them; up again, `rebuild` finds everything."""
