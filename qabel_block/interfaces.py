@@ -187,9 +187,14 @@ class IBlobListing(Interface):
         """Return the prefixes below which there is anything, page by page; for a while
         some stores also have those that have become empty.
 
-        They are of the grammar of prefixes; whatever else is beside them is
-        passed by.
+        They are of the grammar of prefixes; whatever else is beside them, ``strays``
+        has.
         """
+
+    def strays() -> AsyncGenerator[Sequence[str], None]:
+        """Return what is beside the prefixes and can't be one, page by page, as text
+        for people; but not what is the storage's own. A directory's empty folders are
+        left out."""
 
     def blobs(prefix: str) -> AsyncGenerator[Listing, None]:
         """Return all that is below a prefix, page by page.
@@ -206,8 +211,8 @@ class IBlobListing(Interface):
     async def digests(blobs: Sequence[ListedBlob]) -> Mapping[str, Digest]:
         """Read some blobs; return for each key what its bytes hash to.
 
-        Blobs that are not there are left out. One that is not of the size it was
-        listed with any more is left out, or can't be read.
+        Blobs that are not there are left out. One that has not the size any more that
+        it was listed with, or on a disk the validator, is left out, or can't be read.
         """
 
     async def close() -> None:

@@ -395,10 +395,15 @@ class LedgerObject:
 
 @frozen
 class ImportedBlob:
-    """A blob that is to be entered in the ledger as an object."""
+    """A blob that is to be entered in the ledger as an object.
+
+    :ivar replaces: the key of the blob that is the object now, as far as is known;
+        ``None`` if there is none.
+    """
 
     name: ObjectName
     blob_key: str
     size: int
     etag: str
     sha256: str
+    replaces: str | None = None

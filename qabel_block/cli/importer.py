@@ -8,36 +8,18 @@ it can't have been deleted as garbage between the two, and then entered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 
 from qabel_block.cli.batching import BackgroundTask, BlobBatcher
 from qabel_block.cli.context import CommandContext, CommandParts
+from qabel_block.cli.import_choice import Candidate, ImportChoice, is_as_chosen
 from qabel_block.cli.runner import Interrupted
 from qabel_block.cli.unknown_prefixes import split_known
-from qabel_block.ledger.reconcile import Rule
-from qabel_block.model import (
-    BlobRecord,
-    BlobState,
-    ImportedBlob,
-    ListedBlob,
-    SizeMismatch,
-)
+from qabel_block.model import Digest, ImportedBlob, ListedBlob, SizeMismatch
 
-
-@frozen
-class ImportChoice:
-    """Which blobs become objects.
-
-    :ivar concerned: whether a blob is looked at, at all.
-    :ivar wanted: whether to read and enter one, after what the ledger said.
-    :ivar rule: the same, within the transaction.
-    """
-
-    concerned: Callable[[ListedBlob], bool]
-    wanted: Callable[[ListedBlob, BlobRecord], bool]
-    rule: Rule
+CHANGED = "it has changed since it was listed; does the legacy server still write?"
 
 
 @define
@@ -70,11 +52,13 @@ class Importer:
         :param what: the name of it.
         """
         total = await self._count() if self._context.progress.shows_remaining else None
-        self._context.progress.begin(what, "blobs", total)
-        async for users in self._parts.maintenance.users():
-            await self._run(users)
-        self._context.progress.end()
-        await self._look_for_unknown_prefixes()
+        await self._run_all(what, total)
+        await self._look_beside_known_prefixes()
+
+    async def replace_missing(self) -> None:
+        """After :meth:`run`, make older blobs the objects whose own are missing."""
+        self._choice = evolve(self._choice, missing=True)
+        await self._run_all("replace missing blobs", None)
 
     def add_finding(self, kind: str, text: str, **facts: object) -> None:
         """Report a finding."""
@@ -110,6 +94,12 @@ class Importer:
                         self._context.advance(more)
         return count
 
+    async def _run_all(self, what: str, total: int | None) -> None:
+        self._context.progress.begin(what, "blobs", total)
+        async for users in self._parts.maintenance.users():
+            await self._run(users)
+        self._context.progress.end()
+
     async def _run(self, users: list[int]) -> None:
         """Enter what belongs to some users, all those from the first to the last."""
         maintenance = self._parts.maintenance
@@ -134,23 +124,25 @@ class Importer:
             self._owners = {prefix: user for user, prefix in prefixes}
             for _, prefix in prefixes:
                 async for listing in self._parts.listing.blobs(prefix):
-                    for stray in listing.strays:
-                        text = f"not a blob, left alone: {stray}"
-                        self.add_finding("stray", text, name=stray)
+                    if not self._choice.missing:
+                        self._name_strays(listing.strays)
                     await batches.add(filter(self._choice.concerned, listing.blobs))
             await batches.flush()
             await self._entering.done()
 
+    def _name_strays(self, strays: Iterable[str]) -> None:
+        for stray in strays:
+            text = f"not a blob, left alone: {stray}"
+            self.add_finding("stray", text, name=stray)
+
     async def _take(self, blobs: list[ListedBlob]) -> None:
-        known = await self._parts.maintenance.states(blobs)
-        wanted = _newest(
-            blob
-            for blob, state in zip(blobs, known, strict=True)
-            if self._choice.wanted(blob, state)
-        )
-        objects = sum(state.state is BlobState.OBJECT for state in known)
-        self.known += objects
-        self.left += len(blobs) - len(wanted) - objects
+        if self._choice.older:
+            # What the batch before has entered may be older than these.
+            await self._entering.done()
+        wanted, objects = await self._choice.choose(self._parts, blobs)
+        if not self._choice.missing:
+            self.known += objects
+            self.left += len(blobs) - len(wanted) - objects
         entries = await self._read(wanted)
         await self._entering.begin(self._enter(entries, len(blobs)))
         self._context.interruption.check()
@@ -158,24 +150,38 @@ class Importer:
     async def _enter(self, entries: list[ImportedBlob], listed: int) -> None:
         entered: list[bool] = []
         if entries:
-            entered = await self._parts.maintenance.import_blobs(
-                entries, self._choice.rule
-            )
+            entered = await self._parts.maintenance.import_blobs(entries, is_as_chosen)
         for entry, done in zip(entries, entered, strict=True):
             if done:
                 self.entered += 1
                 self.entered_bytes += entry.size
                 self._changed.add(self._owners[entry.name.prefix])
-            else:
+            if self._choice.missing and done and entry.replaces:
+                self.left -= 1
+                self._report_older(entry)
+            elif not self._choice.missing and not done:
                 self.left += 1
         self._context.progress.advance(listed)
 
-    async def _read(self, blobs: list[ListedBlob]) -> list[ImportedBlob]:
+    def _report_older(self, entry: ImportedBlob) -> None:
+        self._context.report.say(
+            "older-blob",
+            f"blob is missing, an older one is the object now: {entry.name}",
+            **entry.name.record(),
+            key=entry.blob_key,
+        )
+
+    async def _read(self, wanted: list[Candidate]) -> list[ImportedBlob]:
         """Return what to enter; nothing for a blob that can't be read or is gone."""
+        blobs = [one.blob for one in wanted]
         digests = await self._parts.listing.digests(blobs) if blobs else {}
+        missing = [blob.key for blob in blobs if blob.key not in digests]
+        changed = await self._parts.listing.stat(missing) if missing else {}
         entries = []
-        for blob in blobs:
+        for blob, replaces in ((one.blob, one.replaces) for one in wanted):
             digest = digests.get(blob.key)
+            if blob.key in changed:
+                digest = Digest(None, CHANGED)
             if digest is None:
                 continue
             if digest.sha256 is None:
@@ -191,22 +197,19 @@ class Importer:
             etag = blob.version and f'"{blob.version}"'
             etag = etag or blob.etag or f'"{digest.sha256}"'
             entries.append(
-                ImportedBlob(blob.name, blob.key, blob.size, etag, digest.sha256)
+                ImportedBlob(
+                    blob.name, blob.key, blob.size, etag, digest.sha256, replaces
+                )
             )
         return entries
 
-    async def _look_for_unknown_prefixes(self) -> None:
-        """List what nobody owns."""
+    async def _look_beside_known_prefixes(self) -> None:
+        """List what nobody owns, and what is beside the prefixes."""
+        async for strays in self._parts.listing.strays():
+            self._name_strays(strays)
         async for names in self._parts.listing.prefixes():
             _, unknown = await split_known(self._parts, names)
             for name in unknown:
                 text = f"prefix that the ledger does not know, left alone: {name}"
                 self.add_finding("unknown-prefix", text, prefix=name)
             self._context.interruption.check()
-
-
-def _newest(blobs: Iterable[ListedBlob]) -> list[ListedBlob]:
-    """Return the newest blob of each name. Keys of one name sort by their versions,
-    the legacy server's first."""
-    newest = {blob.name: blob for blob in sorted(blobs, key=lambda blob: blob.key)}
-    return list(newest.values())

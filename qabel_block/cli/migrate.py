@@ -13,8 +13,8 @@ from qabel_block.cli.context import CommandContext
 from qabel_block.cli.locations import LEDGER_OPTIONS
 from qabel_block.cli.runner import ALL_WELL, CommandFailed
 from qabel_block.config.config import PostgresLedger, SqliteLedger
-from qabel_block.ledger.migrate import current, downgrade, upgrade
-from qabel_block.ledger.migrate_check import newer
+from qabel_block.ledger.migrate import current, downgrade, is_legacy, upgrade
+from qabel_block.ledger.migrate_check import unknown_revision
 from qabel_block.ledger.revisions import HEAD, REVISIONS
 from qabel_block.names import shown
 
@@ -62,7 +62,8 @@ def _migrate(chosen: PostgresLedger | SqliteLedger, wanted: str) -> str | None:
             dsn = f"sqlite:///{chosen.path}"
         before = current(dsn)
         if before is not None and before not in REVISIONS:
-            raise CommandFailed(f"database: {newer(before)}")
+            reason = unknown_revision(before, is_legacy(dsn))
+            raise CommandFailed(f"database: {reason}")
         move = downgrade if _is_older(wanted, before) else upgrade
         move(dsn, wanted)
     except (SQLAlchemyError, CommandError, OSError) as error:

@@ -1,6 +1,7 @@
 """``qabel-block rebuild``: the objects as storage has them.
 
-For a ledger that was lost, or restored from a backup that is older than the blobs.
+The newest blob of each path that is there becomes the object, whichever server wrote
+it. For a ledger that was lost, or restored from a backup that is older than the blobs.
 It deletes no blob, so it can be run again, and what it leaves is for ``verify``.
 """
 
@@ -11,21 +12,17 @@ from collections.abc import AsyncIterator
 
 from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, CommandParts, open_parts
-from qabel_block.cli.importer import ImportChoice, Importer
+from qabel_block.cli.import_choice import ImportChoice
+from qabel_block.cli.importer import Importer
 from qabel_block.cli.locations import PLACES
 from qabel_block.cli.reports import in_bytes
 from qabel_block.cli.runner import ALL_WELL, FINDINGS, CommandFailed
-from qabel_block.model import (
-    BlobRecord,
-    BlobState,
-    ImportedBlob,
-    LedgerObject,
-    ListedBlob,
-    WriteState,
-)
+from qabel_block.cli.unknown_prefixes import require_known_blobs
+from qabel_block.model import LedgerObject, ListedBlob
 
 MOST_DROPPED = 10
-"""Not more than every tenth object is dropped, unless the operator insists."""
+"""Not more than every tenth object is dropped or becomes an older blob, unless the
+operator insists."""
 
 UNKNOWABLE = (
     "An object that was deleted not long ago is back if its blob was still there.",
@@ -46,18 +43,20 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 async def rebuild(context: CommandContext) -> int:
-    """Enter the newest blob of each path, and drop objects without a blob.
+    """Enter the newest blob of each path, and drop objects of which there is none.
 
-    :raises CommandFailed: if there are no prefixes, or too much would be dropped.
+    :raises CommandFailed: if there are no prefixes, or too many blobs are missing.
     :raises WrongStorage: if it is not the ledger's storage.
     """
     async with open_parts(context) as parts:
         force = context.arguments.force
         await _check_prefixes(parts, force)
         identity = await parts.identity.compare_to_rebuild(force)
-        importer = Importer(context, parts, ImportChoice(_any, _is_newer, _replaces))
+        importer = Importer(context, parts, ImportChoice(_any, older=True))
         await importer.run("rebuild")
-        await _check_what_is_dropped(context, parts, force)
+        if await _count_missing(context, parts, force):
+            # Only now: the disk may have been one that lacks what is new.
+            await importer.replace_missing()
         await parts.identity.bind_to(identity)
         dropped = await _drop_objects_without_blob(context, parts)
         context.report.say(
@@ -81,41 +80,31 @@ async def rebuild(context: CommandContext) -> int:
 
 async def _check_prefixes(parts: CommandParts, force: bool) -> None:
     """Refuse what can only be a mistake."""
-    owned = False
-    async for users in parts.maintenance.users():
-        async for prefixes in parts.maintenance.prefixes(users[0], users[-1]):
-            owned = owned or bool(prefixes)
-            break
-        if owned:
-            break
-    if not owned:
+    if not await parts.maintenance.has_prefixes():
         raise CommandFailed(
             "the ledger knows no prefix: restore users and prefixes from a backup first"
         )
-    async for names in parts.listing.prefixes():
-        if await parts.maintenance.known_prefixes(names):
-            return
     if not force and await parts.maintenance.count_objects():
-        raise CommandFailed(
-            "storage holds nothing below any known prefix: is it the right one?"
-        )
+        await require_known_blobs(parts)
 
 
-async def _check_what_is_dropped(
+async def _count_missing(
     context: CommandContext, parts: CommandParts, force: bool
-) -> None:
-    """Refuse to drop so many objects that a disk may be missing."""
-    if force:
-        return
+) -> int:
+    """Return how many objects have no blob.
+
+    :raises CommandFailed: if they are so many that a disk may be missing.
+    """
     missing = total = 0
     async for objects, without_blob in _objects_without_blob(context, parts):
         total += len(objects)
         missing += len(without_blob)
-    if missing * MOST_DROPPED > total:
+    if missing * MOST_DROPPED > total and not force:
         raise CommandFailed(
             f"{missing:,} of {total:,} objects have no blob in this storage; none is"
             " dropped; if their blobs are lost for good, run it with --force"
         )
+    return missing
 
 
 async def _drop_objects_without_blob(
@@ -154,17 +143,6 @@ def _report_dropped(context: CommandContext, one: LedgerObject) -> None:
 
 def _any(_blob: ListedBlob) -> bool:
     return True
-
-
-def _is_newer(blob: ListedBlob, known: BlobRecord) -> bool:
-    if known.state is BlobState.OTHER:
-        return known.current is not None and blob.key > known.current
-    return known.state is BlobState.UNKNOWN
-
-
-def _replaces(state: WriteState, entry: ImportedBlob) -> bool:
-    # Keys of one object sort by their versions, the legacy server's first.
-    return state.current is None or entry.blob_key > state.current.blob_key
 
 
 COMMANDS = {"rebuild": Implementation(rebuild, PLACES, _add_arguments)}

@@ -111,7 +111,7 @@ class _DependencyChecks:
     async def database(self) -> dict[str, object]:
         """Return the revision of the schema."""
         await self._parts.database.check()
-        ((revision,),) = await self._parts.database.fetch(migrate_check.revision)
+        ((revision, _),) = await self._parts.database.fetch(migrate_check.revision)
         return {"revision": revision}
 
     async def storage(self) -> dict[str, object]:

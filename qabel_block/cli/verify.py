@@ -7,7 +7,7 @@ between two looks is none.
 from __future__ import annotations
 
 from argparse import ArgumentParser, BooleanOptionalAction
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from attrs import define
@@ -101,6 +101,8 @@ class _Verification:
     async def check_blobs(self) -> None:
         """Is each blob known?"""
         self._context.progress.begin("blobs", "blobs", self.objects)
+        async for strays in self._parts.listing.strays():
+            self._find_strays(strays)
         async for names in self._parts.listing.prefixes():
             known, unknown = await split_known(self._parts, names)
             for name in unknown:
@@ -110,9 +112,7 @@ class _Verification:
             batches = BlobBatcher(self._identify)
             for name in sorted(known):
                 async for listing in self._parts.listing.blobs(name):
-                    for stray in listing.strays:
-                        if not self._known.know(stray):
-                            self._find("stray", "not a blob", stray, {"name": stray})
+                    self._find_strays(listing.strays)
                     await batches.add(listing.blobs)
             await batches.flush()
             self._context.interruption.check()
@@ -193,6 +193,11 @@ class _Verification:
                 text = "damaged blob: its SHA-256 is another"
                 self._find_object("damaged-blob", text, one, sha256=digest.sha256)
         await self._find_missing(gone)
+
+    def _find_strays(self, strays: Iterable[str]) -> None:
+        for stray in strays:
+            if not self._known.know(stray):
+                self._find("stray", "not a blob", stray, {"name": stray})
 
     async def _identify(self, blobs: list[ListedBlob]) -> None:
         known = await self._parts.maintenance.states(blobs)

@@ -94,6 +94,10 @@ class Maintenance:
             after = rows[-1]
             yield [(user_id, name) for user_id, name in rows]
 
+    async def has_prefixes(self) -> bool:
+        """Say whether anybody owns a prefix."""
+        return bool(await self._database.fetch(statements.any_prefix))
+
     async def known_prefixes(self, names: Iterable[str]) -> set[str]:
         """Return those of some prefixes that somebody owns."""
         records = json.dumps([{"prefix": name} for name in names])

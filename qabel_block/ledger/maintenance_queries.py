@@ -36,7 +36,7 @@ from qabel_block.ledger.schema import (
     unfinished,
     users,
 )
-from qabel_block.ledger.sql import ZERO, Dialect, Statement
+from qabel_block.ledger.sql import ONE, ZERO, Dialect, Statement
 
 _stored = func.coalesce(users.c.size, ZERO)
 _downloaded = func.coalesce(traffic.c.traffic, ZERO)
@@ -137,6 +137,10 @@ prefix_page = Statement(
     .offset(ZERO)
 )
 """``last_user, after_user, after_prefix, limit``. Rows: (user, prefix), in order."""
+
+
+any_prefix = Statement(select(prefixes.c.name).limit(ONE).offset(ZERO))
+"""Rows: (prefix), one of them if there are any."""
 
 
 def _sums(dialect: Dialect) -> Select[tuple[int, int, int]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect
 
 from qabel_block.ledger.postgres.dsn import connect, sqlite_file
 from qabel_block.ledger.sqlite_connect import connect_sqlite
@@ -60,6 +60,16 @@ def current(dsn: str) -> str | None:
     """
     with connected(dsn) as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_legacy(dsn: str) -> bool:
+    """Say whether a database has the legacy server's tables and none of ours; blocks.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: if the database can't be asked.
+    """
+    with connected(dsn) as connection:
+        tables = inspect(connection).get_table_names()
+    return "prefixes" in tables and "objects" not in tables
 
 
 @contextmanager

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ClauseElement, and_, not_, select
 
 from qabel_block.errors import NotMigrated
 from qabel_block.ledger.interfaces import Row
 from qabel_block.ledger.revisions import HEAD, REVISIONS
 from qabel_block.ledger.schema import alembic_version
-from qabel_block.ledger.sql import Statement
+from qabel_block.ledger.sql import Dialect, Statement
 
-revision = Statement(select(alembic_version.c.version_num))
-"""Rows: (revision of the schema)."""
+
+def _revision(dialect: Dialect) -> ClauseElement:
+    legacy = and_(dialect.has_table("prefixes"), not_(dialect.has_table("objects")))
+    return select(alembic_version.c.version_num, legacy)
+
+
+revision = Statement(_revision)
+"""Rows: (revision of the schema, whether its tables are those of the legacy server)."""
 
 
 def not_migrated() -> NotMigrated:
@@ -23,12 +29,25 @@ def not_migrated() -> NotMigrated:
     )
 
 
-def newer(revision: str) -> str:
-    """Return what to say of a revision that is not known."""
+def unknown_revision(revision: str, legacy: bool) -> str:
+    """Return what to say of a revision that is not known.
+
+    :param legacy: whether the tables are those of the legacy server.
+    """
+    if legacy:
+        return (
+            f"its schema is at revision {revision} of the legacy server; let that"
+            f" server's own migrations bring it to revision {REVISIONS[-1]} first"
+        )
     return (
         f"its schema is at revision {revision}, which this version of qabel-block does"
         " not know: a newer one has migrated it; install that one"
     )
+
+
+def is_head(found: Sequence[Row]) -> bool:
+    """Say whether :data:`revision` returned the newest one."""
+    return [name for name, _ in found] == [HEAD]
 
 
 def require_head(found: Sequence[Row]) -> None:
@@ -36,9 +55,10 @@ def require_head(found: Sequence[Row]) -> None:
 
     :raises NotMigrated: if it is not the newest revision.
     """
-    if list(found) == [(HEAD,)]:
+    if is_head(found):
         return
-    unknown = [name for (name,) in found if name not in REVISIONS]
-    if unknown:
-        raise NotMigrated(newer(unknown[0]), can_be_migrated=False)
+    for name, legacy in found:
+        if name not in REVISIONS:
+            reason = unknown_revision(name, legacy)
+            raise NotMigrated(reason, can_be_migrated=False)
     raise not_migrated()

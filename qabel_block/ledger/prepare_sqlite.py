@@ -11,8 +11,8 @@ from qabel_block.errors import CannotStart, NotMigrated
 from qabel_block.ledger import migrate_check
 from qabel_block.ledger.ballast import ballast_for
 from qabel_block.ledger.interfaces import Row
-from qabel_block.ledger.migrate_check import require_head
-from qabel_block.ledger.revisions import HEAD, REVISIONS
+from qabel_block.ledger.migrate_check import is_head, require_head
+from qabel_block.ledger.revisions import REVISIONS
 from qabel_block.ledger.sqlite_connect import connect_sqlite
 
 BUSY_SECONDS = 10.0
@@ -35,13 +35,13 @@ def prepare_sqlite(path: Path, migrate: bool) -> None:
     ballast_for(path).release()
     try:
         found = _revision_in(path)
-        if found == [(HEAD,)]:
+        if is_head(found):
             _check_writable(path)
             # A copy that was made with VACUUM is not in the mode in which queries
             # don't wait for changes.
             connect_sqlite(str(path)).close()
             return
-        known = all(revision in REVISIONS for (revision,) in found)
+        known = all(revision in REVISIONS for revision, _ in found)
         if not found or (migrate and known):
             _upgrade(path)
             return

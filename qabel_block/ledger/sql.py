@@ -19,9 +19,11 @@ from sqlalchemy import (
     bindparam,
     cast,
     column,
+    exists,
     func,
     literal_column,
     select,
+    table,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg2
@@ -62,6 +64,7 @@ class Dialect:
     :ivar ago: for seconds the time stamp of so long ago, by the same clock.
     :ivar locks_rows: whether a transaction locks rows, rather than all of the
         database.
+    :ivar has_table: for a name of ours whether there is such a table.
     """
 
     insert: Callable[[Table], postgresql.Insert | sqlite.Insert]
@@ -69,6 +72,7 @@ class Dialect:
     clock: ColumnElement[Any]
     ago: Callable[[ColumnElement[float]], ColumnElement[Any]]
     locks_rows: bool
+    has_table: Callable[[str], ColumnElement[bool]]
     _sqlalchemy: SqlAlchemyDialect
     _records: Callable[[str, dict[str, TypeEngine[Any]]], FromClause]
 
@@ -145,6 +149,15 @@ def _sqlite_ago(seconds: ColumnElement[Any]) -> ColumnElement[Any]:
     return Function(SQLITE_AGO, seconds)
 
 
+def _postgres_has_table(name: str) -> ColumnElement[bool]:
+    return func.to_regclass(literal_column(f"'{name}'")).is_not(None)
+
+
+def _sqlite_has_table(name: str) -> ColumnElement[bool]:
+    all_ = table("sqlite_master", column("name"))
+    return exists().where(all_.c.name == literal_column(f"'{name}'"))
+
+
 SQLITE_AGO = "time_stamp_ago"
 """A function that each connection to SQLite must have: :func:`time_stamp_ago`."""
 
@@ -154,6 +167,7 @@ _POSTGRES = Dialect(
     func.clock_timestamp(),
     _postgres_ago,
     True,
+    _postgres_has_table,
     psycopg2.dialect(),
     _postgres_records,
 )
@@ -163,6 +177,7 @@ _SQLITE = Dialect(
     _sqlite_ago(ZERO),
     _sqlite_ago,
     False,
+    _sqlite_has_table,
     pysqlite.dialect(paramstyle="named"),
     _sqlite_records,
 )

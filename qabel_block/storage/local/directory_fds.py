@@ -109,6 +109,22 @@ def open_below(name: str, folder: int) -> int:
     return os.open(name, _DIRECTORY, dir_fd=folder)
 
 
+def open_far_below(path: Path, folder: int) -> int:
+    """Open a folder any number of levels below one that is open, which stays open.
+
+    :param path: not empty.
+    :raises OSError: if it is not there, or is no directory.
+    """
+    descriptor = open_below(path[0], folder)
+    for name in path[1:]:
+        above = descriptor
+        try:
+            descriptor = open_below(name, above)
+        finally:
+            os.close(above)
+    return descriptor
+
+
 def ancestry(path: Path) -> Sequence[Path]:
     """Return the folders on the way to a folder: the root first, itself last."""
     return [path[:depth] for depth in range(len(path) + 1)]

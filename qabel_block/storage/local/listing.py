@@ -41,6 +41,12 @@ class LocalListing:
             async for page in pages:
                 yield page
 
+    async def strays(self) -> AsyncGenerator[Sequence[str], None]:
+        """See :meth:`IBlobListing.strays`."""
+        async with aclosing(self._pages(scan.strays(self._root))) as pages:
+            async for page in pages:
+                yield page
+
     async def blobs(self, prefix: str) -> AsyncGenerator[Listing, None]:
         """See :meth:`IBlobListing.blobs`."""
         if not is_prefix(prefix):

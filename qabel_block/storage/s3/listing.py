@@ -25,9 +25,9 @@ from zope.interface import implementer
 from qabel_block.errors import BlobNotFound, Unavailable
 from qabel_block.interfaces import IBlobListing
 from qabel_block.model import Digest, ListedBlob, Listing
-from qabel_block.names import is_prefix, parse_blob_key
+from qabel_block.names import IDENTITY, is_prefix, parse_blob_key, shown
 from qabel_block.storage.s3.client import Connect, S3Connection
-from qabel_block.storage.s3.pages import S3Pages
+from qabel_block.storage.s3.pages import DELIMITER, S3Pages
 from qabel_block.storage.s3.reader import S3Reader
 from qabel_block.storage.s3.thread_queue import ThreadQueue
 from qabel_block.util.threads import ThreadPool
@@ -64,9 +64,19 @@ class S3Listing:
 
     async def prefixes(self) -> AsyncGenerator[Sequence[str], None]:
         """See :meth:`IBlobListing.prefixes`."""
-        pages = await self._run(lambda: self._pages().folders())
+        pages = await self._run(lambda: self._pages().root())
         while (page := await self._run(_following, pages)) is not None:
-            yield [name for name in page if is_prefix(name)]
+            folders, _ = page
+            yield [name for name in folders if is_prefix(name)]
+
+    async def strays(self) -> AsyncGenerator[Sequence[str], None]:
+        """See :meth:`IBlobListing.strays`."""
+        pages = await self._run(lambda: self._pages().root())
+        while (page := await self._run(_following, pages)) is not None:
+            folders, keys = page
+            strange = [name for name in folders if not is_prefix(name)]
+            strange += [key for key in keys if key != IDENTITY]
+            yield [shown(name or DELIMITER) for name in strange]
 
     async def blobs(self, prefix: str) -> AsyncGenerator[Listing, None]:
         """See :meth:`IBlobListing.blobs`."""

@@ -45,11 +45,14 @@ class S3Pages:
         self._client = client
         self._bucket = bucket
 
-    def folders(self) -> Iterator[list[str]]:
-        """Return what keys have before their first slash, page by page."""
+    def root(self) -> Iterator[tuple[list[str], list[str]]]:
+        """Return what keys have before their first slash, and the keys without any,
+        page by page."""
         for page in self._pages(Delimiter=DELIMITER):
-            found = page.get("CommonPrefixes", ())
-            yield [text_of(item, "Prefix").removesuffix(DELIMITER) for item in found]
+            folders = page.get("CommonPrefixes", ())
+            names = [text_of(item, "Prefix") for item in folders]
+            keys = [text_of(item, "Key") for item in page.get("Contents", ())]
+            yield [name.removesuffix(DELIMITER) for name in names], keys
 
     def below(self, prefix: str, after: str = "") -> Iterator[list[ListedBlob | str]]:
         """Return the blobs below a prefix, page by page, and as text what is none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from base64 import b64encode
 from hashlib import sha256
@@ -11,16 +12,23 @@ import httpx
 import pytest
 
 from qabel_block.ledger.migrate import downgrade, upgrade
+from qabel_block.names import IDENTITY
 from qabel_block.operations.collector import PENDING_SECONDS
 from tests.integration.cli.conftest import Installation, on_sqlite, on_two
 from tests.integration.cli.server import serving, size, url
 from tests.integration.ledger.support import age_garbage, change
 from tests.integration.storage.blobs import pattern
 from tests.support.database import query
-from tests.support.legacy import LEGACY, LegacyBucket, fill, make_legacy_tables
+from tests.support.legacy import (
+    LEGACY,
+    LegacyBucket,
+    LegacyDirectory,
+    fill,
+    make_legacy_tables,
+)
 from tests.support.s3 import Store
 from tests.support.s3_proxy import Exchange, S3Proxy
-from tests.support.tools import run_tool
+from tests.support.tools import COMMAND, SECONDS, run_tool, tool_environment
 
 P, Q, EMPTY = "3f0c1a52", "9a7e", "nothing-below"
 ANN, BOB, OTHER = 7, 8, 99
@@ -152,6 +160,28 @@ def test_unknown_prefixes(legacy: Installation) -> None:
 
 
 @on_two
+def test_beside_the_prefixes(legacy: Installation, tmp_path: Path) -> None:
+    """What is beside the prefixes and can't be one is listed and left alone, too;
+    `verify` names it until it is acknowledged."""
+    upgrade(legacy.dsn)
+    for key in ("has.dot/x", f"{'x' * 49}/x", "rootfile"):
+        legacy.storage.put(key, b"x")
+    names = [{"name": name} for name in ("has.dot", "rootfile", "x" * 49)]
+    ended = legacy.run("adopt")
+    assert ended.status == 1
+    assert sorted(ended.of_kind("stray"), key=str) == names
+    known = ("--known", str(tmp_path / "known"))
+    ended = legacy.run("verify", "--no-read", *known)
+    assert ended.status == 1
+    assert sorted(entry["name"] for entry in ended.of_kind("stray")) == [
+        name["name"] for name in names
+    ]
+    assert legacy.run("verify", "--no-read", *known, "--remember").status == 0
+    assert legacy.run("verify", "--no-read", *known).of_kind("stray") == []
+    assert {"has.dot/x", "rootfile"} < legacy.storage.contents().keys()
+
+
+@on_two
 def test_written_before(legacy: Installation) -> None:
     """What clients have written or deleted before it was adopted stays so: an old
     blob never comes back, and goes with the garbage."""
@@ -251,6 +281,43 @@ def test_unreadable(moto: Store, tmp_path: Path) -> None:
     assert query(dsn, "SELECT task FROM unfinished") == []
 
 
+@on_sqlite
+def test_written_meanwhile(local: Installation) -> None:
+    """An object that has changed since it was listed is named, and adopted another
+    time."""
+    change(
+        local.dsn,
+        f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})",
+        "INSERT INTO unfinished VALUES ('adopt', '2027-01-01T00:00:00Z')",
+    )
+    assert isinstance(local.storage, LegacyDirectory)
+    local.storage.put("p/same", b"1234")
+    local.storage.put("p/growing", b"1234")
+    ended = threading.Event()
+
+    def grow(path: Path) -> None:
+        with path.open("ab", buffering=0) as file:
+            while not ended.wait(0.001):
+                file.write(b"x")
+
+    writer = threading.Thread(target=grow, args=(local.storage.root / "p/growing",))
+    writer.start()
+    try:
+        first = local.run("adopt")
+    finally:
+        ended.set()
+        writer.join()
+    assert first.status == 1
+    (finding,) = first.of_kind("unreadable-blob")
+    assert (finding["prefix"], finding["path"]) == ("p", "growing")
+    assert "changed" in finding["reason"]
+    assert first.of_kind("adopted")[0]["objects"] == 1
+    assert query(local.dsn, "SELECT task FROM unfinished") == [("adopt",)]
+    second = local.run("adopt")
+    assert (second.status, second.of_kind("adopted")[0]["objects"]) == (0, 1)
+    assert query(local.dsn, "SELECT task FROM unfinished") == []
+
+
 def test_down_and_up(local: Installation) -> None:
     """Back to the legacy schema, legacy objects that were not changed are where the
     legacy server looks for them; up again, `rebuild` finds everything."""
@@ -271,6 +338,62 @@ def test_down_and_up(local: Installation) -> None:
     with serving(local, ANN) as (ann,):
         for path in ("kept", "changed", "new"):
             assert ann.get(url("p", path)).content == path.encode()
+
+
+@on_two
+def test_empty_storage(installation: Installation) -> None:
+    """If storage holds nothing below any prefix of the ledger, it is the wrong one:
+    nothing is written, and the adoption goes on unless the operator insists."""
+    dsn, storage = installation.dsn, installation.storage
+    change(
+        dsn,
+        f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})",
+        f"INSERT INTO users (user_id, size) VALUES ({ANN}, 1000)",
+        "INSERT INTO unfinished VALUES ('adopt', '2027-01-01T00:00:00Z')",
+    )
+    storage.put("another/a", b"x")
+    if isinstance(storage, LegacyDirectory):
+        (storage.root / "p/empty").mkdir(parents=True)
+    ended = installation.run("adopt")
+    assert (ended.status, ended.out) == (2, "")
+    (line,) = ended.err.splitlines()
+    assert "is it the right one?" in line
+    assert query(dsn, "SELECT size FROM users") == [(1000,)]
+    assert query(dsn, "SELECT task FROM unfinished") == [("adopt",)]
+    assert query(dsn, "SELECT confirmed FROM installation") == [(None,)]
+    if isinstance(storage, LegacyDirectory):
+        assert not (storage.root / IDENTITY).exists()
+    assert installation.run("adopt", "--force").status == 1
+    assert query(dsn, "SELECT task FROM unfinished") == []
+
+
+@on_sqlite
+def test_no_storage(local: Installation) -> None:
+    """A directory that is not there is not made."""
+    assert isinstance(local.storage, LegacyDirectory)
+    change(local.dsn, f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})")
+    local.storage.root.rmdir()
+    ended = local.run("adopt")
+    assert (ended.status, ended.out) == (2, "")
+    assert len(ended.err.splitlines()) == 1
+    assert not local.storage.root.exists()
+
+
+@on_sqlite
+def test_few_descriptors(local: Installation) -> None:
+    """The deepest folders that a path can have need few open files."""
+    change(local.dsn, f"INSERT INTO prefixes (name, user_id) VALUES ('p', {ANN})")
+    local.storage.put(f"p/{'a/' * 449}a", b"1234")
+    for command in ("adopt", "rebuild", "verify"):
+        ended = subprocess.run(
+            ["prlimit", "--nofile=256:256", *COMMAND, command, *local.places],
+            capture_output=True,
+            text=True,
+            env=tool_environment(),
+            timeout=SECONDS,
+        )
+        assert (ended.returncode, "open files" in ended.stderr) == (0, False)
+    assert query(local.dsn, "SELECT size FROM objects") == [(4,)]
 
 
 @on_sqlite

@@ -17,7 +17,7 @@ from qabel_block.config.options import BY_NAME
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.revisions import HEAD
 from tests.integration.ledger.support import change
-from tests.support.legacy import LEGACY
+from tests.support.legacy import LEGACY, make_legacy_tables
 from tests.support.tools import COMMAND, Ended, run_tool, tool_environment
 from tests.support.unprivileged import run_unprivileged
 
@@ -240,6 +240,18 @@ def test_migrate_newer(dsn: str) -> None:
     (line,) = ended.err.splitlines()
     assert "0123456789ab" in line
     assert "newer" in line
+
+
+def test_migrate_older_legacy(empty_dsn: str) -> None:
+    """A legacy database at an older revision has to be brought to its last first, as
+    one line says."""
+    make_legacy_tables(empty_dsn)
+    change(empty_dsn, "UPDATE alembic_version SET version_num = '0123456789ab'")
+    ended = run_tool("migrate", "--psql-dsn", empty_dsn)
+    assert (ended.status, ended.out) == (2, "")
+    (line,) = ended.err.splitlines()
+    assert "0123456789ab of the legacy server" in line
+    assert f"own migrations bring it to revision {LEGACY} first" in line
 
 
 def test_json_is_all_there_is(dsn: str, tmp_path: Path) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from qabel_block.ledger.migrate import upgrade
+from qabel_block.ledger.migrate import downgrade, upgrade
+from qabel_block.storage.local.layout import file_of
 from tests.integration.cli.conftest import Installation, on_sqlite, on_two
 from tests.integration.cli.server import serving, size, url
 from tests.integration.ledger.support import change
 from tests.support.database import query
 from tests.support.faketime import WallClock
-from tests.support.legacy import LegacyDirectory
+from tests.support.legacy import LEGACY, LegacyDirectory
 
 ANN, BOB = 7, 8
 P, Q = "p", "q"
@@ -243,3 +245,112 @@ def test_disk_that_is_missing(local: Installation) -> None:
     assert local.run("verify").status == 0
     with serving(local, ANN) as (ann,):
         assert ann.get(url(P, "19")).content == b"x"
+
+
+@on_two
+def test_back_again(installation: Installation) -> None:
+    """Of what both servers wrote, in whatever order, the last is the object: also if
+    it is the legacy server's, in any number of runs, and `verify --repair` deletes
+    only what was replaced."""
+    _own(installation.dsn)
+    paths = ("meta", "deep/er/meta")
+    for path in (*paths, "ours"):
+        installation.storage.put(f"{P}/{path}", b"first")
+    assert installation.run("adopt").status == 0
+    with serving(installation, ANN) as (ann,):
+        for path in (*paths, "ours"):
+            for content in (b"second", b"third"):
+                _post(ann, P, path, content)
+    downgrade(installation.dsn, LEGACY)
+    _next_second()
+    for path in paths:
+        installation.storage.put(f"{P}/{path}", b"the newest")
+    upgrade(installation.dsn)
+    for _ in range(2):
+        assert installation.run("rebuild").status == 0
+        assert {key for _, _, key, *_ in _rows(installation.dsn)} >= {
+            f"{P}/{path}" for path in paths
+        }
+    repaired = installation.run("verify", "--repair", "--grace", "0")
+    assert repaired.of_kind("verified")[0]["repaired"] == 6
+    assert installation.run("rebuild").of_kind("rebuilt")[0]["objects"] == 0
+    assert installation.run("verify").status == 0
+    with serving(installation, ANN) as (ann,):
+        for path in paths:
+            assert ann.get(url(P, path)).content == b"the newest"
+        assert ann.get(url(P, "ours")).content == b"third"
+        assert size(ann) == len(b"the newest" * 2 + b"third")
+
+
+@on_sqlite
+def test_later_versions(local: Installation) -> None:
+    """What this server stored after the legacy server's last is the object, though
+    the ledger had that one; the later comes first or last, on whatever page."""
+    _own(local.dsn)
+    for number in range(1100):
+        local.storage.put(f"{P}/{number % 2}/{number}", b"legacy")
+    assert local.run("adopt").status == 0
+    adopted = _rows(local.dsn)
+    with serving(local, ANN) as (ann,):
+        for number in (0, 1, 1098, 1099):
+            _post(ann, P, f"{number % 2}/{number}", b"ours")
+    now = _rows(local.dsn)
+    change(local.dsn, "DELETE FROM objects", "DELETE FROM garbage")
+    assert local.run("rebuild").status == 0
+    assert _rows(local.dsn) == now
+    for prefix, path, key, bytes_, etag, sha in adopted:
+        change(
+            local.dsn,
+            f"UPDATE objects SET blob_key = '{key}', size = {bytes_},"
+            f" etag = '{etag}', sha256 = '{sha}'"
+            f" WHERE prefix = '{prefix}' AND path = '{path}' AND blob_key <> '{key}'",
+        )
+    assert _rows(local.dsn) == adopted
+    assert local.run("rebuild").of_kind("rebuilt")[0]["objects"] == 4
+    assert _rows(local.dsn) == now
+
+
+@on_two
+def test_older_blob(installation: Installation) -> None:
+    """If the blob of an object is missing, the newest that is there of its path is
+    the object after one run, and named; if that are too many, only if the operator
+    insists."""
+    _own(installation.dsn)
+    installation.storage.put(f"{P}/legacy", b"legacy")
+    assert installation.run("adopt").status == 0
+    with serving(installation, ANN) as (ann,):
+        for content in (b"1st", b"2nd", b"last"):
+            _post(ann, P, "a", content)
+        for path in ("legacy", "alone", "kept"):
+            _post(ann, P, path, b"last")
+    newest = {path: key for _, path, key, *_ in _rows(installation.dsn)}
+    change(installation.dsn, "DELETE FROM garbage")
+    for path in ("a", "legacy", "alone"):
+        _remove(installation, newest[path])
+    refused = installation.run("rebuild")
+    assert (refused.status, refused.of_kind("older-blob")) == (2, [])
+    assert "3 of 4 objects have no blob" in refused.err
+    assert {path: key for _, path, key, *_ in _rows(installation.dsn)} == newest
+    ended = installation.run("rebuild", "--force")
+    assert ended.status == 0
+    assert ended.of_kind("dropped") == [{"prefix": P, "path": "alone", "size": 4}]
+    assert sorted(one["path"] for one in ended.of_kind("older-blob")) == ["a", "legacy"]
+    (summary,) = ended.of_kind("rebuilt")
+    assert [summary[name] for name in ("objects", "known", "dropped", "left")] == [
+        *(2, 1, 1, 1)
+    ]
+    with serving(installation, ANN) as (ann,):
+        for path, content in (("a", b"2nd"), ("legacy", b"legacy"), ("kept", b"last")):
+            assert ann.get(url(P, path)).content == content
+        assert size(ann) == len(b"2ndlegacylast")
+
+
+def _next_second() -> None:
+    """Wait: the times of some stores are whole seconds."""
+    time.sleep(1.1)
+
+
+def _remove(installation: Installation, key: str) -> None:
+    """Remove a blob of ours behind everybody's back."""
+    local = isinstance(installation.storage, LegacyDirectory)
+    installation.storage.remove("/".join(file_of(key)) if local else key)

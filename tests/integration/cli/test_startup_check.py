@@ -11,7 +11,7 @@ import pytest
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.revisions import HEAD
 from tests.integration.ledger.support import change
-from tests.support.legacy import LEGACY
+from tests.support.legacy import LEGACY, make_legacy_tables
 from tests.support.postgres import NewDatabase, PostgresServer, databases_on
 from tests.support.runners import RUNNERS, TWIST, Runner, run_to_the_end
 from tests.support.server import ServerProcess
@@ -53,6 +53,16 @@ def test_newer(dsn: str, tmp_path: Path) -> None:
     assert "0123456789ab" in line
     assert "newer" in line
     assert line.endswith("install that one")
+
+
+@RUNNERS
+def test_older_legacy(runner: Runner, empty_dsn: str, tmp_path: Path) -> None:
+    """If the legacy server's own migrations are not finished, the line says so."""
+    make_legacy_tables(empty_dsn)
+    change(empty_dsn, "UPDATE alembic_version SET version_num = '0123456789ab'")
+    line = _refused(runner, empty_dsn, tmp_path)
+    assert "0123456789ab of the legacy server" in line
+    assert line.endswith(f"own migrations bring it to revision {LEGACY} first")
 
 
 def test_several_processes(new_postgres_database: NewDatabase, tmp_path: Path) -> None:

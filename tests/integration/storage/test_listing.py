@@ -18,6 +18,8 @@ from zope.interface.verify import verifyObject
 from qabel_block.errors import Unavailable
 from qabel_block.interfaces import IBlobListing, IStorageBackend
 from qabel_block.model import Digest, ListedBlob
+from qabel_block.names import IDENTITY
+from qabel_block.storage.local import scan
 from qabel_block.storage.local.listing import LocalListing
 from qabel_block.storage.local.storage import LocalStorage
 from qabel_block.storage.s3.listing import FEW, S3Listing
@@ -173,6 +175,34 @@ async def test_prefixes(place: ListingCase, prefix: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_beside_prefixes(place: ListingCase, prefix: str) -> None:
+    """What is beside the prefixes and can't be one is named, each once; but not what
+    is the storage's own."""
+    await write(place.storage, new_key("a/b", prefix), b"x")
+    file = f"file-{prefix[:8]}"
+    for key in ("has.dot/x", "has.dot/y", "x" * 49 + "/a", file):
+        place.put(key, b"x")
+    strays = [name for page in await collected(place.listing.strays()) for name in page]
+    named = ("has.dot", "x" * 49, file)
+    assert [strays.count(name) for name in named] == [1, 1, 1]
+    for name in (prefix, IDENTITY, ".incoming"):
+        assert name not in strays
+
+
+@pytest_twisted.ensureDeferred
+async def test_folders_beside_prefixes(threads: ThreadPool, tmp_path: Path) -> None:
+    """Empty folders are not named, links are, wherever they lead."""
+    place = _in_directory(tmp_path / "objects", threads)
+    await place.storage.bind(INSTALLATION)
+    (tmp_path / "objects/lost+found").mkdir()
+    (tmp_path / "objects/to.nowhere").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "objects/to.empty").symlink_to(tmp_path / "objects/lost+found")
+    pages = await collected(place.listing.strays())
+    strays = sorted(name for page in pages for name in page)
+    assert strays == ["to.empty", "to.nowhere"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_strays(place: ListingCase, prefix: str) -> None:
     """What can be no blob is told apart, for people to see."""
     key = new_key("a", prefix)
@@ -320,6 +350,7 @@ async def test_no_directory(threads: ThreadPool, tmp_path: Path) -> None:
     for attempt in (
         collected(place.listing.prefixes()),
         collected(place.listing.blobs("p")),
+        collected(place.listing.strays()),
         place.listing.stat(["p/a"]),
     ):
         with pytest.raises(Unavailable, match="storage: No such file"):
@@ -329,13 +360,15 @@ async def test_no_directory(threads: ThreadPool, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_changed_file(threads: ThreadPool, tmp_path: Path) -> None:
-    """A file that is not as long as it was is not hashed."""
+    """A file that is not as long as it was, or has another validator of the legacy
+    server, is not hashed."""
     place = _in_directory(tmp_path, threads)
-    for name in ("longer", "shorter", "same"):
+    for name in ("longer", "shorter", "same", "later"):
         place.put(f"p/{name}", b"1234")
     blobs = list((await below(place, "p")).values())
     place.put("p/longer", b"12345")
     place.put("p/shorter", b"123")
+    os.utime(tmp_path / "p/later", ns=(1, 1))
     assert set(await place.listing.digests(blobs)) == {"p/same"}
 
 
@@ -349,6 +382,30 @@ async def test_folders_are_closed(threads: ThreadPool, tmp_path: Path) -> None:
     pages = place.listing.blobs("p")
     await anext(pages)
     await pages.aclose()
+    assert open_below(tmp_path) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_deep_folders(threads: ThreadPool, tmp_path: Path) -> None:
+    """However deep folders are, few of them are open at a time, and all that is in
+    them is listed once."""
+    place = _in_directory(tmp_path, threads)
+    folders = [f"p{'/a' * depth}" for depth in range(450)]
+    keys = [
+        *(f"{folder}/x" for folder in folders[::7]),
+        *(f"{folder}/b/x" for folder in folders[::50]),
+        f"{folders[-1]}/x",
+    ]
+    for key in keys:
+        place.put(key, b"x")
+    (tmp_path / folders[200] / "empty").mkdir()
+    (tmp_path / folders[300] / "link").symlink_to(tmp_path / "p")
+    found, most = [], 0
+    for entry in scan.blobs(str(tmp_path), "p"):
+        found.append(entry if isinstance(entry, str) else entry.key)
+        most = max(most, len(open_below(tmp_path)))
+    assert sorted(found) == sorted([*keys, f"{folders[300]}/link"])
+    assert most < 100
     assert open_below(tmp_path) == []
 
 
