@@ -100,6 +100,14 @@ class Supervisor(Service):
             slot.abort_inflight()
 
     async def _replace(self) -> None:
-        for slot in self._slots:
-            await slot.replace()
-        log.info("all workers have been replaced")
+        kept = [
+            f"worker {slot.number}" for slot in self._slots if not await slot.replace()
+        ]
+        if not kept:
+            log.info("all workers have been replaced")
+        elif self.running:
+            log.warn("not replaced: {workers}", workers=", ".join(kept))
+        else:
+            log.info(
+                "not replaced, since they stop: {workers}", workers=", ".join(kept)
+            )

@@ -45,23 +45,29 @@ class WorkerSlot:
         """Start a worker."""
         self._current = self._spawn()
 
-    async def replace(self) -> None:
+    async def replace(self) -> bool:
         """Put a new worker in the place of the one that is there, which drains
         when the new one is ready, and return when it is gone. A new one that does
-        not get ready changes nothing."""
+        not get ready changes nothing, nor does one that has to stop before.
+
+        :return: whether the worker has been replaced.
+        """
         if self._stopping:
-            return
+            return False
         old, new = self._current, self._spawn()
         await _first(new.ready, new.gone)
+        if self._stopping:
+            return False
         if new.gone.is_set:
             log.error("worker {number} stays: its successor failed", number=self.number)
-            return
+            return False
         self._cancel()
         # The old one may have crashed meanwhile, and have got a successor.
         old, self._current = self._current, new
         if old is not None:
             old.drain()
             await old.gone.wait()
+        return True
 
     async def stop(self) -> None:
         """Let the worker drain; return when it is gone, and start no other."""

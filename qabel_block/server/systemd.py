@@ -38,8 +38,9 @@ class SystemdNotifier:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
 
     def stopping(self) -> None:
-        """Tell that the service ends."""
+        """Tell that the service ends, which is the last that it is told."""
         self._send("STOPPING=1")
+        self._address = ""
 
     def _send(self, state: str) -> None:
         if not self._address:

@@ -24,7 +24,8 @@ _LIBRARIES = (
 
 _UNNEEDED = shutil.ignore_patterns(
     *("site-packages", "dist-packages", "test", "tests", "config-*"),
-    *("idlelib", "tkinter", "_tkinter*"),
+    *("idlelib", "lib2to3", "pydoc_data", "tkinter", "_tkinter*", "turtledemo"),
+    "*.opt-?.pyc",
 )
 _PATH = re.compile(r"(/\S+) \(0x")
 

@@ -4,7 +4,8 @@ An interpreter that starts and imports takes a second of processor time, which i
 of what many a test takes, and tests start a thousand of them. Here each program is a
 fork of one process, so that it begins where its own work begins. What is about the
 start of an interpreter (its options and variables, files that it inherits) is tested
-with real ones: :func:`start` takes one where the environment asks for it.
+with real ones: :func:`start` takes one where the environment asks for it. Workers of
+a server are forks if the server is one.
 
 ``python -m tests.support.forkserver DESCRIPTOR`` is that process. It gets requests
 over a socket and tells, over another for each program, its number and how it ended.
@@ -37,6 +38,7 @@ from typing import IO, Any, NoReturn, Protocol
 import boto3
 
 from tests.support.checkout import CHECKOUT
+from tests.support.forked_workers import fork_workers
 from tests.support.read_once import read_once
 
 _NUMBER = struct.Struct("!i")
@@ -300,5 +302,8 @@ if __name__ == "__main__":
     boto3.session.Session().client("s3", region_name="us-east-1")
     gc.collect()
     gc.freeze()  # which a fork's collections would look at, and so copy
-    _module, *sys.argv[1:] = _serve(socket.socket(fileno=int(sys.argv[1])))
+    _words = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if "--processes" in _words:
+        _words = fork_workers(_words)
+    _module, *sys.argv[1:] = _words
     _run(_module)

@@ -187,14 +187,6 @@ def test_websockets(server: ServerProcess, prefix: str) -> None:
     assert (line["status"], line["user"]) == (101, 5)
 
 
-def test_passed_on(server: ServerProcess, accounting: AccountingDouble) -> None:
-    """The accounting server is told the ID of the request that it is asked for."""
-    accounting.add_user("another", 6)
-    headers = {"Authorization": "Token another", "X-Request-ID": "on-its-way"}
-    httpx.get(f"{server.url}/api/v0/quota/", headers=headers)
-    assert accounting.calls[-1].headers["x-request-id"] == "on-its-way"
-
-
 def test_errors_name_the_request(
     server: ServerProcess, accounting: AccountingDouble
 ) -> None:

@@ -12,6 +12,7 @@ import httpx
 from websockets.sync.client import connect
 
 from tests.integration.metrics.conftest import TOKEN
+from tests.support.forked_workers import workers_of
 from tests.support.metrics import scrape
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
@@ -20,8 +21,7 @@ HEADERS = {"Authorization": f"Token {TOKEN}"}
 
 
 def _workers(server: ServerProcess) -> set[int]:
-    path = Path(f"/proc/{server.pid}/task/{server.pid}/children")
-    return {int(child) for child in path.read_text().split()}
+    return workers_of(server.pid)
 
 
 def _prefix(server: ServerProcess) -> str:

@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from tests.support.activation import activated
 from tests.support.certificates import make_certificate, shown_by
 from tests.support.checkout import CHECKOUT
+from tests.support.forked_workers import workers_of
 from tests.support.load import REQUESTS, Load, get_and_put
 from tests.support.server import ServerProcess
 from tests.support.waiting import wait_for
@@ -28,13 +29,8 @@ TOKEN = {"Authorization": "Token T"}
 OBJECT = "/api/v0/files/p/0"
 
 
-def _children(pid: int) -> set[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return {int(child) for child in listed.split()}
-
-
 def _workers(server: ServerProcess) -> set[int]:
-    return _children(server.pid)
+    return workers_of(server.pid)
 
 
 def _load(port: int, clients: int = 8) -> Load:
@@ -309,7 +305,7 @@ def test_twistd(shared_options: tuple[str, ...], tmp_path: Path) -> None:
     wait_for(lambda: log.exists() and "listening on" in log.read_text())
     pid = int(pidfile.read_text())
     assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
-    assert len(_children(pid)) == 2
+    assert len(workers_of(pid)) == 2
     os.kill(pid, signal.SIGTERM)
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
     assert not pidfile.exists()

@@ -82,7 +82,8 @@ def test_life_of_the_service(unit: Path, heard: socket.socket, tmp_path: Path) -
 def test_workers(
     heard: socket.socket, shared_options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """With workers it is the first process that tells, when all are ready."""
+    """With workers it is the first process that tells, when all are ready; nothing
+    more once it stops, which cuts a reload short."""
     options = (*shared_options, "--processes", "2")
     with (
         socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
@@ -94,6 +95,15 @@ def test_workers(
         assert heard.recv(4096).startswith(b"RELOADING=1")
         assert heard.recv(4096) == b"READY=1"
         assert server.log().count("is process") == 4
+        os.kill(server.pid, signal.SIGHUP)
+        assert heard.recv(4096).startswith(b"RELOADING=1")
+        assert server.stop() == 0
+        assert heard.recv(4096) == b"STOPPING=1"
+        heard.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            heard.recv(4096)
+        assert server.log().count("all workers have been replaced") == 1
+        assert "successor failed" not in server.log()
 
 
 def test_environment() -> None:

@@ -2,65 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import define, field
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessTerminated
-from twisted.internet.task import Clock
-from twisted.python.failure import Failure
-
-from qabel_block.processes.worker_process import (
-    AFTER_DRAIN_SECONDS,
-    READY_SECONDS,
-    WorkerProcess,
-)
-from qabel_block.processes.worker_slot import LONGEST_DELAY, SHORTEST_DELAY, WorkerSlot
-from qabel_block.processes.worker_spec import READY, REPORTS
-
-
-@define(eq=False)
-class Process:
-    """A process as Twisted shows it, which does only what the test says."""
-
-    child: WorkerProcess
-    pid: int = 1
-    heard: bytes = b""
-
-    def writeToChild(self, _descriptor: int, data: bytes) -> None:
-        self.heard += data
-
-    def signalProcess(self, _name: str) -> None:
-        self.end(signal=9)
-
-    def get_ready(self) -> None:
-        self.child.childDataReceived(REPORTS, READY)
-
-    def end(self, status: int | None = None, signal: int | None = None) -> None:
-        self.child.processEnded(Failure(ProcessTerminated(status, signal)))
-
-
-@define(eq=False)
-class World:
-    clock: Clock = field(factory=Clock)
-    processes: list[Process] = field(factory=list)
-
-    def start(self, _number: int) -> WorkerProcess:
-        child = WorkerProcess(self.clock, drain=30.0)
-        child.transport = Process(child)
-        self.processes.append(child.transport)
-        return child
-
-    def place(self) -> WorkerSlot:
-        place = WorkerSlot(1, self.start, self.clock)
-        place.fill()
-        return place
-
-
-def _done(work: Any) -> list[None]:
-    done: list[None] = []
-    Deferred.fromCoroutine(work).addCallback(done.append)
-    return done
+from qabel_block.processes.worker_process import AFTER_DRAIN_SECONDS, READY_SECONDS
+from qabel_block.processes.worker_slot import LONGEST_DELAY, SHORTEST_DELAY
+from tests.unit.processes.support import World, finished
 
 
 def test_backoff() -> None:
@@ -97,14 +41,14 @@ def test_replace() -> None:
     world = World()
     place = world.place()
     world.processes[0].get_ready()
-    done = _done(place.replace())
+    done = finished(place.replace())
     assert len(world.processes) == 2
     assert world.processes[0].heard == b""
     world.processes[1].get_ready()
     assert world.processes[0].heard == b"d"
     assert not done
     world.processes[0].end(status=0)
-    assert done
+    assert done == [True]
     world.clock.advance(3600)
     assert len(world.processes) == 2
 
@@ -114,9 +58,9 @@ def test_successor_that_fails() -> None:
     world = World()
     place = world.place()
     world.processes[0].get_ready()
-    done = _done(place.replace())
+    done = finished(place.replace())
     world.processes[1].end(status=1)
-    assert done
+    assert done == [False]
     assert world.processes[0].heard == b""
     world.processes[0].end(signal=11)
     world.clock.advance(SHORTEST_DELAY)
@@ -128,7 +72,7 @@ def test_crash_while_being_replaced() -> None:
     world = World()
     place = world.place()
     world.processes[0].get_ready()
-    done = _done(place.replace())
+    done = finished(place.replace())
     world.processes[0].end(signal=11)
     world.processes[1].get_ready()
     assert done
@@ -142,7 +86,7 @@ def test_stop() -> None:
     world = World()
     place = world.place()
     world.processes[0].get_ready()
-    done = _done(place.stop())
+    done = finished(place.stop())
     assert world.processes[0].heard == b"d"
     assert not done
     world.clock.advance(30.0 + AFTER_DRAIN_SECONDS)
@@ -156,7 +100,7 @@ def test_stop_while_waiting_for_the_next() -> None:
     world = World()
     place = world.place()
     world.processes[0].end(status=1)
-    assert _done(place.stop())
+    assert finished(place.stop())
     world.clock.advance(3600)
     assert len(world.processes) == 1
 
@@ -166,11 +110,22 @@ def test_stop_while_being_replaced() -> None:
     world = World()
     place = world.place()
     world.processes[0].get_ready()
-    replaced = _done(place.replace())
-    stopped = _done(place.stop())
+    replaced = finished(place.replace())
+    stopped = finished(place.stop())
     assert [process.heard for process in world.processes] == [b"d", b"d"]
     world.processes[1].get_ready()
     world.processes[0].end(status=0)
     world.processes[1].end(status=0)
     assert stopped
-    assert replaced
+    assert replaced == [False]
+
+
+def test_replace_after_stop() -> None:
+    """Nothing is started to replace a worker that stops."""
+    world = World()
+    place = world.place()
+    stopped = finished(place.stop())
+    assert finished(place.replace()) == [False]
+    assert len(world.processes) == 1
+    world.processes[0].end(status=0)
+    assert stopped
