@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from base64 import b64encode
@@ -293,14 +294,16 @@ def test_written_meanwhile(local: Installation) -> None:
     assert isinstance(local.storage, LegacyDirectory)
     local.storage.put("p/same", b"1234")
     local.storage.put("p/growing", b"1234")
+    growing = local.storage.root / "p/growing"
+    os.truncate(growing, 2**28)  # to hash it takes longer than to write again
     ended = threading.Event()
 
-    def grow(path: Path) -> None:
-        with path.open("ab", buffering=0) as file:
+    def grow() -> None:
+        with growing.open("ab", buffering=0) as file:
             while not ended.wait(0.001):
                 file.write(b"x")
 
-    writer = threading.Thread(target=grow, args=(local.storage.root / "p/growing",))
+    writer = threading.Thread(target=grow)
     writer.start()
     try:
         first = local.run("adopt")
