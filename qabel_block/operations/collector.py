@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -10,23 +11,26 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from qabel_block.errors import StorageFull, Unavailable
+from qabel_block.errors import RowLocked, StorageFull, Unavailable
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.util.budget import spending
+from qabel_block.util.budget import REQUEST_SECONDS, spending, time_left
+from qabel_block.util.event import Waiters
 
 BATCH = 500
 """Blobs that are claimed at a time."""
 
 PAUSE_SECONDS = 0.25
-"""How long to wait while others delete an owner's garbage."""
+"""How long to wait if none of an owner's garbage can be deleted: others do, or it
+fails."""
 
 
 class Collector:
     """Deletes garbage from time to time, beside other nodes that do the same.
 
     A blob's note goes only after the blob is gone, and a node that dies in
-    between leaves notes that are claimed again after the grace period.
+    between leaves notes that are claimed again: after the grace period, or after a
+    minute if their owner needs room.
 
     :param clock: for the intervals.
     :param grace: seconds for which garbage stays; no download may last longer.
@@ -49,7 +53,7 @@ class Collector:
         self._interval = interval
         self._clock = clock
         self._one_round = DeferredLock()
-        self._owners: dict[int, DeferredLock] = {}
+        self._owners: dict[int, Waiters[None]] = {}
         self._stopping = False
         self._loop = LoopingCall(lambda: ensureDeferred(self._try_to_collect()))
         self._loop.clock = clock
@@ -89,43 +93,75 @@ class Collector:
             self._one_round.release()
 
     async def collect_owner(self, owner_id: int, size: int) -> None:
-        """Delete the oldest of one owner's garbage before its time.
+        """Delete the oldest of one owner's garbage before its time, or wait while that
+        is being done.
 
         Whoever has opened such a blob goes on reading it; others look the object up
-        once more. If others delete what there is, this waits for a moment.
+        once more. If nothing can be deleted now, this waits for a moment.
 
         :param size: bytes that shall go.
-        :raises Unavailable: if the ledger or the storage fails.
+        :raises Unavailable: if the ledger or the storage fails, or it takes longer
+            than the request may; then it goes on by itself.
         """
-        lock = self._owners.setdefault(owner_id, DeferredLock())
-        await lock.acquire()
-        try:
-            keys = await self._ledger.claim_owner_garbage(owner_id, size)
-            if keys:
-                await self._delete(keys)
-            else:
-                await deferLater(self._clock, PAUSE_SECONDS)
-        finally:
-            lock.release()
-            if not lock.locked:
-                self._owners.pop(owner_id, None)
+        making_room = self._join(owner_id, size)
+        limit = time_left(REQUEST_SECONDS)
+        await making_room.addTimeout(limit, self._clock, _too_slow)
 
     def schedule_collect_owner(self, owner_id: int, size: int) -> None:
         """Do that without anybody waiting for it, unless it is being done."""
         if owner_id not in self._owners:
-            with spending(None):
-                making = Deferred.fromCoroutine(self.collect_owner(owner_id, size))
-            making.addErrback(self._failed)
+            self._join(owner_id, size).addErrback(self._failed)
+
+    def _join(self, owner_id: int, size: int) -> Deferred[None]:
+        """Wait for one owner's garbage to be deleted, beginning if nobody has."""
+        begun = owner_id in self._owners
+        waiters = self._owners.setdefault(owner_id, Waiters())
+        outcome = waiters.wait()
+        if not begun:
+            with spending(None):  # it serves all that come
+                work = Deferred.fromCoroutine(self._collect_owner(owner_id, size))
+            work.addBoth(self._collected_owner, owner_id)
+        return outcome
+
+    async def _collect_owner(self, owner_id: int, size: int) -> None:
+        keys = await self._ledger.claim_owner_garbage(owner_id, size)
+        if not keys or not await self._delete(keys):
+            await deferLater(self._clock, PAUSE_SECONDS)
+
+    def _collected_owner(self, outcome: Failure | None, owner_id: int) -> None:
+        waiters = self._owners.pop(owner_id)
+        if outcome is None:
+            waiters.wake(None)
+        else:
+            waiters.fail(outcome.value)  # type: ignore[arg-type]
 
     async def _delete(self, keys: Sequence[str]) -> int:
         """Delete blobs and their notes; return how many could be deleted."""
-        failed = await self._storage.delete(keys)
-        deleted = [key for key in keys if key not in failed]
-        if deleted:
-            await self._ledger.forget_garbage(deleted)
+        try:
+            failed = await self._storage.delete(keys)
+        except Unavailable:
+            await self._ledger.release_garbage(keys)
+            raise
         if failed:
             self._report(failed)
-        return len(deleted)
+            await self._ledger.release_garbage(list(failed))
+        deleted = [key for key in keys if key not in failed]
+        return await self._forget(deleted) if deleted else 0
+
+    async def _forget(self, keys: Sequence[str]) -> int:
+        """Forget blobs that are deleted; return how many could be forgotten.
+
+        Changes hold the rows of busy owners nearly all the time. Those are waited for
+        one after the other: an owner who is locked for long keeps nobody else.
+        """
+        forgotten = len(keys)
+        for owner_keys in (await self._ledger.forget_garbage(keys)).values():
+            try:
+                await self._ledger.forget_garbage(owner_keys, wait=True)
+            except RowLocked:
+                await self._ledger.release_garbage(owner_keys)
+                forgotten -= len(owner_keys)
+        return forgotten
 
     async def _collect(self, grace: float, told: Callable[[int], object]) -> int:
         collected = 0
@@ -159,3 +195,7 @@ class Collector:
             self._log.warn("garbage is not collected: {error}", error=failure.value)
         else:
             self._log.failure("garbage is not collected", failure=failure)
+
+
+def _too_slow(_outcome: object, _seconds: float) -> NoReturn:
+    raise Unavailable("storage", "what the owner has replaced is still being deleted")
