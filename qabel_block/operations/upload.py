@@ -49,8 +49,9 @@ from qabel_block.util.threads import ThreadPool
 
 log = Logger()
 
-COLLECT_ATTEMPTS = 20
-"""How often an upload makes room, or waits for a moment because others do."""
+COLLECT_ATTEMPTS = 60
+"""How often an upload makes room, or waits for a moment because others do: for as long
+as a request may wait."""
 
 
 @frozen

@@ -19,6 +19,7 @@ from qabel_block.interfaces import IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.operations import collector as module
 from qabel_block.operations.collector import Collector
+from qabel_block.util.budget import REQUEST_SECONDS, Budget, spending
 from tests.integration.ledger.support import (
     OTHER,
     OWNER,
@@ -443,6 +444,27 @@ async def test_room_that_others_make(
     assert not waiting.called
     clock.advance(module.PAUSE_SECONDS)
     await waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_room_on_a_storage_that_hangs(
+    collector: Collector, ledger: Ledger, blobs: Blobs, clock: Clock, dsn: str
+) -> None:
+    """Requests that need room wait no longer than they may, all for the same deletion,
+    whoever began it. It goes on by itself."""
+    await replaced(ledger, "a", [10, 10])
+    blobs.gate = Deferred()
+    collector.schedule_collect_owner(OWNER, 10)
+    with spending(Budget(clock, REQUEST_SECONDS)):
+        waiting = [running(collector.collect_owner(OWNER, 10)) for _ in range(2)]
+    await until(lambda: blobs.calls)
+    clock.advance(REQUEST_SECONDS)
+    for one in waiting:
+        with pytest.raises(Unavailable, match="storage"):
+            await one
+    assert blobs.calls == 1
+    blobs.gate.callback(None)
+    await until(lambda: query(dsn, "SELECT garbage FROM users") == [(0,)])
 
 
 @pytest_twisted.ensureDeferred
