@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
@@ -64,11 +65,14 @@ class Collector:
         self._loop.start(self._interval)
 
     async def stop(self) -> None:
-        """Begin no more rounds, and wait for the batch that is under way."""
+        """Begin no more rounds, and wait for the batches that are under way."""
         self._stopping = True
         if self._loop.running:
             self._loop.stop()
         await self._one_round.run(lambda: None)
+        for waiters in list(self._owners.values()):
+            with suppress(Unavailable, StorageFull):
+                await waiters.wait()
 
     async def collect(
         self,

@@ -463,8 +463,11 @@ async def test_room_on_a_storage_that_hangs(
         with pytest.raises(Unavailable, match="storage"):
             await one
     assert blobs.calls == 1
+    stopping = running(collector.stop())
+    assert not stopping.called
     blobs.gate.callback(None)
-    await until(lambda: query(dsn, "SELECT garbage FROM users") == [(0,)])
+    await stopping
+    assert query(dsn, "SELECT garbage FROM users") == [(0,)]
 
 
 @pytest_twisted.ensureDeferred
