@@ -30,13 +30,17 @@ from sqlalchemy import (
     update,
 )
 
-from qabel_block.ledger.owner_locks import is_locked, lock_owners
+from qabel_block.ledger.owner_locks import is_locked, limit_lock_wait, lock_owners
 from qabel_block.ledger.schema import garbage, objects, users
 from qabel_block.ledger.sql import ZERO, Dialect, Statement
 
 
 def _lock_free_note_owners(dialect: Dialect) -> ClauseElement | None:
     return lock_owners(dialect, _note_owners(dialect), skip_locked=True)
+
+
+def _wait_for_note_owners(dialect: Dialect) -> ClauseElement | None:
+    return lock_owners(dialect, _note_owners(dialect), skip_locked=False)
 
 
 def _note_blobs(dialect: Dialect) -> ClauseElement:
@@ -98,6 +102,10 @@ def _forget_notes(dialect: Dialect) -> ClauseElement:
     return delete(garbage).where(_is_noted(dialect)).where(not_(kept))
 
 
+def _kept_notes(dialect: Dialect) -> ClauseElement:
+    return select(garbage.c.owner_id, garbage.c.blob_key).where(_is_noted(dialect))
+
+
 def _is_noted(dialect: Dialect) -> ColumnElement[bool]:
     notes = dialect.records("notes", blob_key=Text())
     return garbage.c.blob_key.in_(select(notes.c.blob_key))
@@ -135,16 +143,18 @@ stale_notes = Statement(
 ``limit``. Rows: (blob key), locked, none that somebody else holds."""
 
 owner_notes = Statement(
-    select(garbage.c.blob_key, garbage.c.size)
-    .where(garbage.c.owner_id == bindparam("owner_id", type_=Integer()))
-    .where(garbage.c.claimed.is_(false()))
-    .order_by(garbage.c.since)
-    .limit(bindparam("limit"))
-    .offset(ZERO)
-    .with_for_update(skip_locked=True)
+    lambda dialect: (
+        select(garbage.c.blob_key, garbage.c.size)
+        .where(garbage.c.owner_id == bindparam("owner_id", type_=Integer()))
+        .where(or_(garbage.c.claimed.is_(false()), _is_stale(dialect)))
+        .order_by(garbage.c.since)
+        .limit(bindparam("limit"))
+        .offset(ZERO)
+        .with_for_update(skip_locked=True)
+    )
 )
-"""``owner_id, limit``. Rows: (blob key, bytes), the oldest first, locked, none that
-somebody else holds or deletes."""
+"""``owner_id, limit``, and ``age``, the seconds for which a claim lasts. Rows: (blob
+key, bytes), the oldest first, locked, none that somebody else holds or deletes."""
 
 count_notes = Statement(
     lambda dialect: select(func.count()).select_from(
@@ -169,6 +179,30 @@ claim_notes = Statement(
 )
 """``notes``: records of (blob_key)."""
 
-forget_notes = Statement(_lock_free_note_owners, _shrink_garbage, _forget_notes)
+release_notes = Statement(
+    lambda dialect: (
+        update(garbage)
+        .where(
+            garbage.c.blob_key.in_(
+                select(garbage.c.blob_key)
+                .where(_is_noted(dialect))
+                .where(garbage.c.claimed)
+                .with_for_update(skip_locked=True)
+            )
+        )
+        .values(since=dialect.ago(bindparam("age", type_=Float())))
+    )
+)
+"""``notes``: records of (blob_key); ``age``, the seconds for which a claim lasts. Those
+that somebody holds he has claimed again."""
+
+forget_notes = Statement(
+    _lock_free_note_owners, _shrink_garbage, _forget_notes, _kept_notes
+)
 """``notes``: records of (blob_key). Those of owners whom somebody else has locked
-stay."""
+stay: rows (owner, blob key)."""
+
+forget_notes_waiting = Statement(
+    limit_lock_wait, _wait_for_note_owners, _shrink_garbage, _forget_notes, _kept_notes
+)
+"""As ``forget_notes``, but waits for the owners, for a limited time."""

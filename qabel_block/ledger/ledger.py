@@ -74,6 +74,10 @@ def _recorded(
 OWNER_NOTES = 500
 """Notes of one owner that are looked at at a time."""
 
+CLAIM_SECONDS = 60.0
+"""How long an owner's garbage that somebody has claimed is left alone. Whoever has not
+forgotten it by then may have died; to delete a blob twice does no harm."""
+
 
 class Ledger:
     """The domain's operations on a database.
@@ -259,14 +263,17 @@ class Ledger:
     @_recorded
     async def claim_owner_garbage(self, owner_id: int, size: int) -> list[str]:
         """Return one owner's oldest garbage, however young it is; see
-        :meth:`claim_garbage`.
+        :meth:`claim_garbage`. A claim lasts :data:`CLAIM_SECONDS` here.
 
         :param size: bytes that it shall have in all, if there is so much.
         """
 
         async def work(transaction: ITransaction) -> list[str]:
             rows = await transaction.fetch(
-                garbage_queries.owner_notes, owner_id=owner_id, limit=OWNER_NOTES
+                garbage_queries.owner_notes,
+                owner_id=owner_id,
+                age=CLAIM_SECONDS,
+                limit=OWNER_NOTES,
             )
             left = size
             keys = set()
@@ -279,14 +286,40 @@ class Ledger:
 
         return await self._database.transact(work, frees_space=True)
 
-    async def forget_garbage(self, keys: Sequence[str]) -> None:
-        """Drop the notes of blobs that are deleted."""
+    async def release_garbage(self, keys: Sequence[str]) -> None:
+        """Let :meth:`claim_owner_garbage` return claimed blobs again that are not
+        deleted. They may be gone all the same, so no commit may take them."""
+        await self._change(
+            garbage_queries.release_notes,
+            durable=False,
+            notes=_key_records(keys),
+            age=CLAIM_SECONDS,
+        )
+
+    async def forget_garbage(
+        self, keys: Sequence[str], wait: bool = False
+    ) -> dict[int, list[str]]:
+        """Drop the notes of blobs that are deleted.
+
+        :param wait: whether to wait for owners whom somebody else has locked, for
+            :data:`~qabel_block.ledger.owner_locks.LOCK_WAIT_MILLISECONDS`.
+        :return: by owner those that stay, since somebody else has locked the owner.
+        :raises RowLocked: if waiting takes too long.
+        """
         notes = _key_records(keys)
+        forget = (
+            garbage_queries.forget_notes_waiting
+            if wait
+            else garbage_queries.forget_notes
+        )
 
-        async def work(transaction: ITransaction) -> None:
-            await transaction.finish(garbage_queries.forget_notes, notes=notes)
+        async def work(transaction: ITransaction) -> dict[int, list[str]]:
+            kept: dict[int, list[str]] = {}
+            for owner_id, key in await transaction.fetch(forget, notes=notes):
+                kept.setdefault(owner_id, []).append(key)
+            return kept
 
-        await self._database.transact(work, frees_space=True)
+        return await self._database.transact(work, frees_space=True)
 
     @_recorded
     async def garbage(self, age: float, limit: int) -> int:

@@ -28,6 +28,9 @@ T = TypeVar("T")
 BUSY_SECONDS = 6.0
 """How long a statement waits for another process."""
 
+CHECK_MILLISECONDS = 1000
+"""How long a check waits for another process."""
+
 LIMIT_SECONDS = 8.0
 """How long any call may take. The disk may stall for longer than that."""
 
@@ -101,8 +104,13 @@ class SqliteDatabase:
         self._queries.start()
 
     async def check(self) -> None:
-        """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
+        """See :class:`~qabel_block.ledger.interfaces.IDatabase`.
+
+        Where the last change failed, whether changes are possible is tried as well.
+        """
         require_head(await self.fetch(migrate_check.revision))
+        if self._changes.failing:
+            await self._changes.run(_try_to_change)
 
     async def close(self) -> None:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`."""
@@ -121,6 +129,7 @@ class SqliteThread:
     when their time is over, without having begun.
 
     :param limit: seconds for a call, waiting for those before it included.
+    :ivar failing: whether the last call failed because the database can't be used.
     """
 
     def __init__(
@@ -133,6 +142,7 @@ class SqliteThread:
         self._ballast = ballast_for(self._path, ballast)
         self._limit = limit
         self._connection: sqlite3.Connection | None = None
+        self.failing = False
 
     def start(self) -> None:
         """Get ready."""
@@ -211,11 +221,14 @@ class SqliteThread:
         try:
             if self._connection is None:
                 self._connection = _connect(self._path)
-            return function(self._connection)
+            result = function(self._connection)
+            self.failing = False
+            return result
         except sqlite3.Error as error:
             reason = _reason(error)
             if reason is None:
                 raise
+            self.failing = isinstance(reason, Unavailable)
             if isinstance(reason, StorageFull):
                 # To close it could give the log's space back.
                 self._roll_back()
@@ -297,6 +310,16 @@ def _transact(
             raise
         _commit(connection)
         return result
+
+
+def _try_to_change(connection: sqlite3.Connection) -> None:
+    """See whether a change is possible, without waiting for long."""
+    connection.execute(f"PRAGMA busy_timeout = {CHECK_MILLISECONDS}")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
 
 def _commit(connection: sqlite3.Connection) -> None:

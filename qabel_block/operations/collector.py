@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
@@ -11,10 +13,11 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from qabel_block.errors import StorageFull, Unavailable
+from qabel_block.errors import RowLocked, StorageFull, Unavailable
 from qabel_block.interfaces import IStorageBackend
 from qabel_block.ledger.ledger import Ledger
-from qabel_block.util.budget import spending
+from qabel_block.util.budget import REQUEST_SECONDS, spending, time_left
+from qabel_block.util.event import Waiters
 
 BATCH = 500
 """Blobs that are claimed at a time."""
@@ -25,7 +28,8 @@ an upload has it noted, gives it its final name, and commits it. The storage has
 minutes for the second, and the database some seconds for the third."""
 
 PAUSE_SECONDS = 0.25
-"""How long to wait while others delete an owner's garbage."""
+"""How long to wait if none of an owner's garbage can be deleted: others do, or it
+fails."""
 
 
 @frozen
@@ -44,7 +48,8 @@ class Collector:
     """Deletes garbage from time to time, beside other nodes that do the same.
 
     A blob's note goes only after the blob is gone, and a node that dies in
-    between leaves notes that are claimed again after the grace period.
+    between leaves notes that are claimed again: after the grace period, or after a
+    minute if their owner needs room.
 
     :param clock: for the intervals.
     :param grace: seconds for which garbage stays; no download may last longer.
@@ -67,7 +72,7 @@ class Collector:
         self._interval = interval
         self._clock = clock
         self._one_round = DeferredLock()
-        self._owners: dict[int, DeferredLock] = {}
+        self._owners: dict[int, Waiters[None]] = {}
         self._stopping = False
         self._loop = LoopingCall(lambda: ensureDeferred(self._try_to_collect()))
         self._loop.clock = clock
@@ -78,11 +83,14 @@ class Collector:
         self._loop.start(self._interval)
 
     async def stop(self) -> None:
-        """Begin no more rounds, and wait for the batch that is under way."""
+        """Begin no more rounds, and wait for the batches that are under way."""
         self._stopping = True
         if self._loop.running:
             self._loop.stop()
         await self._one_round.run(lambda: None)
+        for waiters in list(self._owners.values()):
+            with suppress(Unavailable, StorageFull):
+                await waiters.wait()
 
     async def collect(
         self,
@@ -107,43 +115,76 @@ class Collector:
             self._one_round.release()
 
     async def collect_owner(self, owner_id: int, size: int) -> None:
-        """Delete the oldest of one owner's garbage before its time.
+        """Delete the oldest of one owner's garbage before its time, or wait while that
+        is being done.
 
         Whoever has opened such a blob goes on reading it; others look the object up
-        once more. If others delete what there is, this waits for a moment.
+        once more. If nothing can be deleted now, this waits for a moment.
 
         :param size: bytes that shall go.
-        :raises Unavailable: if the ledger or the storage fails.
+        :raises Unavailable: if the ledger or the storage fails, or it takes longer
+            than the request may; then it goes on by itself.
         """
-        lock = self._owners.setdefault(owner_id, DeferredLock())
-        await lock.acquire()
-        try:
-            keys = await self._ledger.claim_owner_garbage(owner_id, size)
-            if keys:
-                await self._delete(keys)
-            else:
-                await deferLater(self._clock, PAUSE_SECONDS)
-        finally:
-            lock.release()
-            if not lock.locked:
-                self._owners.pop(owner_id, None)
+        making_room = self._join(owner_id, size)
+        limit = time_left(REQUEST_SECONDS)
+        await making_room.addTimeout(limit, self._clock, _too_slow)
 
     def schedule_collect_owner(self, owner_id: int, size: int) -> None:
         """Do that without anybody waiting for it, unless it is being done."""
         if owner_id not in self._owners:
-            with spending(None):
-                making = Deferred.fromCoroutine(self.collect_owner(owner_id, size))
-            making.addErrback(self._failed)
+            self._join(owner_id, size).addErrback(self._failed)
 
-    async def _delete(self, keys: Sequence[str]) -> Mapping[str, str]:
-        """Delete blobs and their notes; return which could not be deleted, and why."""
-        failed = await self._storage.delete(keys)
-        deleted = [key for key in keys if key not in failed]
-        if deleted:
-            await self._ledger.forget_garbage(deleted)
+    def _join(self, owner_id: int, size: int) -> Deferred[None]:
+        """Wait for one owner's garbage to be deleted, beginning if nobody has."""
+        begun = owner_id in self._owners
+        waiters = self._owners.setdefault(owner_id, Waiters())
+        outcome = waiters.wait()
+        if not begun:
+            with spending(None):  # it serves all that come
+                work = Deferred.fromCoroutine(self._collect_owner(owner_id, size))
+            work.addBoth(self._collected_owner, owner_id)
+        return outcome
+
+    async def _collect_owner(self, owner_id: int, size: int) -> None:
+        keys = await self._ledger.claim_owner_garbage(owner_id, size)
+        if not keys or not (await self._delete(keys))[0]:
+            await deferLater(self._clock, PAUSE_SECONDS)
+
+    def _collected_owner(self, outcome: Failure | None, owner_id: int) -> None:
+        waiters = self._owners.pop(owner_id)
+        if outcome is None:
+            waiters.wake(None)
+        else:
+            waiters.fail(outcome.value)  # type: ignore[arg-type]
+
+    async def _delete(self, keys: Sequence[str]) -> tuple[int, set[str]]:
+        """Delete blobs and their notes; return of how many both are gone, and which
+        blobs could not be deleted."""
+        try:
+            failed = await self._storage.delete(keys)
+        except Unavailable:
+            await self._ledger.release_garbage(keys)
+            raise
         if failed:
             self._report(failed)
-        return failed
+            await self._ledger.release_garbage(list(failed))
+        deleted = [key for key in keys if key not in failed]
+        return await self._forget(deleted) if deleted else 0, set(failed)
+
+    async def _forget(self, keys: Sequence[str]) -> int:
+        """Forget blobs that are deleted; return how many could be forgotten.
+
+        Changes hold the rows of busy owners nearly all the time. Those are waited for
+        one after the other: an owner who is locked for long keeps nobody else.
+        """
+        forgotten = len(keys)
+        for owner_keys in (await self._ledger.forget_garbage(keys)).values():
+            try:
+                await self._ledger.forget_garbage(owner_keys, wait=True)
+            except RowLocked:
+                await self._ledger.release_garbage(owner_keys)
+                forgotten -= len(owner_keys)
+        return forgotten
 
     async def _collect(
         self, grace: float, told: Callable[[int], object]
@@ -153,11 +194,11 @@ class Collector:
         while not self._stopping and (
             keys := await self._ledger.claim_garbage(grace, BATCH, PENDING_SECONDS)
         ):
-            stuck = await self._delete(keys)
-            deleted += len(keys) - len(stuck)
-            failed.update(stuck)
+            gone, stuck = await self._delete(keys)
+            deleted += gone
+            failed |= stuck
             told(len(keys))
-            if len(stuck) == len(keys):
+            if not gone:
                 break  # without a grace period they would be claimed again and again
         return CollectedGarbage(deleted, len(failed))
 
@@ -181,3 +222,7 @@ class Collector:
             self._log.warn("garbage is not collected: {error}", error=failure.value)
         else:
             self._log.failure("garbage is not collected", failure=failure)
+
+
+def _too_slow(_outcome: object, _seconds: float) -> NoReturn:
+    raise Unavailable("storage", "what the owner has replaced is still being deleted")

@@ -10,16 +10,21 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
 from qabel_block.model import TrafficCount
 from qabel_block.rules.quota import month_of
+from qabel_block.util.budget import Budget, spending
 from qabel_block.util.event import Waiters
 
 log = Logger()
 
 INTERVAL = 1.0
 """Seconds between two batches: what a crash may forget."""
+
+LAST_SECONDS = 8.0
+"""How long the last batch may take when the server stops."""
 
 
 @define(eq=False)
@@ -55,19 +60,24 @@ class TrafficMeter:
         self._collecting = TrafficBatch()
         self._writing: TrafficBatch | None = None
         self._settling = Waiters[None]()
+        self._failing = False
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.flush()))
-        self._loop.clock = clock
+        self._clock = self._loop.clock = clock
 
     def start(self) -> None:
         """Begin to write batches."""
         self._loop.start(INTERVAL, now=False)
 
     async def stop(self) -> None:
-        """Write what is left and end."""
+        """Write what is left and end; log how much can't be written in time."""
         if self._loop.running:
             self._loop.stop()
         await self.settled()
-        await self.flush()
+        with spending(Budget(self._clock, LAST_SECONDS)):
+            last = Deferred.fromCoroutine(self.flush())
+        await last
+        if lost := self._collecting.counts.total():
+            log.warn("{lost} bytes of traffic are lost", lost=lost)
 
     def add(self, user_id: int, traffic: int) -> None:
         """Count bytes that went to a client against this owner, now."""
@@ -112,15 +122,29 @@ class TrafficMeter:
         except OutcomeUnknown as error:
             # It may be in the ledger: better a second for free than twice paid.
             log.warn("a batch of traffic may be lost: {error}", error=str(error))
-        except Unavailable as error:
-            log.warn("traffic is kept for later: {error}", error=str(error))
+        except Exception as error:
             self._keep(batch)
-        except Exception:
-            log.failure("traffic is kept for later")
-            self._keep(batch)
+            self._log_failure(error)
+        else:
+            self._log_success()
         finally:
             self._writing = None
             self._settling.wake(None)
+
+    def _log_failure(self, error: Exception) -> None:
+        """Log what keeps traffic from being written, once until it can be again."""
+        if self._failing:
+            return
+        self._failing = True
+        if isinstance(error, Unavailable):
+            log.warn("traffic can't be written: {error}", error=str(error))
+        else:
+            log.failure("traffic can't be written", failure=Failure(error))
+
+    def _log_success(self) -> None:
+        if self._failing:
+            self._failing = False
+            log.info("traffic can be written again")
 
     def _keep(self, batch: TrafficBatch) -> None:
         """Count what is not in the ledger as if it had come after all."""

@@ -53,8 +53,9 @@ Renew = Callable[[], Awaitable[Account]]
 """Returns the account of an upload as it is now: a token may be revoked, and a quota
 changed, while a body is received. It raises ``UnknownUser`` if there is none."""
 
-COLLECT_ATTEMPTS = 20
-"""How often an upload makes room, or waits for a moment because others do."""
+COLLECT_ATTEMPTS = 60
+"""How often an upload makes room, or waits for a moment because others do: for as long
+as a request may wait."""
 
 
 @frozen

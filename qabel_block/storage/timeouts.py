@@ -54,7 +54,7 @@ class TimeLimits:
     async def wait(self, work: Work[T], more: float = 0.0) -> T:
         """Return what ``work`` does, which goes on whatever happens here.
 
-        :param more: seconds to wait beside the usual.
+        :param more: seconds to wait beside the usual, if the budget has so many.
         :raises Unavailable: if it takes too long.
         """
         try:
@@ -70,21 +70,21 @@ class TimeLimits:
         timer: IDelayedCall | None = None
         began = self._clock.seconds()
         limit, most = (
-            time_left(STALL_SECONDS),
-            time_left_unless_transferring(MAX_SECONDS),
+            time_left(STALL_SECONDS + more),
+            time_left_unless_transferring(MAX_SECONDS + more),
         )
 
         def look() -> None:
             nonlocal timer
-            progress = max(self._last_success, began) + limit + more
-            left = min(progress, began + most + more) - self._clock.seconds()
+            progress = max(self._last_success, began) + limit
+            left = min(progress, began + most) - self._clock.seconds()
             if left > 0:
                 timer = self._clock.callLater(left, look)
             else:
                 outcome.errback(Unavailable("storage", "it does not answer"))
 
         if not outcome.called:
-            timer = self._clock.callLater(limit + more, look)
+            timer = self._clock.callLater(limit, look)
         try:
             return await outcome
         finally:

@@ -15,6 +15,7 @@ from zope.interface import implementer
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.model import Change, ObjectName, PendingBlob, WriteState
 from qabel_block.names import Versions, blob_key
+from tests.support.database import query
 
 T = TypeVar("T")
 
@@ -107,6 +108,15 @@ def age_garbage(dsn: str, seconds: float) -> None:
         else f"since - interval '{seconds} seconds'"
     )
     change(dsn, f"UPDATE garbage SET since = {since}")
+
+
+def waiting_for_locks(dsn: str) -> int:
+    """Return how many of PostgreSQL's sessions wait for somebody else's lock."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+    return int(query(dsn, waiting)[0][0])
 
 
 @contextmanager

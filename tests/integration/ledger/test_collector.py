@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from typing import cast
 
+import psycopg2
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
@@ -16,6 +19,7 @@ from qabel_block.interfaces import IStorageBackend
 from qabel_block.ledger.ledger import Ledger
 from qabel_block.operations import collector as module
 from qabel_block.operations.collector import CollectedGarbage, Collector
+from qabel_block.util.budget import REQUEST_SECONDS, Budget, spending
 from tests.integration.ledger.support import (
     OTHER,
     OWNER,
@@ -29,7 +33,9 @@ from tests.integration.ledger.support import (
     noted,
     tracebacks,
     upload,
+    waiting_for_locks,
 )
+from tests.support.clocks import running, until
 from tests.support.database import query
 
 GRACE = 3600.0
@@ -90,6 +96,11 @@ def collector(ledger: Ledger, blobs: Blobs, clock: Clock) -> Collector:
 
 def collecting(ledger: Ledger, blobs: Blobs, clock: Clock) -> Collector:
     return Collector(ledger, cast(IStorageBackend, blobs), clock, GRACE, INTERVAL)
+
+
+def pausing(clock: Clock) -> bool:
+    """Say whether there is a timer beside that of the request."""
+    return len(clock.getDelayedCalls()) > 1
 
 
 async def settled(collector: Collector) -> None:
@@ -373,6 +384,78 @@ async def test_room(
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_locked_owner(
+    collector: Collector, ledger: Ledger, blobs: Blobs, dsn: str
+) -> None:
+    """What is deleted of an owner whose row is locked is forgotten as soon as it is
+    free, and what an owner has leaves room at once."""
+    for collect in (
+        lambda: collector.collect(grace=0),
+        lambda: collector.collect_owner(OWNER, 10),
+    ):
+        await replaced(ledger, "a", [10, 10])
+        with closing(psycopg2.connect(dsn)) as holder:
+            holder.cursor().execute("SELECT FROM users FOR UPDATE")
+            collecting = running(collect())
+            await until(partial(waiting_for_locks, dsn))
+            assert not collecting.called
+            holder.rollback()
+            await collecting
+        assert query(dsn, "SELECT blob_key FROM garbage") == []
+        assert query(dsn, "SELECT garbage FROM users") == [(0,)]
+        await ledger.delete(name("a"), allow)
+        await collector.collect(grace=0)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_owner_who_stays_locked(
+    collector: Collector, ledger: Ledger, blobs: Blobs, dsn: str
+) -> None:
+    """An owner who is locked for long keeps no other's garbage from being forgotten,
+    and the owner's own is collected once more."""
+    await ledger.create_prefix(OTHER, Q)
+    await replaced(ledger, "a", [10, 10])
+    (key,) = query(dsn, "SELECT blob_key FROM garbage")[0]
+    await replaced(ledger, "b", [10, 10], Q)
+    with closing(psycopg2.connect(dsn)) as holder:
+        holder.cursor().execute(f"SELECT FROM users WHERE user_id = {OWNER} FOR UPDATE")
+        assert await collector.collect(grace=0) == CollectedGarbage(1, 0)
+        assert query(dsn, "SELECT blob_key FROM garbage") == [(key,)]
+        holder.rollback()
+    await collector.collect_owner(OWNER, 10)
+    assert query(dsn, "SELECT blob_key FROM garbage") == []
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("failure", [None, Unavailable("storage", "it is down")])
+async def test_room_after_a_failure(
+    collector: Collector,
+    ledger: Ledger,
+    blobs: Blobs,
+    clock: Clock,
+    failure: Exception | None,
+    dsn: str,
+) -> None:
+    """Garbage that can't be deleted leaves room as soon as it can be again."""
+    await replaced(ledger, "a", [10, 10])
+    keys = [key for (key,) in query(dsn, "SELECT blob_key FROM garbage")]
+    blobs.stuck = set(keys)
+    blobs.failure = failure
+    failing = running(collector.collect_owner(OWNER, 10))
+    failing.addErrback(lambda reason: reason.trap(Unavailable))
+    await until(lambda: failing.called or pausing(clock))
+    clock.advance(module.PAUSE_SECONDS)
+    await failing
+    blobs.stuck = set()
+    blobs.failure = None
+    await collector.collect_owner(OWNER, 10)
+    assert blobs.keys == keys
+    assert query(dsn, "SELECT blob_key FROM garbage") == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_room_that_others_make(
     collector: Collector, ledger: Ledger, other_ledger: Ledger, clock: Clock
 ) -> None:
@@ -380,11 +463,35 @@ async def test_room_that_others_make(
     await replaced(ledger, "a", [10, 10])
     assert await other_ledger.claim_owner_garbage(OWNER, 10)
     waiting = Deferred.fromCoroutine(collector.collect_owner(OWNER, 10))
-    while not clock.getDelayedCalls():
+    while not pausing(clock):
         await ledger.storage_used(OWNER)
     assert not waiting.called
     clock.advance(module.PAUSE_SECONDS)
     await waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_room_on_a_storage_that_hangs(
+    collector: Collector, ledger: Ledger, blobs: Blobs, clock: Clock, dsn: str
+) -> None:
+    """Requests that need room wait no longer than they may, all for the same deletion,
+    whoever began it. It goes on by itself."""
+    await replaced(ledger, "a", [10, 10])
+    blobs.gate = Deferred()
+    collector.schedule_collect_owner(OWNER, 10)
+    with spending(Budget(clock, REQUEST_SECONDS)):
+        waiting = [running(collector.collect_owner(OWNER, 10)) for _ in range(2)]
+    await until(lambda: blobs.calls)
+    clock.advance(REQUEST_SECONDS)
+    for one in waiting:
+        with pytest.raises(Unavailable, match="storage"):
+            await one
+    assert blobs.calls == 1
+    stopping = running(collector.stop())
+    assert not stopping.called
+    blobs.gate.callback(None)
+    await stopping
+    assert query(dsn, "SELECT garbage FROM users") == [(0,)]
 
 
 @pytest_twisted.ensureDeferred

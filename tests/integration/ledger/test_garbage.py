@@ -9,9 +9,9 @@ import psycopg2
 import pytest
 import pytest_twisted
 
-from qabel_block.errors import BlobCollected
+from qabel_block.errors import BlobCollected, RowLocked
 from qabel_block.ledger.interfaces import IDatabase
-from qabel_block.ledger.ledger import Ledger
+from qabel_block.ledger.ledger import CLAIM_SECONDS, Ledger
 from qabel_block.names import milliseconds_of
 from tests.integration.ledger.support import (
     OTHER,
@@ -26,7 +26,9 @@ from tests.integration.ledger.support import (
     noted,
     overwrite,
     upload,
+    waiting_for_locks,
 )
+from tests.support.clocks import running, until
 from tests.support.database import query
 
 GRACE = 3600.0
@@ -287,21 +289,73 @@ async def test_forgotten_user(ledger: Ledger, dsn: str) -> None:
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 async def test_forgetting_beside_a_locked_owner(ledger: Ledger, dsn: str) -> None:
-    """The notes of an owner whom somebody else has locked stay, and are forgotten the
-    next time; others go."""
+    """The notes of an owner whom somebody else has locked stay, and whose they are is
+    returned; others go."""
     await upload(ledger, name("a"))
     await ledger.delete(name("a"), allow)
     pending = await noted(ledger, name("b"))
     keys = await ledger.claim_garbage(0, 10)
     with closing(psycopg2.connect(dsn)) as holder:
         holder.cursor().execute("SELECT FROM users FOR UPDATE")
-        await ledger.forget_garbage(keys)
+        locked = await ledger.forget_garbage(keys)
         left = [key for (key,) in query(dsn, "SELECT blob_key FROM garbage")]
         assert left == [key for key in keys if key != pending.blob_key]
+        assert locked == {OWNER: left}
         holder.rollback()
-    await ledger.forget_garbage(keys)
+    assert await ledger.forget_garbage(keys) == {}
     assert query(dsn, "SELECT * FROM garbage") == []
     assert sums(dsn) == {}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_forgetting_waits_for_a_locked_owner(ledger: Ledger, dsn: str) -> None:
+    """Who is told to wait for a locked owner waits, but not for long."""
+    await upload(ledger, name("a"))
+    await ledger.delete(name("a"), allow)
+    keys = await ledger.claim_garbage(0, 10)
+    with closing(psycopg2.connect(dsn)) as holder:
+        holder.cursor().execute("SELECT FROM users FOR UPDATE")
+        with pytest.raises(RowLocked):
+            await ledger.forget_garbage(keys, wait=True)
+        forgetting = running(ledger.forget_garbage(keys, wait=True))
+        await until(lambda: waiting_for_locks(dsn))
+        holder.rollback()
+        assert await forgetting == {}
+    assert query(dsn, "SELECT * FROM garbage") == []
+    assert sums(dsn) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_claims_of_a_node_that_died(ledger: Ledger, dsn: str) -> None:
+    """An owner's garbage that was claimed a minute ago and not forgotten may be claimed
+    again, and still not become an object."""
+    late = await noted(ledger, name("a"))
+    change(dsn, f"UPDATE garbage SET owner_id = {OWNER}, size = 10")
+    assert await ledger.claim_owner_garbage(OWNER, 10) == [late.blob_key]
+    age_garbage(dsn, CLAIM_SECONDS - 10)
+    assert await ledger.claim_owner_garbage(OWNER, 10) == []
+    age_garbage(dsn, 10)
+    assert await ledger.claim_owner_garbage(OWNER, 10) == [late.blob_key]
+    age_garbage(dsn, CLAIM_SECONDS)
+    with pytest.raises(BlobCollected):
+        await ledger.commit_upload(name("a"), late, allow, None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_released_claims(ledger: Ledger, dsn: str) -> None:
+    """A claim that is given up may be taken again at once; the blob may be gone, and
+    so it can't become an object. What nobody has claimed is not touched."""
+    late = await noted(ledger, name("a"))
+    change(dsn, f"UPDATE garbage SET owner_id = {OWNER}, size = 10")
+    (key,) = await ledger.claim_owner_garbage(OWNER, 10)
+    pending = await noted(ledger, name("b"))
+    await ledger.release_garbage([key, pending.blob_key])
+    assert await ledger.claim_garbage(CLAIM_SECONDS + 10, 10) == []
+    with pytest.raises(BlobCollected):
+        await ledger.commit_upload(name("a"), late, allow, None)
+    assert await ledger.claim_owner_garbage(OWNER, 10) == [key]
+    await ledger.commit_upload(name("b"), pending, allow, None)
 
 
 @pytest_twisted.ensureDeferred

@@ -118,6 +118,27 @@ async def test_locked(
 
 
 @pytest_twisted.ensureDeferred
+async def test_check_while_locked(
+    database: SqliteDatabase, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a change that another process kept from being made, a check fails until
+    changes are possible again. Before it, nothing is locked to find that out."""
+    monkeypatch.setattr("qabel_block.ledger.sqlite.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("qabel_block.ledger.sqlite.CHECK_MILLISECONDS", 50)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    await database.check()
+    with pytest.raises(Unavailable):
+        await database.transact(create)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="locked"):
+            await database.check()
+    other.execute("ROLLBACK")
+    await database.check()
+    other.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_full(database: SqliteDatabase, path: Path) -> None:
     """A full disk is StorageFull, nothing is changed, and queries still work; so do
     changes once there is room."""

@@ -8,10 +8,12 @@ import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent
 
 from qabel_block.errors import OutcomeUnknown, Unavailable
 from qabel_block.model import TrafficCount
 from qabel_block.operations.traffic import INTERVAL, TrafficMeter
+from tests.integration.ledger.support import logged
 
 JANUARY = "1970-01-01"
 
@@ -84,6 +86,42 @@ def test_kept_while_the_ledger_is_down() -> None:
     ledger.failure = None
     clock.advance(INTERVAL)
     assert ledger.written == [TrafficCount(1, JANUARY, 11)]
+
+
+@pytest.mark.parametrize("failure", [Unavailable("database", "down"), ValueError()])
+def test_logged_once(failure: Exception) -> None:
+    """That batches can't be written is logged once, and again when they can be."""
+    ledger = Ledger(failure=failure)
+    meter, clock = _meter(ledger)
+    meter.add(1, 10)
+    with logged() as events:
+        clock.pump([INTERVAL] * 5)
+        assert [event["log_level"].name for event in events] == [
+            "warn" if isinstance(failure, Unavailable) else "critical"
+        ]
+        ledger.failure = None
+        meter.add(1, 10)
+        clock.pump([INTERVAL] * 2)
+        assert [event["log_level"].name for event in events[1:]] == ["info"]
+        ledger.failure = failure
+        meter.add(1, 10)
+        clock.pump([INTERVAL] * 5)
+    assert len(events) == 3
+
+
+def test_lost_at_the_end() -> None:
+    """What can't be written when the server stops is lost, and the log says how much;
+    it does not say that it is kept."""
+    ledger = Ledger(failure=Unavailable("database", "down"))
+    meter, _clock = _meter(ledger)
+    meter.add(1, 10)
+    meter.add(2, 5)
+    with logged() as events:
+        stopped = Deferred.fromCoroutine(meter.stop())
+    assert stopped.called
+    lines = [formatEvent(event) for event in events]
+    assert lines[-1] == "15 bytes of traffic are lost"
+    assert not any("later" in line for line in lines)
 
 
 def test_never_paid_twice() -> None:

@@ -18,6 +18,7 @@ from qabel_block.storage.timeouts import (
     STALL_SECONDS,
     TimeLimitedStorage,
 )
+from qabel_block.util.budget import REQUEST_SECONDS, Budget, spending
 from tests.integration.storage.blobs import new_key
 from tests.support.clocks import running
 
@@ -227,6 +228,18 @@ async def test_delete() -> None:
     assert not deleting.called
     world.clock.advance(SECONDS_PER_DELETION)
     with pytest.raises(Unavailable):
+        await deleting
+
+
+@pytest_twisted.ensureDeferred
+async def test_delete_within_a_budget() -> None:
+    """However many blobs a request deletes, it does not wait longer than it may."""
+    world = World("delete")
+    with spending(Budget(world.clock, REQUEST_SECONDS)):
+        deleting = running(world.storage.delete([new_key()] * 1000))
+    world.clock.advance(REQUEST_SECONDS)
+    assert deleting.called
+    with pytest.raises(Unavailable, match="storage"):
         await deleting
 
 
