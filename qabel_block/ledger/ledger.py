@@ -22,7 +22,7 @@ from qabel_block.ledger import (
     prefix_queries,
     repository_queries,
 )
-from qabel_block.ledger.change_queue import ChangeQueue
+from qabel_block.ledger.change_queue import ChangeQueue, if_awaited
 from qabel_block.ledger.commit import (
     Commit,
     Decision,
@@ -185,7 +185,9 @@ class Ledger:
         """Make a blob the object of this name, if ``decide`` lets it.
 
         The blob that it replaces becomes garbage. Changes that come at the same
-        time share a transaction, in which they are decided one after the other.
+        time share a transaction, in which they are decided one after the other. This
+        ends when the outcome is known, which may be after the budget is spent; what
+        was not decided by then is not made.
 
         :param claim_for: the user who gets the prefix if it does not exist.
         :raises NotOwner: if the prefix does not exist and nobody is to get it.
@@ -194,7 +196,9 @@ class Ledger:
         :raises Exception: what ``decide`` raised. After any of these nothing
             has changed.
         """
-        change = await self._changes.ask(Commit(name, blob, decide, claim_for))
+        change = await self._changes.ask(
+            Commit(name, blob, if_awaited(decide), claim_for)
+        )
         assert isinstance(change, Change)
         return change
 
@@ -202,13 +206,15 @@ class Ledger:
     async def delete(self, name: ObjectName, decide: Decision) -> Change | None:
         """Delete an object, if ``decide`` lets it. Its blob becomes garbage.
 
+        It ends as :meth:`commit_upload`.
+
         :return: ``None`` if there was no object; ``decide`` was asked all the
             same.
         :raises NotOwner: if the prefix does not exist.
         :raises Exception: what ``decide`` raised. After either nothing has
             changed.
         """
-        change = await self._changes.ask(Deletion(name, decide))
+        change = await self._changes.ask(Deletion(name, if_awaited(decide)))
         assert not isinstance(change, Exception)
         return change
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from math import inf
 from typing import NoReturn, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -70,6 +71,11 @@ def begin_budget(clock: IReactorTime) -> None:
     _current.set(Budget(clock))
 
 
+def current_budget() -> Budget | None:
+    """Return the budget of whoever calls, if there is one."""
+    return _current.get()
+
+
 @contextmanager
 def spending(budget: Budget | None) -> Iterator[None]:
     """Let coroutines that are started in the block have this budget, or none."""
@@ -107,11 +113,11 @@ def _spent(_outcome: object, _seconds: float) -> NoReturn:
     raise Unavailable("database", "it is too slow")
 
 
-def within_budget(waiting: Deferred[T], enough: float) -> Deferred[T]:
+def within_budget(waiting: Deferred[T], enough: float = inf) -> Deferred[T]:
     """Give up a wait when the budget is spent.
 
-    :param enough: seconds that the wait takes at the most: no timer is needed where
-        more are left.
+    :param enough: seconds that the wait takes at the most, if that is known: no timer
+        is needed where more are left.
     :return: the same, which then fails with ``Unavailable``.
     """
     budget = _current.get()
