@@ -32,7 +32,13 @@ from sqlalchemy import (
     update,
 )
 
-from qabel_block.ledger.owner_locks import is_locked, limit_lock_wait, lock_owners
+from qabel_block.ledger.owner_locks import (
+    LOCK_WAIT_MILLISECONDS,
+    SHARED_LOCK_WAIT_MILLISECONDS,
+    is_locked,
+    limit_lock_wait,
+    lock_owners,
+)
 from qabel_block.ledger.prefix_queries import is_erased
 from qabel_block.ledger.schema import garbage, objects, prefixes, unfinished, users
 from qabel_block.ledger.sql import ZERO, Dialect, Statement
@@ -246,16 +252,19 @@ there are none. What is read is read by a later statement: one that had to wait 
 lock would still see the objects as they were before."""
 
 lock_free_changes = Statement(
-    _add_owners, _lock_free_owners, _lock_notes, _locked_write_states
+    limit_lock_wait(SHARED_LOCK_WAIT_MILLISECONDS),
+    *(_add_owners, _lock_free_owners, _lock_notes, _locked_write_states),
 )
 """As ``lock_write_states``, for uploads and deletions; owners whom somebody else has
-locked are not waited for. ``names``: records of (n, prefix, path, blob_key), the last
-for uploads only. Rows: as there, then whether the blob's note is still there and
-nobody has claimed it, if so it is locked, and whether the owner is locked here; none
-either for the prefixes of a user whose erasure has begun."""
+locked are not waited for, and other rows only for a moment. ``names``: records of (n,
+prefix, path, blob_key), the last for uploads only. Rows: as there, then whether the
+blob's note is still there and nobody has claimed it, if so it is locked, and whether
+the owner is locked here; none either for the prefixes of a user whose erasure has
+begun."""
 
 lock_changes = Statement(
-    limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _locked_write_states
+    limit_lock_wait(LOCK_WAIT_MILLISECONDS),
+    *(_add_owners, _lock_owners, _lock_notes, _locked_write_states),
 )
 """As ``lock_free_changes``, but waits for the owners, for a limited time."""
 

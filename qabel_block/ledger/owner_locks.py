@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
@@ -23,6 +24,10 @@ from qabel_block.ledger.sql import Dialect
 
 LOCK_WAIT_MILLISECONDS = 1000
 """How long one attempt waits for owners whom somebody else has locked."""
+
+SHARED_LOCK_WAIT_MILLISECONDS = 200
+"""How long changes of many owners wait for another row than those; usually the
+transaction that has it is just being committed."""
 
 _LOCKED_OWNERS: ColumnElement[str] = literal_column("'qabel_block.locked_owners'")
 
@@ -65,11 +70,17 @@ def is_locked(dialect: Dialect, user_id: ColumnElement[int]) -> ColumnElement[bo
     return user_id == func.any(array)
 
 
-def limit_lock_wait(dialect: Dialect) -> ClauseElement | None:
-    """Let the transaction wait :data:`LOCK_WAIT_MILLISECONDS` for each lock at most."""
-    if not dialect.locks_rows:
-        return None
-    limit: ColumnElement[str] = literal_column(f"'{LOCK_WAIT_MILLISECONDS}'")
-    return select(
-        func.set_config(literal_column("'lock_timeout'"), limit, literal_column("true"))
-    )
+def limit_lock_wait(milliseconds: int) -> Callable[[Dialect], ClauseElement | None]:
+    """Let the transaction wait so long for each lock at most."""
+
+    def limit(dialect: Dialect) -> ClauseElement | None:
+        if not dialect.locks_rows:
+            return None
+        wait: ColumnElement[str] = literal_column(f"'{milliseconds}'")
+        return select(
+            func.set_config(
+                literal_column("'lock_timeout'"), wait, literal_column("true")
+            )
+        )
+
+    return limit
