@@ -56,7 +56,8 @@ what is not there."""
 
 
 class OwnerLocked(Exception):
-    """Somebody else changes what this owner stores, or holds a row of the owner's."""
+    """Somebody else changes what this owner stores, or holds a row of the owner's, or
+    there is no row to lock yet: only those who wait for the owner make it."""
 
 
 @define

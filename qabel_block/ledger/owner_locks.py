@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
-    ClauseElement,
     ColumnElement,
     Integer,
     Select,
@@ -34,7 +32,7 @@ _LOCKED_OWNERS: ColumnElement[str] = literal_column("'qabel_block.locked_owners'
 
 def lock_owners(
     dialect: Dialect, owners: Select[Any], skip_locked: bool
-) -> ClauseElement | None:
+) -> Select[Any] | None:
     """Lock owners' rows, and keep in a setting of the transaction whose they are.
 
     Only so can a later statement tell: a row that it could lock itself may have been
@@ -70,17 +68,9 @@ def is_locked(dialect: Dialect, user_id: ColumnElement[int]) -> ColumnElement[bo
     return user_id == func.any(array)
 
 
-def limit_lock_wait(milliseconds: int) -> Callable[[Dialect], ClauseElement | None]:
-    """Let the transaction wait so long for each lock at most."""
-
-    def limit(dialect: Dialect) -> ClauseElement | None:
-        if not dialect.locks_rows:
-            return None
-        wait: ColumnElement[str] = literal_column(f"'{milliseconds}'")
-        return select(
-            func.set_config(
-                literal_column("'lock_timeout'"), wait, literal_column("true")
-            )
-        )
-
-    return limit
+def limit_lock_wait(milliseconds: int) -> ColumnElement[str]:
+    """Let the transaction wait so long for each lock at most (PostgreSQL)."""
+    limit: ColumnElement[str] = literal_column(f"'{milliseconds}'")
+    return func.set_config(
+        literal_column("'lock_timeout'"), limit, literal_column("true")
+    )
