@@ -15,8 +15,7 @@ from qabel_block.operations.usage import UsageEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.permissions import check_create, check_replace
 from qabel_block.rules.quota import garbage_excess
-from qabel_block.util.budget import within_budget
-from qabel_block.util.cancellation import shield
+from qabel_block.util.budget import until_spent
 from qabel_block.util.keyed_lock import KeyedLock
 
 
@@ -101,7 +100,7 @@ class Operations:
 
         try:
             # Whatever the outcome is, and whenever it is known: others are told of it.
-            await within_budget(shield(self._delete(account, name, decide)))
+            await until_spent(self._delete(account, name, decide))
         except NotOwner:
             if not account.any_prefix:
                 raise

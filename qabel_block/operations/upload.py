@@ -43,8 +43,7 @@ from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
 from qabel_block.rules.permissions import check_create, check_replace
 from qabel_block.rules.quota import garbage_excess, storage_allowance
-from qabel_block.util.budget import spending, transferring, within_budget
-from qabel_block.util.cancellation import shield
+from qabel_block.util.budget import spending, transferring, until_spent
 from qabel_block.util.keyed_lock import KeyedLock
 from qabel_block.util.threads import ThreadPool
 
@@ -212,7 +211,7 @@ class Uploads:
             raise
         blob = PendingBlob(key, body.size, f'"{version}"', sha256)
         # Whatever the outcome is, and whenever it is known: others are told of it.
-        await within_budget(shield(self._commit(upload, blob)))
+        await until_spent(self._commit(upload, blob))
         return blob.etag
 
     async def _write_state(self, upload: Upload) -> WriteState:
