@@ -22,6 +22,8 @@ from qabel_block.ledger.postgres.errors import (
     DRIVER_ERRORS,
     READ_ONLY,
     is_conflict,
+    is_internal,
+    is_outdated_plan,
     is_pooler,
     is_read_only,
     unavailable,
@@ -153,8 +155,9 @@ class PostgresDatabase:
         """Call ``use`` with a connection until an attempt is not worth repeating.
 
         An attempt is repeated if a driver's error ends it that is a conflict or
-        comes of a broken connection, of a pooler that nobody knew of, or, once, of a
-        session that can't write; what must not be repeated raises something else.
+        comes of a broken connection, of a pooler that nobody knew of, of a change to
+        the schema or, once, of a session that can't write; what must not be repeated
+        raises something else.
         """
         deadline = Deadline(self._reactor, time_left(self._deadline))
         fresh = renewed = False
@@ -171,6 +174,11 @@ class PostgresDatabase:
                     if is_pooler(error):
                         self._pool.expect_pooler()
                         again = True
+                    elif is_internal(error):
+                        session.close()
+                    elif is_outdated_plan(error):
+                        session.close()
+                        again = fresh = True
                     elif is_read_only(error) and not renewed:
                         self._pool.renew()
                         again = renewed = True
