@@ -33,7 +33,6 @@ from qabel_block.ledger.commit import (
 from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.repositories import control_ranges
-from qabel_block.ledger.sql import Statement
 from qabel_block.ledger.write_states import numbered, read_stored, read_write_states
 from qabel_block.model import (
     Change,
@@ -228,8 +227,14 @@ class Ledger:
             {"user_id": user_id, "month": month, "traffic": traffic}
             for (user_id, month), traffic in sums.items()
         ]
+
+        async def work(transaction: ITransaction) -> None:
+            await transaction.finish(
+                download_queries.add_traffic, counts=json.dumps(records)
+            )
+
         if records:
-            await self._change(download_queries.add_traffic, counts=json.dumps(records))
+            await self._database.transact(work)
 
     @_recorded
     async def claim_garbage(self, grace: float, limit: int) -> list[str]:
@@ -322,9 +327,12 @@ class Ledger:
         return found
 
     async def _note_blobs(self, keys: Sequence[str]) -> list[None]:
-        await self._change(
-            garbage_queries.note_blobs, durable=False, notes=_key_records(keys)
-        )
+        async def work(transaction: ITransaction) -> None:
+            await transaction.finish(
+                garbage_queries.note_blobs, notes=_key_records(keys)
+            )
+
+        await self._database.transact(work, durable=False, repeatable=True)
         return [None] * len(keys)
 
     async def _commit_changes(
@@ -347,16 +355,6 @@ class Ledger:
                 next(outcomes) if isinstance(change, Deletion) else fresh(full)
                 for change in changes
             ]
-
-    async def _change(
-        self, statement: Statement, durable: bool = True, **parameters: object
-    ) -> None:
-        """Do a change that is one statement."""
-
-        async def work(transaction: ITransaction) -> None:
-            await transaction.finish(statement, **parameters)
-
-        await self._database.transact(work, durable)
 
 
 async def _claim(transaction: ITransaction, keys: set[str]) -> list[str]:

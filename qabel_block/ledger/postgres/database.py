@@ -111,6 +111,7 @@ class PostgresDatabase:
         work: Callable[[ITransaction], Awaitable[T]],
         durable: bool = True,
         frees_space: bool = False,
+        repeatable: bool = False,
     ) -> T:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`.
 
@@ -118,7 +119,7 @@ class PostgresDatabase:
         """
 
         async def use(session: PostgresConnection) -> T:
-            transaction = PostgresTransaction(session, durable)
+            transaction = PostgresTransaction(session, durable, repeatable)
             try:
                 result = await work(transaction)
             except Exception:
@@ -198,9 +199,12 @@ class PostgresDatabase:
 class PostgresTransaction:
     """A transaction that begins together with its first statement."""
 
-    def __init__(self, session: PostgresConnection, durable: bool) -> None:
+    def __init__(
+        self, session: PostgresConnection, durable: bool, repeatable: bool
+    ) -> None:
         self._session = session
         self._durable = durable
+        self._repeatable = repeatable
         self._begun = False
         self._committed = False
 
@@ -261,7 +265,7 @@ class PostgresTransaction:
         try:
             answer = await send()
         except DRIVER_ERRORS as error:
-            if sent and self._session.closed:
+            if sent and self._session.closed and not self._repeatable:
                 raise OutcomeUnknown(
                     "database", "the connection was lost during a commit"
                 ) from error
