@@ -107,7 +107,7 @@ class BuiltinAuthenticator:
         self._version = -1
         self._checked = elapsed() - FRESH_SECONDS
         self._refreshing: Waiters[None] | None = None
-        self._all_digests = BatchQueue(self._ask_digests)
+        self._all_digests = BatchQueue(self._ask_digests, elapsed)
         self._digests: TokenDigests | None = None
 
     async def authenticate(self, authorization: str, request_id: str) -> Account:

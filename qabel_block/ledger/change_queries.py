@@ -32,7 +32,13 @@ from sqlalchemy import (
     update,
 )
 
-from qabel_block.ledger.owner_locks import is_locked, limit_lock_wait, lock_owners
+from qabel_block.ledger.owner_locks import (
+    LOCK_WAIT_MILLISECONDS,
+    SHARED_LOCK_WAIT_MILLISECONDS,
+    is_locked,
+    limit_lock_wait,
+    lock_owners,
+)
 from qabel_block.ledger.prefix_queries import is_erased
 from qabel_block.ledger.schema import garbage, objects, prefixes, unfinished, users
 from qabel_block.ledger.sql import ZERO, Dialect, Statement
@@ -96,8 +102,22 @@ def _lock_owners(dialect: Dialect) -> ClauseElement | None:
     return lock_owners(dialect, _owners_of_names(dialect), skip_locked=False)
 
 
+def _add_unlocked_owners(dialect: Dialect) -> ClauseElement | None:
+    # Where rows are locked, one that is missing is none that could be.
+    return None if dialect.locks_rows else _add_owners(dialect)
+
+
 def _lock_free_owners(dialect: Dialect) -> ClauseElement | None:
-    return lock_owners(dialect, _owners_of_names(dialect), skip_locked=True)
+    lock = lock_owners(dialect, _owners_of_names(dialect), skip_locked=True)
+    if lock is None:
+        return None
+    return lock.add_columns(limit_lock_wait(SHARED_LOCK_WAIT_MILLISECONDS))
+
+
+def _limit_lock_wait(dialect: Dialect) -> ClauseElement | None:
+    return (
+        select(limit_lock_wait(LOCK_WAIT_MILLISECONDS)) if dialect.locks_rows else None
+    )
 
 
 def _owners_of_names(dialect: Dialect) -> Select[Any]:
@@ -246,18 +266,21 @@ there are none. What is read is read by a later statement: one that had to wait 
 lock would still see the objects as they were before."""
 
 lock_free_changes = Statement(
-    _add_owners, _lock_free_owners, _lock_notes, _locked_write_states
+    _add_unlocked_owners, _lock_free_owners, _lock_notes, _locked_write_states
 )
 """As ``lock_write_states``, for uploads and deletions; owners whom somebody else has
-locked are not waited for. ``names``: records of (n, prefix, path, blob_key), the last
-for uploads only. Rows: as there, then whether the blob's note is still there and
-nobody has claimed it, if so it is locked, and whether the owner is locked here; none
-either for the prefixes of a user whose erasure has begun."""
+locked are not waited for, nor are rows made that are not there (PostgreSQL): others
+would have to wait for those. The transaction waits for other rows only for a moment.
+``names``: records of (n, prefix, path, blob_key), the last for uploads only. Rows: as
+there, then whether the blob's note is still there and nobody has claimed it, if so it
+is locked, and whether the owner is locked here; none either for the prefixes of a user
+whose erasure has begun."""
 
 lock_changes = Statement(
-    limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _locked_write_states
+    _limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _locked_write_states
 )
-"""As ``lock_free_changes``, but waits for the owners, for a limited time."""
+"""As ``lock_free_changes``, but waits for the owners, for a limited time, and makes
+their rows."""
 
 put_objects = Statement(_note_replaced, _put_objects, grow_owners, _forget_uploaded)
 """``uploads``: records of (prefix, path, blob_key, size, etag, sha256, owner_id,

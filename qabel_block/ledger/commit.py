@@ -25,7 +25,7 @@ Decision = Callable[[WriteState], None]
 """Raises what forbids a change, or returns.
 
 It may be called more than once and in any thread, so it looks at nothing but
-its argument.
+its argument and the time.
 """
 
 
@@ -56,14 +56,8 @@ what is not there."""
 
 
 class OwnerLocked(Exception):
-    """Somebody else changes what this owner stores, or holds the owner's row.
-
-    :ivar owner_id: which one.
-    """
-
-    def __init__(self, owner_id: int) -> None:
-        super().__init__(owner_id)
-        self.owner_id = owner_id
+    """Somebody else changes what this owner stores, or holds a row of the owner's, or
+    there is no row to lock yet: only those who wait for the owner make it."""
 
 
 @define
@@ -152,7 +146,7 @@ def decide_changes(
             if before is None:
                 raise NotOwner(change.name.prefix)
             if n in locked.owners_locked:
-                raise OwnerLocked(before.owner_id)
+                raise OwnerLocked
             write = writes.get(change.name)
             state = evolve(
                 before,

@@ -47,6 +47,7 @@ class IDatabase(Interface):
         work: Callable[[ITransaction], Awaitable[T]],
         durable: bool = True,
         frees_space: bool = False,
+        repeatable: bool = False,
     ) -> T:
         """Call ``work`` with an :class:`ITransaction` and commit.
 
@@ -61,6 +62,8 @@ class IDatabase(Interface):
             transaction for the sake of speed.
         :param frees_space: whether it must be made even on a disk that is full, since
             it leads to there being room again.
+        :param repeatable: whether it does no harm to commit this twice: then it is done
+            once more, too, if the connection breaks while it is committed.
         """
 
     async def start() -> None:

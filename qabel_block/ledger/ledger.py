@@ -22,7 +22,7 @@ from qabel_block.ledger import (
     prefix_queries,
     repository_queries,
 )
-from qabel_block.ledger.change_queue import ChangeQueue
+from qabel_block.ledger.change_queue import ChangeQueue, if_awaited
 from qabel_block.ledger.commit import (
     Commit,
     Decision,
@@ -33,7 +33,6 @@ from qabel_block.ledger.commit import (
 from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.repositories import control_ranges
-from qabel_block.ledger.sql import Statement
 from qabel_block.ledger.write_states import numbered, read_stored, read_write_states
 from qabel_block.model import (
     Change,
@@ -189,7 +188,9 @@ class Ledger:
         """Make a blob the object of this name, if ``decide`` lets it.
 
         The blob that it replaces becomes garbage. Changes that come at the same
-        time share a transaction, in which they are decided one after the other.
+        time share a transaction, in which they are decided one after the other. This
+        ends when the outcome is known, which may be after the budget is spent; what
+        was not decided by then is not made.
 
         :param claim_for: the user who gets the prefix if it does not exist.
         :raises NotOwner: if the prefix does not exist and nobody is to get it.
@@ -198,7 +199,9 @@ class Ledger:
         :raises Exception: what ``decide`` raised. After any of these nothing
             has changed.
         """
-        change = await self._changes.ask(Commit(name, blob, decide, claim_for))
+        change = await self._changes.ask(
+            Commit(name, blob, if_awaited(decide), claim_for)
+        )
         assert isinstance(change, Change)
         return change
 
@@ -206,13 +209,15 @@ class Ledger:
     async def delete(self, name: ObjectName, decide: Decision) -> Change | None:
         """Delete an object, if ``decide`` lets it. Its blob becomes garbage.
 
+        It ends as :meth:`commit_upload`.
+
         :return: ``None`` if there was no object; ``decide`` was asked all the
             same.
         :raises NotOwner: if the prefix does not exist.
         :raises Exception: what ``decide`` raised. After either nothing has
             changed.
         """
-        change = await self._changes.ask(Deletion(name, decide))
+        change = await self._changes.ask(Deletion(name, if_awaited(decide)))
         assert not isinstance(change, Exception)
         return change
 
@@ -226,8 +231,14 @@ class Ledger:
             {"user_id": user_id, "month": month, "traffic": traffic}
             for (user_id, month), traffic in sums.items()
         ]
+
+        async def work(transaction: ITransaction) -> None:
+            await transaction.finish(
+                download_queries.add_traffic, counts=json.dumps(records)
+            )
+
         if records:
-            await self._change(download_queries.add_traffic, counts=json.dumps(records))
+            await self._database.transact(work)
 
     @_recorded
     async def claim_garbage(
@@ -356,9 +367,12 @@ class Ledger:
         return found
 
     async def _note_blobs(self, keys: Sequence[str]) -> list[None]:
-        await self._change(
-            garbage_queries.note_blobs, durable=False, notes=_key_records(keys)
-        )
+        async def work(transaction: ITransaction) -> None:
+            await transaction.finish(
+                garbage_queries.note_blobs, notes=_key_records(keys)
+            )
+
+        await self._database.transact(work, durable=False, repeatable=True)
         return [None] * len(keys)
 
     async def _commit_changes(
@@ -381,16 +395,6 @@ class Ledger:
                 next(outcomes) if isinstance(change, Deletion) else fresh(full)
                 for change in changes
             ]
-
-    async def _change(
-        self, statement: Statement, durable: bool = True, **parameters: object
-    ) -> None:
-        """Do a change that is one statement."""
-
-        async def work(transaction: ITransaction) -> None:
-            await transaction.finish(statement, **parameters)
-
-        await self._database.transact(work, durable)
 
 
 async def _claim(transaction: ITransaction, keys: set[str]) -> list[str]:

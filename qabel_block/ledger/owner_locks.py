@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
-    ClauseElement,
     ColumnElement,
     Integer,
     Select,
@@ -24,12 +23,16 @@ from qabel_block.ledger.sql import Dialect
 LOCK_WAIT_MILLISECONDS = 1000
 """How long one attempt waits for owners whom somebody else has locked."""
 
+SHARED_LOCK_WAIT_MILLISECONDS = 200
+"""How long changes of many owners wait for another row than those; usually the
+transaction that has it is just being committed."""
+
 _LOCKED_OWNERS: ColumnElement[str] = literal_column("'qabel_block.locked_owners'")
 
 
 def lock_owners(
     dialect: Dialect, owners: Select[Any], skip_locked: bool
-) -> ClauseElement | None:
+) -> Select[Any] | None:
     """Lock owners' rows, and keep in a setting of the transaction whose they are.
 
     Only so can a later statement tell: a row that it could lock itself may have been
@@ -65,11 +68,9 @@ def is_locked(dialect: Dialect, user_id: ColumnElement[int]) -> ColumnElement[bo
     return user_id == func.any(array)
 
 
-def limit_lock_wait(dialect: Dialect) -> ClauseElement | None:
-    """Let the transaction wait :data:`LOCK_WAIT_MILLISECONDS` for each lock at most."""
-    if not dialect.locks_rows:
-        return None
-    limit: ColumnElement[str] = literal_column(f"'{LOCK_WAIT_MILLISECONDS}'")
-    return select(
-        func.set_config(literal_column("'lock_timeout'"), limit, literal_column("true"))
+def limit_lock_wait(milliseconds: int) -> ColumnElement[str]:
+    """Let the transaction wait so long for each lock at most (PostgreSQL)."""
+    limit: ColumnElement[str] = literal_column(f"'{milliseconds}'")
+    return func.set_config(
+        literal_column("'lock_timeout'"), limit, literal_column("true")
     )

@@ -83,10 +83,12 @@ class SqliteDatabase:
         work: Callable[[ITransaction], Awaitable[T]],
         durable: bool = True,
         frees_space: bool = False,
+        repeatable: bool = False,
     ) -> T:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`.
 
-        The whole of ``work`` is done in a thread.
+        The whole of ``work`` is done in a thread. ``repeatable`` changes nothing: there
+        is no connection that breaks.
 
         :raises StorageFull: if the disk is full.
         """

@@ -15,6 +15,7 @@ from qabel_block.operations.usage import UsageEvent
 from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.permissions import check_create, check_replace
 from qabel_block.rules.quota import garbage_excess
+from qabel_block.util.budget import until_spent
 from qabel_block.util.keyed_lock import KeyedLock
 
 
@@ -98,22 +99,26 @@ class Operations:
             conditions.check_change(state.etag, state.modified)
 
         try:
-            async with self._locks.hold(name):
-                change = await self._ledger.delete(name, decide)
-                if change is not None:
-                    self._publish(ChangeEvent(name, None))
+            # Whatever the outcome is, and whenever it is known: others are told of it.
+            await until_spent(self._delete(account, name, decide))
         except NotOwner:
             if not account.any_prefix:
                 raise
             # The prefix would be taken over by writing below it; nothing is
             # there yet.
             conditions.check_change(None)
-            return
-        if change is not None:
-            self._record_usage(
-                UsageEvent(change.owner_id, name.prefix, freed=-change.grown)
-            )
-            quota = account.storage_quota
-            excess = garbage_excess(quota=quota, garbage=change.garbage)
-            if excess:
-                self._collect_owner(change.owner_id, excess)
+
+    async def _delete(
+        self, account: Account, name: ObjectName, decide: Callable[[WriteState], None]
+    ) -> None:
+        async with self._locks.hold(name):
+            change = await self._ledger.delete(name, decide)
+            if change is None:
+                return
+            self._publish(ChangeEvent(name, None))
+        self._record_usage(
+            UsageEvent(change.owner_id, name.prefix, freed=-change.grown)
+        )
+        excess = garbage_excess(quota=account.storage_quota, garbage=change.garbage)
+        if excess:
+            self._collect_owner(change.owner_id, excess)

@@ -43,7 +43,7 @@ from qabel_block.rules.conditions import Conditions
 from qabel_block.rules.digests import check_digest
 from qabel_block.rules.permissions import check_create, check_replace
 from qabel_block.rules.quota import garbage_excess, storage_allowance
-from qabel_block.util.budget import transferring
+from qabel_block.util.budget import spending, transferring, until_spent
 from qabel_block.util.keyed_lock import KeyedLock
 from qabel_block.util.threads import ThreadPool
 
@@ -226,8 +226,8 @@ class Uploads:
             await writer.abort()
             raise
         blob = PendingBlob(key, body.size, f'"{version}"', sha256)
-        async with self._locks.hold(upload.name):
-            await self._commit(upload, blob)
+        # Whatever the outcome is, and whenever it is known: others are told of it.
+        await until_spent(self._commit(upload, blob))
         return blob.etag
 
     async def _write_state(self, upload: Upload) -> WriteState:
@@ -260,17 +260,18 @@ class Uploads:
             await writer.write(data)
 
     async def _commit(self, upload: Upload, blob: PendingBlob) -> None:
-        try:
-            change = await self._commit_within_garbage_limit(upload, blob)
-        except Unavailable:
-            # It may have been committed: the collector asks before it deletes.
-            raise
-        except BlockError:
-            await self._forget(blob.blob_key)
-            raise
-        if change.outdated is not None:
-            await self._forget(change.outdated)
-        self._publish(ChangeEvent(upload.name, blob.etag))
+        async with self._locks.hold(upload.name):
+            try:
+                change = await self._commit_within_garbage_limit(upload, blob)
+            except Unavailable:
+                # It may have been committed: the collector asks before it deletes.
+                raise
+            except BlockError:
+                await self._forget(blob.blob_key)
+                raise
+            if change.outdated is not None:
+                await self._forget(change.outdated)
+            self._publish(ChangeEvent(upload.name, blob.etag))
         self._record_usage(
             UsageEvent(
                 change.owner_id,
@@ -305,7 +306,8 @@ class Uploads:
         """Remove a blob now rather than an hour later: of an upload that was refused,
         or of one with a later version that this one has replaced."""
         try:
-            if not await self._storage.delete([key]):
-                await self._ledger.forget_garbage([key])
+            with spending(None):
+                if not await self._storage.delete([key]):
+                    await self._ledger.forget_garbage([key])
         except (Unavailable, StorageFull) as error:
             log.info("left to the collector: {key}: {error}", key=key, error=error)

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from qabel_block.errors import Unavailable, fresh
-from qabel_block.util.budget import spending, within_budget
+from qabel_block.util.budget import spending, time_left, within_budget
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -68,13 +68,21 @@ class BatchQueue(Generic[Q, A]):
         self._busy = False
 
     def ask(self, question: Q) -> Deferred[A]:
-        """Return the answer to one question. Cancelling only ends the waiting."""
+        """Return the answer to one question, or an error once the budget is spent.
+
+        Cancelling ends the waiting; what nobody waits for is not asked any more.
+        """
+        return within_budget(self.ask_to_the_end(question), ENOUGH_SECONDS)
+
+    def ask_to_the_end(self, question: Q) -> Deferred[A]:
+        """As :meth:`ask`, but once the question is asked its answer is returned,
+        however late."""
         answer: Deferred[A] = Deferred()
-        self._waiting.append((question, answer, self._now()))
+        until = self._now() + time_left(MAX_WAIT_SECONDS)
+        self._waiting.append((question, answer, until))
         if not self._busy:
             self._busy = True
             self._schedule(self._begin)
-        within_budget(answer, ENOUGH_SECONDS)
         return answer
 
     def _begin(self) -> None:
@@ -89,10 +97,13 @@ class BatchQueue(Generic[Q, A]):
     def _next(self) -> list[tuple[Q, Deferred[A]]]:
         """Return whom to ask for now; fail those who have waited too long."""
         batch: list[tuple[Q, Deferred[A]]] = []
+        now = self._now()
         while self._waiting and len(batch) < MAX_BATCH:
-            question, answer, since = self._waiting.popleft()
-            if self._now() - since > MAX_WAIT_SECONDS:
-                _tell(answer, Unavailable("database", "it is too busy"))
+            question, answer, until = self._waiting.popleft()
+            if answer.called:
+                continue  # nobody waits any more
+            if now >= until:
+                tell(answer, Unavailable("database", "it is too busy"))
             else:
                 batch.append((question, answer))
         return batch
@@ -108,22 +119,23 @@ class BatchQueue(Generic[Q, A]):
                 self._give_up(error)
         self._begin()
         for (_, waiting), answer in zip(batch, answers, strict=True):
-            _tell(waiting, answer)
+            tell(waiting, answer)
 
     def _give_up(self, error: Unavailable) -> None:
         """Fail those who wait. Of them nothing was asked yet, whatever became of
         the others' questions."""
         given_up, self._waiting = self._waiting, deque()
         for _, waiting, _ in given_up:
-            _tell(waiting, Unavailable(error.dependency, error.reason))
+            tell(waiting, Unavailable(error.dependency, error.reason))
 
     def _broken(self, failure: Any) -> None:
         self._log.failure("an answer was not handed out", failure=failure)
 
 
-def _tell(waiting: Deferred[A], answer: A | Exception) -> None:
+def tell(waiting: Deferred[A], answer: A | Exception) -> None:
+    """Hand out an answer or error, unless nobody waits for it any more."""
     if waiting.called:
-        return  # cancelled
+        return
     if isinstance(answer, Exception):
         waiting.errback(answer)
     else:

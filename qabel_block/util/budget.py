@@ -9,15 +9,16 @@ none, and neither has work that goes on by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from qabel_block.errors import Unavailable
+from qabel_block.util.cancellation import shield
 
 T = TypeVar("T")
 
@@ -70,6 +71,11 @@ def begin_budget(clock: IReactorTime) -> None:
     _current.set(Budget(clock))
 
 
+def current_budget() -> Budget | None:
+    """Return the budget of whoever calls, if there is one."""
+    return _current.get()
+
+
 @contextmanager
 def spending(budget: Budget | None) -> Iterator[None]:
     """Let coroutines that are started in the block have this budget, or none."""
@@ -103,8 +109,12 @@ def time_left_unless_transferring(limit: float) -> float:
     return min(limit, budget.left())
 
 
+def _too_slow() -> Unavailable:
+    return Unavailable("database", "it is too slow")
+
+
 def _spent(_outcome: object, _seconds: float) -> NoReturn:
-    raise Unavailable("database", "it is too slow")
+    raise _too_slow()
 
 
 def within_budget(waiting: Deferred[T], enough: float) -> Deferred[T]:
@@ -118,3 +128,27 @@ def within_budget(waiting: Deferred[T], enough: float) -> Deferred[T]:
     if budget is not None and (left := budget.left()) < enough:
         waiting.addTimeout(left, budget.clock, _spent)
     return waiting
+
+
+def until_spent(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+    """Run ``work`` to its end, but wait for it only until the budget is spent.
+
+    :return: its outcome, or ``Unavailable``.
+    """
+    outcome = shield(work)
+    budget = _current.get()
+    if budget is not None and not outcome.called:
+        # Less to do for each upload than for Deferred.addTimeout.
+        timer = budget.clock.callLater(budget.left(), _give_up, outcome)
+        outcome.addBoth(_stop, timer)
+    return outcome
+
+
+def _give_up(outcome: Deferred[T]) -> None:
+    outcome.errback(_too_slow())
+
+
+def _stop(result: T, timer: IDelayedCall) -> T:
+    if timer.active():
+        timer.cancel()
+    return result

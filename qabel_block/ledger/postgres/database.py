@@ -22,6 +22,8 @@ from qabel_block.ledger.postgres.errors import (
     DRIVER_ERRORS,
     READ_ONLY,
     is_conflict,
+    is_internal,
+    is_outdated_plan,
     is_pooler,
     is_read_only,
     unavailable,
@@ -109,6 +111,7 @@ class PostgresDatabase:
         work: Callable[[ITransaction], Awaitable[T]],
         durable: bool = True,
         frees_space: bool = False,
+        repeatable: bool = False,
     ) -> T:
         """See :class:`~qabel_block.ledger.interfaces.IDatabase`.
 
@@ -116,7 +119,7 @@ class PostgresDatabase:
         """
 
         async def use(session: PostgresConnection) -> T:
-            transaction = PostgresTransaction(session, durable)
+            transaction = PostgresTransaction(session, durable, repeatable)
             try:
                 result = await work(transaction)
             except Exception:
@@ -153,8 +156,9 @@ class PostgresDatabase:
         """Call ``use`` with a connection until an attempt is not worth repeating.
 
         An attempt is repeated if a driver's error ends it that is a conflict or
-        comes of a broken connection, of a pooler that nobody knew of, or, once, of a
-        session that can't write; what must not be repeated raises something else.
+        comes of a broken connection, of a pooler that nobody knew of, of a change to
+        the schema or, once, of a session that can't write; what must not be repeated
+        raises something else.
         """
         deadline = Deadline(self._reactor, time_left(self._deadline))
         fresh = renewed = False
@@ -171,6 +175,11 @@ class PostgresDatabase:
                     if is_pooler(error):
                         self._pool.expect_pooler()
                         again = True
+                    elif is_internal(error):
+                        session.close()
+                    elif is_outdated_plan(error):
+                        session.close()
+                        again = fresh = True
                     elif is_read_only(error) and not renewed:
                         self._pool.renew()
                         again = renewed = True
@@ -190,9 +199,12 @@ class PostgresDatabase:
 class PostgresTransaction:
     """A transaction that begins together with its first statement."""
 
-    def __init__(self, session: PostgresConnection, durable: bool) -> None:
+    def __init__(
+        self, session: PostgresConnection, durable: bool, repeatable: bool
+    ) -> None:
         self._session = session
         self._durable = durable
+        self._repeatable = repeatable
         self._begun = False
         self._committed = False
 
@@ -253,7 +265,7 @@ class PostgresTransaction:
         try:
             answer = await send()
         except DRIVER_ERRORS as error:
-            if sent and self._session.closed:
+            if sent and self._session.closed and not self._repeatable:
                 raise OutcomeUnknown(
                     "database", "the connection was lost during a commit"
                 ) from error

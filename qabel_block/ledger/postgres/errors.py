@@ -24,11 +24,15 @@ DRIVER_ERRORS = (
 )
 """Everything that a query may raise."""
 
+_INTERNAL = (errors.InternalError_, errors.DataCorrupted, errors.IndexCorrupted)
+
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((errors.InsufficientPrivilege,), "its role lacks privileges"),
     ((CancelledError,), "it took too long"),
     ((errors.ReadOnlySqlTransaction,), READ_ONLY),
     ((errors.DiskFull,), "its disk is full"),
+    (_INTERNAL, "it reports an internal error"),
+    ((errors.FeatureNotSupported,), "its schema has just been changed"),
     ((TransactionRollbackError,), "too many conflicts with other transactions"),
     (
         (
@@ -74,6 +78,17 @@ def is_pooler(error: Exception) -> bool:
     return isinstance(
         error, errors.DuplicatePreparedStatement | errors.InvalidSqlStatementName
     )
+
+
+def is_internal(error: Exception) -> bool:
+    """Say whether the server itself has failed: its session may not be in order."""
+    return isinstance(error, _INTERNAL)
+
+
+def is_outdated_plan(error: Exception) -> bool:
+    """Say whether a prepared statement would return other types now, since somebody
+    has changed the schema."""
+    return isinstance(error, errors.FeatureNotSupported)
 
 
 def is_conflict(error: Exception) -> bool:

@@ -139,3 +139,35 @@ async def test_sees_what_it_waited_for(
     assert await waiting == Change(OWNER, 7)
     assert seen == [40]
     assert await ledger.storage_used(OWNER) == 47
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO users (user_id) VALUES (1000)",
+        "SELECT FROM objects WHERE prefix = 'prefix-1000' FOR UPDATE",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_other_rows(
+    ledger: Ledger, holder: Any, dsn: str, statement: str
+) -> None:
+    """Others' changes go through, too, while another row of an owner is locked."""
+    await ledger.create_prefix(1000, of(1000))
+    if "objects" in statement:
+        await upload(ledger, name("a", of(1000)), 5)
+    await upload(ledger, name("a", of(OTHERS[0])), 5)
+    holder.rollback()
+    holder.cursor().execute(statement)
+    locked = [start(overwrite(ledger, name("a", of(1000)), 20)) for _ in range(2)]
+    # These share batches with them.
+    for _ in range(3):
+        theirs = await at_once(
+            overwrite(ledger, name("x", of(user_id)), 5) for user_id in OTHERS
+        )
+        assert [type(outcome) for outcome in theirs] == [Change] * len(OTHERS)
+    assert not any(deferred.called for deferred in locked)
+    holder.rollback()
+    for deferred in locked:
+        assert isinstance(await deferred, Change)
+    assert await ledger.storage_used(1000) == 20

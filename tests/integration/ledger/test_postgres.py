@@ -13,6 +13,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 
 from qabel_block.errors import Unavailable
+from qabel_block.ledger import prefix_queries
 from qabel_block.ledger.interfaces import ITransaction
 from qabel_block.ledger.postgres.connection import Settings
 from qabel_block.ledger.postgres.database import PostgresDatabase
@@ -87,6 +88,35 @@ def test_dsn_that_cannot_be_parsed() -> None:
         with pytest.raises(ValueError, match="libpq") as caught:
             PostgresDatabase(reactor, dsn)
         assert "secret" not in str(caught.value)
+
+
+@pytest_twisted.ensureDeferred
+async def test_session_with_an_internal_error(opened: Opened, dsn: str) -> None:
+    """A session in which the server has failed is not used again."""
+    database = opened(dsn)
+    await database.fetch(sql("SELECT 1"))
+    before = backends(dsn)
+    failing = sql("DO $$ BEGIN RAISE internal_error; END $$")
+    with pytest.raises(Unavailable):
+        await database.fetch(failing)
+    await database.fetch(sql("SELECT 1"))
+    assert backends(dsn) != before
+
+
+@pytest_twisted.ensureDeferred
+async def test_outdated_plans(opened: Opened, dsn: str) -> None:
+    """After a change to the schema what was prepared is prepared once more, on all
+    connections, and nobody fails."""
+    database = opened(dsn)
+    change(dsn, "INSERT INTO users (user_id, size) VALUES (7, 5)")
+
+    async def use() -> object:
+        return await database.fetch(prefix_queries.storage_used, user_id=7)
+
+    await at_once(use() for _ in range(3))
+    change(dsn, "ALTER TABLE users ALTER size TYPE numeric")
+    for _ in range(2):
+        assert await at_once(use() for _ in range(3)) == [[(5,)]] * 3
 
 
 @pytest_twisted.ensureDeferred
@@ -298,6 +328,8 @@ async def test_conflicts_without_end(opened: Opened, dsn: str) -> None:
         ("disk_full", "disk is full"),
         ("undefined_column", "qabel-block migrate"),
         ("query_canceled", "too long"),
+        ("internal_error", "internal error"),
+        ("index_corrupted", "internal error"),
     ],
 )
 async def test_reasons(opened: Opened, dsn: str, error: str, reason: str) -> None:

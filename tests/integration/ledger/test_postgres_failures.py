@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from qabel_block.errors import OutcomeUnknown, Unavailable
 from qabel_block.ledger import prefix_queries
 from qabel_block.ledger.interfaces import ITransaction
+from qabel_block.ledger.ledger import Ledger
 from qabel_block.ledger.migrate import upgrade
 from qabel_block.ledger.postgres.database import PostgresDatabase
 from tests.integration.ledger.proxy import Proxy
@@ -233,6 +234,23 @@ async def test_lost_during_commit(
     assert prefixes(dsn) == (["a"] if delivered else [])
     await database.transact(creating("b"))
     assert tracebacks(events) == []
+    await database.close()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("delivered", [True, False])
+async def test_note_lost_during_commit(
+    proxy: Proxy, through: Callable[..., PostgresDatabase], dsn: str, delivered: bool
+) -> None:
+    """A blob is noted once more if the connection turns out to be dead, since noting
+    it twice does no harm."""
+    database = through()
+    ledger = Ledger(database, reactor.seconds)
+    await ledger.note_blob("prefix/a~1")
+    proxy.cut_at, proxy.deliver = b"COMMIT\0", delivered
+    await ledger.note_blob("prefix/b~1")
+    assert proxy.connections == 2
+    assert query(dsn, "SELECT count(*) FROM garbage") == [(2,)]
     await database.close()
 
 

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from qabel_block.errors import NotOwner, OutcomeUnknown, Unavailable
 from qabel_block.util.batching import MAX_BATCH, MAX_WAIT_SECONDS, BatchQueue
+from qabel_block.util.budget import REQUEST_SECONDS, Budget, spending
 
 
 @define
@@ -132,7 +133,7 @@ def test_everybody_has_an_error_of_their_own() -> None:
 
 
 def test_cancelling() -> None:
-    """Who does not wait any more does not disturb the others."""
+    """Who does not wait any more is not asked for, and does not disturb the others."""
     asked = Asked()
     batches: BatchQueue[int, int] = BatchQueue(asked)
     answers = [batches.ask(question) for question in (1, 2, 3)]
@@ -141,7 +142,25 @@ def test_cancelling() -> None:
     answers[2].cancel()
     for n in range(2):
         asked.answer(n)
+    assert asked.questions == [[1], [2]]
     assert outcomes == [CancelledError, 20, CancelledError]
+
+
+def test_those_whose_budget_is_spent() -> None:
+    """Who has no time left is not asked for; an answer that must come comes late."""
+    asked, clock = Asked(), Clock()
+    batches: BatchQueue[int, int] = BatchQueue(asked, clock.seconds)
+    with spending(Budget(clock)):
+        clock.advance(REQUEST_SECONDS - 1)
+        answers = [batches.ask_to_the_end(question) for question in (1, 2)]
+        clock.advance(1)
+        outcomes = _outcomes([*answers, batches.ask(3)])
+    clock.advance(0)
+    batches.ask(4)
+    assert outcomes == [None, None, Unavailable]
+    asked.answer(0)
+    assert asked.questions == [[1], [4]]
+    assert outcomes == [10, Unavailable, Unavailable]
 
 
 def test_those_who_have_waited_too_long() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -14,6 +16,7 @@ from qabel_block.util.budget import (
     time_left,
     time_left_unless_transferring,
     transferring,
+    until_spent,
     within_budget,
 )
 from qabel_block.util.keyed_lock import KeyedLock
@@ -24,7 +27,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def failure_of(waiting: Deferred[None]) -> object:
+def failure_of(waiting: Deferred[Any]) -> object:
     """Return the kind of error that something has ended in."""
     kinds: list[object] = []
     waiting.addErrback(lambda failure: kinds.append(failure.type))
@@ -93,6 +96,27 @@ def test_needless_timers(clock: Clock) -> None:
         waiting = within_budget(Deferred[None](), 13)
         clock.advance(12)
     assert failure_of(waiting) is Unavailable
+
+
+def test_work_that_must_end(clock: Clock) -> None:
+    """Work that has begun goes on after the budget is spent, but nobody waits."""
+    events: list[Deferred[None]] = [Deferred(), Deferred()]
+    done: list[int] = []
+
+    async def work(n: int) -> int:
+        await events[n]
+        done.append(n)
+        return n
+
+    with spending(Budget(clock)):
+        waiting = [until_spent(work(n)) for n in range(2)]
+    events[0].callback(None)
+    clock.advance(15)
+    assert waiting[0].result == 0
+    assert failure_of(waiting[1]) is Unavailable
+    events[1].callback(None)
+    assert done == [0, 1]
+    assert clock.getDelayedCalls() == []
 
 
 def test_batches_have_none(clock: Clock) -> None:
