@@ -33,10 +33,10 @@ from sqlalchemy import (
 )
 
 from qabel_block.ledger.owner_locks import (
-    LOCK_WAIT_MILLISECONDS,
     SHARED_LOCK_WAIT_MILLISECONDS,
     is_locked,
     limit_lock_wait,
+    limit_owner_wait,
     lock_owners,
 )
 from qabel_block.ledger.prefix_queries import is_erased
@@ -112,12 +112,6 @@ def _lock_free_owners(dialect: Dialect) -> ClauseElement | None:
     if lock is None:
         return None
     return lock.add_columns(limit_lock_wait(SHARED_LOCK_WAIT_MILLISECONDS))
-
-
-def _limit_lock_wait(dialect: Dialect) -> ClauseElement | None:
-    return (
-        select(limit_lock_wait(LOCK_WAIT_MILLISECONDS)) if dialect.locks_rows else None
-    )
 
 
 def _owners_of_names(dialect: Dialect) -> Select[Any]:
@@ -277,7 +271,7 @@ is locked, and whether the owner is locked here; none either for the prefixes of
 whose erasure has begun."""
 
 lock_changes = Statement(
-    _limit_lock_wait, _add_owners, _lock_owners, _lock_notes, _locked_write_states
+    limit_owner_wait, _add_owners, _lock_owners, _lock_notes, _locked_write_states
 )
 """As ``lock_free_changes``, but waits for the owners, for a limited time, and makes
 their rows."""

@@ -30,7 +30,11 @@ from sqlalchemy import (
     update,
 )
 
-from qabel_block.ledger.owner_locks import is_locked, limit_lock_wait, lock_owners
+from qabel_block.ledger.owner_locks import (
+    is_locked,
+    limit_owner_wait,
+    lock_owners,
+)
 from qabel_block.ledger.schema import garbage, objects, users
 from qabel_block.ledger.sql import ZERO, Dialect, Statement
 
@@ -203,6 +207,6 @@ forget_notes = Statement(
 stay: rows (owner, blob key)."""
 
 forget_notes_waiting = Statement(
-    limit_lock_wait, _wait_for_note_owners, _shrink_garbage, _forget_notes, _kept_notes
+    limit_owner_wait, _wait_for_note_owners, _shrink_garbage, _forget_notes, _kept_notes
 )
 """As ``forget_notes``, but waits for the owners, for a limited time."""

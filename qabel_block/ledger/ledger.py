@@ -33,6 +33,7 @@ from qabel_block.ledger.commit import (
 from qabel_block.ledger.installation import InstallationRecord
 from qabel_block.ledger.interfaces import IDatabase, ITransaction
 from qabel_block.ledger.repositories import control_ranges
+from qabel_block.ledger.sql import Statement
 from qabel_block.ledger.write_states import numbered, read_stored, read_write_states
 from qabel_block.model import (
     Change,
@@ -231,14 +232,8 @@ class Ledger:
             {"user_id": user_id, "month": month, "traffic": traffic}
             for (user_id, month), traffic in sums.items()
         ]
-
-        async def work(transaction: ITransaction) -> None:
-            await transaction.finish(
-                download_queries.add_traffic, counts=json.dumps(records)
-            )
-
         if records:
-            await self._database.transact(work)
+            await self._change(download_queries.add_traffic, counts=json.dumps(records))
 
     @_recorded
     async def claim_garbage(
@@ -303,6 +298,7 @@ class Ledger:
         await self._change(
             garbage_queries.release_notes,
             durable=False,
+            repeatable=True,
             notes=_key_records(keys),
             age=CLAIM_SECONDS,
         )
@@ -367,13 +363,27 @@ class Ledger:
         return found
 
     async def _note_blobs(self, keys: Sequence[str]) -> list[None]:
-        async def work(transaction: ITransaction) -> None:
-            await transaction.finish(
-                garbage_queries.note_blobs, notes=_key_records(keys)
-            )
-
-        await self._database.transact(work, durable=False, repeatable=True)
+        await self._change(
+            garbage_queries.note_blobs,
+            durable=False,
+            repeatable=True,
+            notes=_key_records(keys),
+        )
         return [None] * len(keys)
+
+    async def _change(
+        self,
+        statement: Statement,
+        durable: bool = True,
+        repeatable: bool = False,
+        **parameters: object,
+    ) -> None:
+        """Make one change, which nothing else decides about."""
+
+        async def work(transaction: ITransaction) -> None:
+            await transaction.finish(statement, **parameters)
+
+        await self._database.transact(work, durable=durable, repeatable=repeatable)
 
     async def _commit_changes(
         self, changes: Sequence[Commit | Deletion], wait: bool

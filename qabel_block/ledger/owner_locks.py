@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    ClauseElement,
     ColumnElement,
     Integer,
     Select,
@@ -74,3 +75,10 @@ def limit_lock_wait(milliseconds: int) -> ColumnElement[str]:
     return func.set_config(
         literal_column("'lock_timeout'"), limit, literal_column("true")
     )
+
+
+def limit_owner_wait(dialect: Dialect) -> ClauseElement | None:
+    """Let the transaction wait :data:`LOCK_WAIT_MILLISECONDS` for each lock at most."""
+    if not dialect.locks_rows:
+        return None
+    return select(limit_lock_wait(LOCK_WAIT_MILLISECONDS))

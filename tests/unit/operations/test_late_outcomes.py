@@ -113,8 +113,12 @@ class Server:
         )
 
     def upload(self) -> list[object]:
+        async def renew() -> Account:
+            return ACCOUNT
+
         head = Upload(ACCOUNT, NAME, UNCONDITIONAL, 0, frozenset())
-        return self.request(lambda: self.uploads.store(head, EmptyBody()))  # type: ignore[arg-type]
+        body = cast(Any, EmptyBody())
+        return self.request(lambda: self.uploads.store(head, body, renew))
 
     def delete(self) -> list[object]:
         return self.request(
