@@ -154,6 +154,7 @@ def stores(url: str) -> bool:
         return False
     try:
         client.put_object(Bucket="started", Key="yes", Body=b"yes")
+        client.delete_object(Bucket="started", Key="yes")
     except (ClientError, BotoCoreError):
         return False
     return True

@@ -353,7 +353,7 @@ async def test_no_directory(threads: ThreadPool, tmp_path: Path) -> None:
         collected(place.listing.strays()),
         place.listing.stat(["p/a"]),
     ):
-        with pytest.raises(Unavailable, match="storage: No such file"):
+        with pytest.raises(Unavailable, match="there is no directory"):
             await attempt
     assert not (tmp_path / "objects").exists()
 
