@@ -5,13 +5,19 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from datetime import datetime, timedelta, timezone
 
+from twisted.internet.task import deferLater
+
 from qabel_block.cli.arguments import reader
 from qabel_block.cli.commands import Implementation
 from qabel_block.cli.context import CommandContext, open_parts
 from qabel_block.cli.locations import GRACE, PLACES
 from qabel_block.cli.runner import ALL_WELL, FAILED, FINDINGS
 from qabel_block.config import values
-from qabel_block.operations.collector import PENDING_SECONDS, Collector
+from qabel_block.operations.collector import (
+    PENDING_SECONDS,
+    CollectedGarbage,
+    Collector,
+)
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -59,8 +65,15 @@ async def collect(context: CommandContext) -> int:
         context.progress.begin("collect", "blobs", total)
         collector = Collector(parts.ledger, parts.storage, context.reactor, grace)
         collected = await collector.collect(told=context.advance)
-        context.progress.end()
         waiting = await parts.maintenance.noted_garbage()
+        if waiting.count and grace < PENDING_SECONDS and not collected.failed:
+            # What a crash has left looks like an upload under way, for a moment.
+            await deferLater(context.reactor, PENDING_SECONDS - grace)
+            more = await collector.collect(told=context.advance)
+            deleted = collected.deleted + more.deleted
+            collected = CollectedGarbage(deleted, more.failed)
+            waiting = await parts.maintenance.noted_garbage()
+        context.progress.end()
     now = context.now()
     first, last = (due(t, grace, now) for t in (waiting.oldest, waiting.newest))
     if collected.failed:

@@ -7,8 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from attrs import frozen
 
 from qabel_block.cli.context import CommandParts
-from qabel_block.model import BlobState, ImportedBlob, ListedBlob, WriteState
-from qabel_block.rules.blob_order import blob_order
+from qabel_block.model import (
+    BlobState,
+    ImportedBlob,
+    ListedBlob,
+    ObjectName,
+    WriteState,
+)
+from qabel_block.rules.blob_order import DatedBlob, is_newer
 
 
 @frozen
@@ -65,7 +71,7 @@ class ImportChoice:
         keys = {
             current
             for blob, current in others
-            if self.missing or (blob.version and "~" not in current)
+            if self.missing or (blob.version is None) == ("~" in current)
         }
         return await parts.listing.stat(sorted(keys)) if keys else {}
 
@@ -75,7 +81,9 @@ class ImportChoice:
         found = there.get(current)
         if self.missing and found is None:
             return True
-        return _order(blob) > blob_order(current, found.modified if found else 0.0)
+        return is_newer(
+            _dated(blob), DatedBlob(current, found.modified if found else 0)
+        )
 
 
 def is_as_chosen(state: WriteState, entry: ImportedBlob) -> bool:
@@ -87,9 +95,13 @@ def is_as_chosen(state: WriteState, entry: ImportedBlob) -> bool:
 
 def _newest(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the newest of each name."""
-    in_order = sorted(candidates, key=lambda one: _order(one.blob))
-    return list({one.blob.name: one for one in in_order}.values())
+    newest: dict[ObjectName, Candidate] = {}
+    for one in candidates:
+        best = newest.setdefault(one.blob.name, one)
+        if is_newer(_dated(one.blob), _dated(best.blob)):
+            newest[one.blob.name] = one
+    return list(newest.values())
 
 
-def _order(blob: ListedBlob) -> tuple[float, bool, str]:
-    return blob_order(blob.key, blob.modified)
+def _dated(blob: ListedBlob) -> DatedBlob:
+    return DatedBlob(blob.key, blob.modified)

@@ -12,7 +12,7 @@ from qabel_block.cli.arguments import reader
 from qabel_block.cli.context import CommandContext, open_accounts
 from qabel_block.cli.one_time_token import making_token, show_token
 from qabel_block.cli.reports import Column
-from qabel_block.cli.runner import ALL_WELL, CommandFailed, say
+from qabel_block.cli.runner import ALL_WELL, say
 from qabel_block.cli.user import add_name, on_ledger
 from qabel_block.config import values
 from qabel_block.model import NewToken, Permission, Token
@@ -83,11 +83,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 async def _add(context: CommandContext) -> int:
     arguments = context.arguments
     name, token = arguments.name, new_token()
-    expires = None
-    if arguments.expires is not None:
-        expires = arguments.expires(context.now())
-        if expires <= context.now():
-            raise CommandFailed("--expires: that is over; the token would be nobody's")
+    expires = arguments.expires and arguments.expires(context.now())
     new = NewToken(token_digest(token), arguments.permission, arguments.label, expires)
     async with open_accounts(context) as accounts:
         with making_token(name):
@@ -101,7 +97,9 @@ async def _add(context: CommandContext) -> int:
             "expires": _show_expiry(new.expires),
         }
         await show_token(context, accounts, "token", number, facts)
-    if not arguments.quiet:
+    if expires and expires <= context.now():
+        say(f"token {number} of {name} is over already; nobody is served for it")
+    elif not arguments.quiet:
         say(f"this is token {number} of {name}; it is shown only now")
     return ALL_WELL
 

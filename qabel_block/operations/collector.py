@@ -22,10 +22,11 @@ from qabel_block.util.event import Waiters
 BATCH = 500
 """Blobs that are claimed at a time."""
 
-PENDING_SECONDS = 180.0
-"""How long a blob that never was an object's stays at least, whatever the grace period:
-an upload has it noted, gives it its final name, and commits it. The storage has two
-minutes for the second, and the database some seconds for the third."""
+PENDING_SECONDS = 2.0
+"""How long a blob that never was an object's stays at least, whatever the grace
+period: an upload has it noted, gives it its final name, and commits it, usually within
+a tenth of that. One that takes longer is refused if its blob was collected; not to wait
+for such ones lets what a crash has left go soon."""
 
 PAUSE_SECONDS = 0.25
 """How long to wait if none of an owner's garbage can be deleted: others do, or it

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from attrs import frozen
+
 from qabel_block.names import milliseconds_of
 
 
-def blob_order(key: str, modified: float) -> tuple[float, bool, str]:
-    """Return what sorts the blobs of one object, the newest last.
+@frozen
+class DatedBlob:
+    """A blob's key, and when storage says that it was last changed, in seconds since
+    1970; 0 if that is not known."""
 
-    The time of ours is that of their version, and those of one time sort by it. The
-    legacy server's is the time of its last change: that server may have come back
-    after ours, and written once more.
+    key: str
+    modified: float
 
-    :param modified: seconds since 1970, as storage says; that of ours does not matter.
+
+def is_newer(one: DatedBlob, other: DatedBlob) -> bool:
+    """Say whether a blob was written after another one of the same object.
+
+    Ours are as old as their versions. One of the legacy server's is newer than one of
+    ours if it was changed later: that server may have come back after ours, and written
+    once more. Later than ours was changed, too, which in storage that was copied
+    without its times is when it was copied.
     """
-    begun = milliseconds_of(key)
-    return (begun / 1000, True, key) if begun else (modified, False, key)
+    version, other_version = milliseconds_of(one.key), milliseconds_of(other.key)
+    if version and other_version:
+        return one.key > other.key
+    if version:
+        return not is_newer(other, one)
+    return one.modified > max(other_version / 1000, other.modified)

@@ -76,6 +76,23 @@ def test_collect_s3(store: Store, tmp_path: Path) -> None:
     assert len(bucket.keys()) == 1
 
 
+def test_left_by_a_crash(tmp_path: Path) -> None:
+    """Without a grace period what a crash has left a moment ago goes as well, though it
+    looks like an upload under way at first."""
+    storage, dsn = tmp_path / "objects", f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    upgrade(dsn)
+    key = f"p/a~{VERSION}"
+    (storage / "p").mkdir(parents=True)
+    (storage / key).touch()
+    now = "strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000+00:00'"
+    change(dsn, f"INSERT INTO garbage (blob_key, since) VALUES ('{key}', {now})")
+    places = ("--psql-dsn", dsn, "--local-storage", str(storage))
+    ended = run_tool("collect", *places, "--grace", "0", "--json")
+    (said,) = ended.of_kind("collected")
+    assert (said["blobs"], said["waiting"]) == (1, 0)
+    assert not (storage / key).exists()
+
+
 def test_storage_down(tmp_path: Path) -> None:
     """If blobs can't be deleted their notes stay, and the status is 2."""
     dsn = f"sqlite:///{tmp_path / 'ledger.sqlite'}"

@@ -83,8 +83,6 @@ def test_mistakes(local: Installation) -> None:
         ("user", "add", "dave", "--quota", "5X"),
         ("token", "add", "bob", "--append-only", "--read-only"),
         ("token", "add", "bob", "--expires", "tomorrow"),
-        ("token", "add", "bob", "--expires", "2020-01-01"),
-        ("token", "add", "bob", "--expires", "0d"),
         ("user",),
     )
     for status, commands in ((1, refused), (2, wrong)):

@@ -154,8 +154,7 @@ def _everything(one: Installation, networks: Networks) -> None:
     one.token("user", "add", "second", "--quota", "0")
     one.token("token", "add", "first", "--append-only", "--label", "laptop")
     one.token("token", "add", "first", "--read-only", "--expires", "90d")
-    one.token("token", "add", "first", "--expires", "1d")
-    _execute(one.dsn, "UPDATE tokens SET expires = 1 WHERE id = 4")
+    one.token("token", "add", "first", "--expires", "2020-01-01")
     one.token("token", "add", "first")
     assert one.run("token", "revoke", "first", "5").status == 0
     one.token("user", "add", "third")
