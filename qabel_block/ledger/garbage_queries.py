@@ -30,11 +30,7 @@ from sqlalchemy import (
     update,
 )
 
-from qabel_block.ledger.owner_locks import (
-    is_locked,
-    limit_owner_wait,
-    lock_owners,
-)
+from qabel_block.ledger.owner_locks import is_locked, limit_owner_wait, lock_owners
 from qabel_block.ledger.schema import garbage, objects, users
 from qabel_block.ledger.sql import ZERO, Dialect, Statement
 

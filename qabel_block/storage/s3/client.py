@@ -217,12 +217,9 @@ class S3Client:
         """Store a whole blob."""
         with UploadBody(body, time.monotonic) as sent, translated():
             content_md5 = _base64(sent.digest)
-            answer = self._signed.put(key, sent, content_md5)
-            if answer is None:
-                sent.seek(0)
-                answer = self._again.put_object(
-                    Bucket=self._bucket, Key=key, Body=sent, ContentMD5=content_md5
-                )
+            answer = self._signed.put(key, sent, content_md5) or self._again.put_object(
+                Bucket=self._bucket, Key=key, Body=sent, ContentMD5=content_md5
+            )
         if not _checked(answer, sent.digest):
             self._check_size(key, len(body), None)
 
@@ -239,17 +236,16 @@ class S3Client:
         query = {"partNumber": number, "uploadId": upload}
         with UploadBody(body, time.monotonic) as sent, translated():
             content_md5 = _base64(sent.digest)
-            answer = self._signed.put(key, sent, content_md5, query)
-            if answer is None:
-                sent.seek(0)
-                answer = self._again.upload_part(
-                    Bucket=self._bucket,
-                    Key=key,
-                    UploadId=upload,
-                    PartNumber=number,
-                    Body=sent,
-                    ContentMD5=content_md5,
-                )
+            answer = self._signed.put(
+                key, sent, content_md5, query
+            ) or self._again.upload_part(
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload,
+                PartNumber=number,
+                Body=sent,
+                ContentMD5=content_md5,
+            )
         _checked(answer, sent.digest)
         return str(answer.get("ETag") or f'"{sent.digest.hex()}"')
 

@@ -134,14 +134,15 @@ class SignedRequests:
     ) -> Answer | None:
         """Store an object, or a part of one.
 
+        :param body: where nothing is returned it is at its beginning again.
         :param query: which part of which upload.
         """
         headers = {"Content-MD5": content_md5}
         answer = self._send("PUT", key, headers, body, query)
-        if answer is None:
-            return None
-        if answer.status_code != 200 or not _is_empty(answer):
-            answer.raw.close()
+        if answer is None or answer.status_code != 200 or not _is_empty(answer):
+            if answer is not None:
+                answer.raw.close()
+            body.seek(0)
             return None
         encryption = answer.headers.get("x-amz-server-side-encryption", "AES256")
         return {

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
@@ -33,6 +33,7 @@ from qabel_block.storage.timeouts import TimeLimitedStorage
 from qabel_block.util.threads import ThreadPool
 from tests.integration.storage.blobs import INSTALLATION
 from tests.support.s3 import STORES, Bucket, store_named
+from tests.support.s3_proxy import S3Proxy
 
 IMPLEMENTATIONS = {
     "local": LocalStorage,
@@ -136,6 +137,19 @@ def s3_storage(
     """Return a storage in a bucket."""
     now = time.time if clock is reactor else clock.seconds
     return S3Storage(connecting(bucket, made), threads, clock, now, largest)
+
+
+@asynccontextmanager
+async def storage_behind(
+    double: S3Proxy, bucket: Bucket, threads: ThreadPool
+) -> AsyncIterator[S3Storage]:
+    """Give a storage that is bound, in a bucket whose store is to misbehave."""
+    storage = s3_storage(bucket, threads)
+    await storage.bind(INSTALLATION)
+    double.seen.clear()
+    yield storage
+    double.recover()
+    await storage.close()
 
 
 @pytest.fixture

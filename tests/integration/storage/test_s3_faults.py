@@ -17,8 +17,8 @@ from qabel_block.storage.s3 import client as s3_client
 from qabel_block.storage.s3 import thread_queue
 from qabel_block.storage.s3.storage import S3Storage
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
-from tests.integration.storage.conftest import TRANSFERS, s3_storage
+from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.conftest import TRANSFERS, storage_behind
 from tests.support.clocks import running, until
 from tests.support.s3 import Bucket, Store
 from tests.support.s3_faults import (
@@ -76,12 +76,8 @@ def bucket(double: S3Proxy) -> Bucket:
 async def storage(
     double: S3Proxy, bucket: Bucket, threads: ThreadPool
 ) -> AsyncIterator[S3Storage]:
-    storage = s3_storage(bucket, threads)
-    await storage.bind(INSTALLATION)
-    double.seen.clear()
-    yield storage
-    double.recover()
-    await storage.close()
+    async with storage_behind(double, bucket, threads) as storage:
+        yield storage
 
 
 async def fails(

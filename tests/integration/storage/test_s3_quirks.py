@@ -21,7 +21,7 @@ from qabel_block.errors import BlobNotFound, Unavailable, WrongStorage
 from qabel_block.storage.s3.storage import LEFT_OVER_SECONDS, S3Storage
 from qabel_block.util.threads import ThreadPool
 from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
-from tests.integration.storage.conftest import TRANSFERS, s3_storage
+from tests.integration.storage.conftest import TRANSFERS, s3_storage, storage_behind
 from tests.support.clocks import running, until
 from tests.support.s3 import Bucket, Store
 from tests.support.s3_faults import bad_chunk, head, ignore_range, instead, refuse, say
@@ -86,12 +86,8 @@ async def storage(
     double: S3Proxy, bucket: Bucket, threads: ThreadPool
 ) -> AsyncIterator[S3Storage]:
     double.recover()
-    storage = s3_storage(bucket, threads)
-    await storage.bind(INSTALLATION)
-    double.seen.clear()
-    yield storage
-    double.recover()
-    await storage.close()
+    async with storage_behind(double, bucket, threads) as storage:
+        yield storage
 
 
 @pytest_twisted.ensureDeferred

@@ -9,8 +9,8 @@ import pytest_twisted
 
 from qabel_block.storage.s3.storage import S3Storage
 from qabel_block.util.threads import ThreadPool
-from tests.integration.storage.blobs import INSTALLATION, new_key, pattern, read, write
-from tests.integration.storage.conftest import s3_storage
+from tests.integration.storage.blobs import new_key, pattern, read, write
+from tests.integration.storage.conftest import storage_behind
 from tests.support.s3 import Bucket, Store
 from tests.support.s3_proxy import Exchange, S3Proxy
 
@@ -36,12 +36,8 @@ def bucket(double: S3Proxy) -> Bucket:
 async def storage(
     double: S3Proxy, bucket: Bucket, threads: ThreadPool
 ) -> AsyncIterator[S3Storage]:
-    storage = s3_storage(bucket, threads)
-    await storage.bind(INSTALLATION)
-    double.recover()
-    yield storage
-    double.recover()
-    await storage.close()
+    async with storage_behind(double, bucket, threads) as storage:
+        yield storage
 
 
 def _is_signed_here(headers: dict[str, str]) -> bool:
